@@ -1,0 +1,121 @@
+import { Worker } from "node:worker_threads";
+import { Deque } from "../deque.ts";
+import type { Workers, WorkerTask } from "../world.ts";
+import type { WorkerAnswer, WorkerRequest } from "./worker-thread.ts";
+
+export interface NodeWorkersOptions {
+  readonly threadsMax?: number;
+}
+
+interface Job {
+  readonly request: WorkerRequest;
+  readonly transfer: readonly ArrayBuffer[];
+  readonly resolve: (output: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Worker threads, started when first needed. Each computes one task at a time; the others wait in order. */
+export class NodeWorkers implements Workers {
+  readonly #threadsMax: number;
+  readonly #threads = new Set<Thread>();
+  readonly #waiting = new Deque<Job>();
+  #isClosed = false;
+
+  constructor(options: NodeWorkersOptions = {}) {
+    this.#threadsMax = options.threadsMax ?? 2;
+  }
+
+  run<Input, Output>(
+    task: WorkerTask<Input, Output>,
+    input: Input,
+    transfer: readonly ArrayBuffer[] = [],
+  ): Promise<Output> {
+    if (this.#isClosed) return Promise.reject(new Error("the workers are closed"));
+    return new Promise((resolve, reject) => {
+      const request: WorkerRequest = { module: task.module, name: task.name, input };
+      this.#waiting.push({ request, transfer, resolve: resolve as (output: unknown) => void, reject });
+      this.#assign();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const job of this.#waiting) job.reject(new Error("the workers are closed"));
+    this.#waiting.clear();
+    await Promise.all([...this.#threads].map((thread) => thread.stop()));
+    this.#threads.clear();
+  }
+
+  #assign(): void {
+    while (!this.#waiting.isEmpty) {
+      const thread = this.#idleThread();
+      if (thread === null) return;
+      const job = this.#waiting.shift();
+      if (job !== undefined) thread.start(job);
+    }
+  }
+
+  #idleThread(): Thread | null {
+    for (const thread of this.#threads) if (thread.isIdle) return thread;
+    if (this.#threads.size >= this.#threadsMax) return null;
+    const thread: Thread = new Thread({
+      onIdle: () => this.#assign(),
+      onDead: () => {
+        this.#threads.delete(thread);
+        if (!this.#isClosed) this.#assign();
+      },
+    });
+    this.#threads.add(thread);
+    return thread;
+  }
+}
+
+const isFromSources = import.meta.url.endsWith(".ts");
+
+class Thread {
+  readonly #worker: Worker;
+  readonly #onIdle: () => void;
+  #job: Job | null = null;
+
+  constructor(host: { readonly onIdle: () => void; readonly onDead: () => void }) {
+    this.#onIdle = host.onIdle;
+    const script = new URL(isFromSources ? "./worker-thread.ts" : "./worker-thread.js", import.meta.url);
+    // Sources name each other by the condition "source", which a worker does not inherit from every kind of host.
+    this.#worker = new Worker(script, isFromSources ? { execArgv: ["--conditions=source"] } : {});
+    this.#worker.unref();
+    this.#worker.on("message", (answer: WorkerAnswer) => this.#settle(answer));
+    this.#worker.on("error", (error) => this.#settle({ ok: false, error }));
+    this.#worker.on("exit", () => {
+      this.#settle({ ok: false, error: new Error("the worker thread has ended") });
+      host.onDead();
+    });
+  }
+
+  get isIdle(): boolean {
+    return this.#job === null;
+  }
+
+  start(job: Job): void {
+    this.#job = job;
+    this.#worker.ref();
+    try {
+      this.#worker.postMessage(job.request, job.transfer);
+    } catch (error) {
+      this.#settle({ ok: false, error });
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #settle(answer: WorkerAnswer): void {
+    const job = this.#job;
+    if (job === null) return;
+    this.#job = null;
+    this.#worker.unref();
+    if (answer.ok) job.resolve(answer.output);
+    else job.reject(answer.error);
+    this.#onIdle();
+  }
+}

@@ -1,0 +1,274 @@
+import type { Socket } from "node:net";
+import { Deque } from "../deque.ts";
+import { NetworkError } from "../world.ts";
+import type { Address, Connection, ConnectionHandlers, FileSlice, Part } from "../world.ts";
+import type { NativeSource } from "./native.ts";
+import { cachedReadBytesMax } from "./native.ts";
+import { NodeDiskFile } from "./node-disk.ts";
+import { OutgoingSlice, SliceSender } from "./slice-sender.ts";
+import { connectionFailure, hostAndPort } from "./tcp-errors.ts";
+
+/** Up to so many bytes, several parts are copied into one write: cheaper than a list of buffers for the kernel. */
+const joinedBytesMax = 16 * 1024;
+/** What is handed to the socket at once: the callbacks of its parts come when all of it has left. */
+const runBytesMax = 512 * 1024;
+/** How long a connection that we have ended waits for its peer to end too. */
+const lingerMs = 1000;
+
+/** A part, or what is to be called when all parts before it have left. */
+type Queued = Uint8Array | OutgoingSlice | (() => void);
+
+/**
+ * A TCP connection. What is sent in one turn of the event loop leaves in as few writes as its file slices allow: a small
+ * answer is one write, and so are five small answers.
+ */
+export class TcpConnection implements Connection {
+  readonly remote: Address;
+  readonly local: Address;
+  readonly #socket: Socket;
+  readonly #native: NativeSource;
+  readonly #slices: SliceSender;
+  readonly #queue = new Deque<Queued>();
+  #handlers: ConnectionHandlers | null = null;
+  #queuedBytes = 0;
+  /** A write, a read ahead or a pause for the other connections is under way: its end calls `#flush`. */
+  #isBusy = false;
+  #isFlushDue = false;
+  #isEnding = false;
+  #isClosed = false;
+  #closeReason: Error | null = null;
+
+  constructor(socket: Socket, native: NativeSource) {
+    this.#socket = socket;
+    this.#native = native;
+    this.remote = { host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 };
+    this.local = { host: plainHost(socket.localAddress), port: socket.localPort ?? 0 };
+    this.#slices = new SliceSender(socket, native);
+    socket.on("error", (error) => {
+      this.#closeReason ??= connectionFailure(error, this.remote);
+    });
+    socket.on("close", () => this.#onClosed());
+  }
+
+  start(handlers: ConnectionHandlers): void {
+    this.#handlers = handlers;
+    if (this.#isClosed) {
+      queueMicrotask(() => handlers.onClose(this.#closeReason));
+      return;
+    }
+    this.#socket.on("data", (chunk: Buffer) => {
+      if (!this.#isEnding) handlers.onData(chunk);
+    });
+    this.#socket.on("end", () => {
+      if (!this.#isEnding) handlers.onEnd();
+    });
+    this.#socket.resume();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (this.#handlers !== null) this.#socket.resume();
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  send(parts: readonly Part[], onSent?: () => void): void {
+    if (this.#isEnding || this.#isClosed || this.#socket.destroyed) {
+      for (const part of parts) if (isSlice(part)) part.release();
+      return;
+    }
+    for (const part of parts) {
+      if (isSlice(part)) {
+        this.#queue.push(new OutgoingSlice(part));
+        this.#queuedBytes += part.sizeBytes;
+      } else if (part.length > 0) {
+        this.#queue.push(part);
+        this.#queuedBytes += part.length;
+      }
+    }
+    if (onSent !== undefined) this.#queue.push(onSent);
+    this.#flushAfterTurn();
+  }
+
+  end(): void {
+    if (this.#isEnding || this.#isClosed) return;
+    this.#isEnding = true;
+    this.#flushAfterTurn();
+  }
+
+  destroy(reason?: Error): void {
+    if (this.#isClosed || this.#socket.destroyed) return;
+    this.#closeReason ??= reason ?? null;
+    this.#socket.destroy();
+  }
+
+  // --- Sending -------------------------------------------------------------------------------------------------------
+
+  #flushAfterTurn(): void {
+    if (this.#isBusy || this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    flushAfterTurn(this);
+  }
+
+  /** Called at the end of the turn in which something was queued. */
+  flushNow(): void {
+    this.#isFlushDue = false;
+    if (!this.#isBusy) this.#flush();
+  }
+
+  #flush(): void {
+    if (this.#isClosed || this.#socket.destroyed) return;
+    const run = this.#takeRun();
+    if (run.length > 0) return this.#write(run);
+    const next = this.#queue.first();
+    if (next instanceof OutgoingSlice) this.#sendSlice(next);
+    else if (this.#isEnding) this.#finish();
+  }
+
+  /**
+   * The parts up to the next slice that is too large for memory, and the callbacks among them. Callbacks before the
+   * first part are called at once: what they waited for has left.
+   */
+  #takeRun(): Run {
+    const run: Run = [];
+    let sizeBytes = 0;
+    for (let next = this.#queue.first(); next !== undefined; next = this.#queue.first()) {
+      if (typeof next === "function" && run.length === 0) {
+        this.#queue.shift();
+        next();
+        continue;
+      }
+      if (typeof next !== "function") {
+        if (sizeBytes >= runBytesMax) break;
+        const bytes: Uint8Array | null = next instanceof OutgoingSlice ? this.#inlined(next) : next;
+        if (bytes === null) break;
+        sizeBytes += bytes.length;
+        if (bytes.length > 0) run.push(bytes);
+      } else run.push(next);
+      this.#queue.shift();
+    }
+    return run;
+  }
+
+  /** The bytes of a slice so small that a call of its own costs more than the copy; null when it must be sent as a slice. */
+  #inlined(outgoing: OutgoingSlice): Uint8Array | null {
+    const { slice } = outgoing;
+    const { file, position, sizeBytes } = slice;
+    if (sizeBytes > cachedReadBytesMax || outgoing.sentBytes > 0) return null;
+    const descriptor = file instanceof NodeDiskFile ? file.descriptor : null;
+    const calls = this.#native.calls;
+    if (calls === null || descriptor === null) return null;
+    if (sizeBytes > 0 && calls.readCached(descriptor, position, sizeBytes) !== sizeBytes) return null;
+    const bytes = Buffer.allocUnsafe(sizeBytes);
+    calls.cachedRead.copy(bytes, 0, 0, sizeBytes);
+    outgoing.release();
+    return bytes;
+  }
+
+  #write(run: Run): void {
+    const buffers = run.filter((part) => typeof part !== "function");
+    const callbacks = run.filter((part) => typeof part === "function");
+    const sizeBytes = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+    const [only] = buffers;
+    this.#isBusy = true;
+    const written = (error?: Error | null): void => {
+      // After a failure the socket closes, and that ends everything.
+      if (error !== undefined && error !== null) return;
+      this.#queuedBytes -= sizeBytes;
+      this.#isBusy = false;
+      for (const callback of callbacks) callback();
+      if (!this.#isBusy) this.#flush();
+    };
+    if (buffers.length === 1 && only !== undefined) this.#socket.write(only, written);
+    else if (sizeBytes <= joinedBytesMax) this.#socket.write(Buffer.concat(buffers, sizeBytes), written);
+    else {
+      this.#socket.cork();
+      const last = buffers.length - 1;
+      for (let index = 0; index < last; index++) this.#socket.write(buffers[index] as Uint8Array);
+      this.#socket.write(buffers[last] as Uint8Array, written);
+      this.#socket.uncork();
+    }
+  }
+
+  #sendSlice(outgoing: OutgoingSlice): void {
+    this.#isBusy = true;
+    this.#slices.send(outgoing, {
+      progressed: (sizeBytes) => {
+        this.#queuedBytes -= sizeBytes;
+      },
+      // After every await the socket may be gone: its close has cleared the queue then.
+      sent: () => {
+        this.#isBusy = false;
+        if (this.#queue.first() === outgoing) this.#queue.shift();
+        outgoing.release();
+        this.#flush();
+      },
+      failed: (error) => this.destroy(this.#sliceFailure(outgoing, error)),
+    });
+  }
+
+  #sliceFailure({ slice }: OutgoingSlice, error: NodeJS.ErrnoException): NetworkError {
+    const code = error.code ?? "EIO";
+    const isPeersDoing = code === "EPIPE" || code === "ECONNRESET" || code === "ETIMEDOUT";
+    if (isPeersDoing) return connectionFailure(error, this.remote);
+    const range = `${slice.sizeBytes} bytes at ${slice.position} of ${slice.file.path}`;
+    return new NetworkError(code, `${range} could not be sent to ${hostAndPort(this.remote)}: ${error.message}`, error);
+  }
+
+  // --- Closing -------------------------------------------------------------------------------------------------------
+
+  #finish(): void {
+    const socket = this.#socket;
+    if (socket.writableEnded) return;
+    socket.end(() => {
+      if (socket.destroyed) return;
+      // Input that nobody reads would make the kernel reset the connection, and the last answer could be lost by it.
+      socket.resume();
+      const timer = setTimeout(() => socket.destroy(), lingerMs).unref();
+      socket.once("close", () => clearTimeout(timer));
+    });
+  }
+
+  #onClosed(): void {
+    this.#isClosed = true;
+    for (const part of this.#queue) if (part instanceof OutgoingSlice) part.abandon();
+    this.#queue.clear();
+    this.#queuedBytes = 0;
+    this.#handlers?.onClose(this.#closeReason);
+  }
+}
+
+type Run = (Uint8Array | (() => void))[];
+
+function isSlice(part: Part): part is FileSlice {
+  return !(part instanceof Uint8Array);
+}
+
+/** A socket that listens on both families shows IPv4 peers as `::ffff:127.0.0.1`. */
+function plainHost(host: string | undefined): string {
+  return host === undefined ? "" : host.replace(/^::ffff:(?=\d+\.)/, "");
+}
+
+// --- End of turn -----------------------------------------------------------------------------------------------------
+
+const waiting: TcpConnection[] = [];
+
+/**
+ * Flushes when the callback that runs now and all microtasks that follow from it are done: a commit that answers five
+ * requests of a connection makes one write. A tick that is queued from a microtask runs after the last microtask.
+ */
+function flushAfterTurn(connection: TcpConnection): void {
+  waiting.push(connection);
+  if (waiting.length === 1) queueMicrotask(flushOnTick);
+}
+
+const flushOnTick = (): void => process.nextTick(flushWaiting);
+
+function flushWaiting(): void {
+  for (const connection of waiting.splice(0)) connection.flushNow();
+}

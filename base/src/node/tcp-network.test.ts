@@ -1,0 +1,195 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { Native } from "@millrace/base/node/native";
+import { NodeDisk } from "@millrace/base/node/node-disk";
+import { TcpNetwork } from "@millrace/base/node/tcp-network";
+import { CountedSlice, connected, End, listening, networkCases } from "@millrace/base/test/network-cases";
+import type { NetworkUnderTest } from "@millrace/base/test/network-cases";
+import { Prng } from "@millrace/base/prng";
+import type { Address, DiskFile } from "@millrace/base/world";
+
+const root = mkdtempSync(join(tmpdir(), "millrace-network-"));
+const host = "127.0.0.1";
+const natives = { "with sendfile": new Native({ isWanted: true }), copying: new Native({ isWanted: false }) };
+const content = new Prng(1).bytes(50 << 20);
+const disk = new NodeDisk({ native: natives.copying });
+let file: DiskFile;
+
+beforeAll(async () => {
+  file = await disk.open(join(root, "log"), "create");
+  await file.write([content], 0);
+  await file.sync();
+});
+
+afterAll(async () => {
+  await file.close();
+  rmSync(root, { recursive: true });
+});
+
+test.runIf(process.platform === "linux")("native calls are there where koffi is", () => {
+  const native = natives["with sendfile"];
+  // `npm ci --omit=optional` runs this too.
+  if (native.calls === null) expect(native.reason).toContain("koffi");
+  else expect(native.reason).toBeNull();
+  expect(natives.copying.reason).toBe("switched off by configuration");
+});
+
+describe.each(Object.entries(natives))("tcp, %s", (name, native) => {
+  const network = new TcpNetwork({ native });
+  const makeNetwork = async (): Promise<NetworkUnderTest> => ({
+    network,
+    disk,
+    host,
+    directory: mkdtempSync(join(root, "case-")),
+    passTime: async () => undefined,
+  });
+  networkCases(`tcp ${name}`, makeNetwork);
+
+  test("50 MB go through a slow reader as they are", async () => {
+    const { client, server } = await connected({ network, host });
+    const slice = new CountedSlice(file, 0, content.length);
+    server.connection.send([Buffer.from("head"), slice, Buffer.from("tail")]);
+    let seen = 0;
+    while (client.receivedBytes < content.length + 8) {
+      await client.received(Math.min(seen + (4 << 20), content.length + 8));
+      client.connection.pause();
+      // While it is paused, the other side fills the socket; the answer to a question shows that it has had its turn.
+      await roundTrip(network);
+      seen = client.receivedBytes;
+      client.connection.resume();
+    }
+    const bytes = client.bytes;
+    expect(bytes.toString("latin1", 0, 4)).toBe("head");
+    expect(bytes.subarray(4, -4).equals(content)).toBe(true);
+    expect(bytes.toString("latin1", bytes.length - 4)).toBe("tail");
+    expect(slice.releases).toBe(1);
+    expect(server.connection.queuedBytes).toBe(0);
+  });
+
+  test("200 connections each get their own bytes, small and large, while some of them go away", async () => {
+    const slices: CountedSlice[] = [];
+    /** What connection `index` asks for: the same at both ends. */
+    const answer = (index: number): { head: Buffer; position: number; sizeBytes: number }[] => {
+      const prng = new Prng(index);
+      return Array.from({ length: 6 }, (_, count) => {
+        const sizeBytes = count === 5 ? 400_000 : prng.between(0, 40_000);
+        return {
+          head: Buffer.from(`${index}/${count}`),
+          position: prng.between(0, content.length - sizeBytes),
+          sizeBytes,
+        };
+      });
+    };
+    const listener = await network.listen({ host, port: 0 }, (connection) => {
+      connection.start({
+        onData: (question) => {
+          for (const { head, position, sizeBytes } of answer(Number(question.toString()))) {
+            const slice = new CountedSlice(file, position, sizeBytes);
+            slices.push(slice);
+            connection.send([head, slice]);
+          }
+        },
+        onEnd: () => connection.end(),
+        onClose: () => undefined,
+      });
+    });
+    onTestFinished(() => listener.close());
+    const readers = Array.from({ length: 200 }, async (_, index) => {
+      const client = new End(await network.connect(listener.address, { timeoutMs: 10_000 }));
+      client.connection.send([Buffer.from(String(index))]);
+      const expected = Buffer.concat(
+        answer(index).flatMap(({ head, position, sizeBytes }) => [
+          head,
+          content.subarray(position, position + sizeBytes),
+        ]),
+      );
+      const leavesEarly = index % 10 === 0;
+      await client.received(leavesEarly ? 1 : expected.length);
+      if (leavesEarly) client.connection.destroy();
+      else client.connection.end();
+      await client.closed();
+      return leavesEarly || client.bytes.equals(expected);
+    });
+    expect((await Promise.all(readers)).every(Boolean)).toBe(true);
+    expect(slices.length).toBe(1200);
+    await vi.waitUntil(() => slices.every(({ releases }) => releases === 1));
+  });
+
+  test("a peer that is killed in the middle gives the slice back", async () => {
+    const { address, accepted } = await listening(network, host);
+    const peer = net.connect(address.port, host);
+    onTestFinished(() => void peer.destroy());
+    const server = new End(await accepted());
+    const slices = [0, 1].map(() => new CountedSlice(file, 0, content.length));
+    for (const slice of slices) server.connection.send([slice]);
+    await new Promise((resolve) => {
+      peer.once("data", resolve);
+    });
+    peer.resetAndDestroy();
+    await server.closed();
+    await vi.waitUntil(() => slices.every(({ releases }) => releases === 1));
+    expect(server.closes).toBe(1);
+  });
+
+  test("one answer is one write, and so are several small ones of one turn", async () => {
+    const { client, server } = await connected({ network, host });
+    const write = vi.spyOn(net.Socket.prototype, "write");
+    onTestFinished(() => write.mockRestore());
+    server.connection.send([Buffer.from("one"), Buffer.from("answer")]);
+    await client.received(9);
+    expect(write).toHaveBeenCalledTimes(1);
+    for (let count = 0; count < 5; count++) {
+      queueMicrotask(() => server.connection.send([Buffer.from("more "), Buffer.alloc(100)]));
+    }
+    await client.received(9 + 525);
+    expect(write).toHaveBeenCalledTimes(2);
+    if (native.calls === null) return;
+    server.connection.send([Buffer.from("head"), new CountedSlice(file, 0, 4000), Buffer.from("tail")]);
+    await client.received(9 + 525 + 4008);
+    expect(write).toHaveBeenCalledTimes(3);
+  });
+});
+
+test("a peer that has ended its side still receives the answer", async () => {
+  const { address, accepted } = await listening(new TcpNetwork({ native: natives.copying }), host);
+  const peer = net.connect({ port: address.port, host, allowHalfOpen: true });
+  onTestFinished(() => void peer.destroy());
+  const server = new End(await accepted(), { answersEnd: false });
+  peer.end("question");
+  await server.until(() => server.hasEnded);
+  server.connection.send([Buffer.from("answer")]);
+  server.connection.end();
+  let text = "";
+  for await (const chunk of peer) text += String(chunk);
+  expect([server.text, text]).toEqual(["question", "answer"]);
+  await server.closed();
+});
+
+test("an attempt that nobody answers ends after its time, and names the address", async () => {
+  const network = new TcpNetwork({ native: natives.copying });
+  const address: Address = { host: "192.0.2.1", port: 9 };
+  const error = await network.connect(address, { timeoutMs: 50 }).catch((thrown: unknown) => thrown);
+  // Where the documentation network has no route, the system says so at once.
+  expect(error).toMatchObject({ name: "NetworkError" });
+  expect((error as Error).message).toContain("192.0.2.1:9");
+});
+
+test("addresses that cannot be listened on are named", async () => {
+  const network = new TcpNetwork({ native: natives.copying });
+  await expect(network.listen({ host: "192.0.2.1", port: 9 }, () => undefined)).rejects.toThrow(
+    "192.0.2.1 is not an address of this machine",
+  );
+});
+
+async function roundTrip(network: TcpNetwork): Promise<void> {
+  const { client, server } = await connected({ network, host });
+  client.connection.send([Buffer.from("?")]);
+  await server.received(1);
+  server.connection.send([Buffer.from("!")]);
+  await client.received(1);
+  client.connection.destroy();
+  await server.closed();
+}

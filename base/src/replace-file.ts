@@ -1,0 +1,29 @@
+import type { Disk } from "./world.ts";
+
+/**
+ * Replaces a file so that after a crash at any moment either the old content or the new one is there, whole.
+ *
+ *     write path.tmp · sync it · rename it to path · sync the directory
+ *
+ * When it resolves, the new content is durable. One caller a path at a time.
+ */
+export async function replaceFile(disk: Disk, path: string, bytes: Uint8Array): Promise<void> {
+  const temporary = `${path}.tmp`;
+  const file = await disk.open(temporary, "create");
+  try {
+    await file.truncate(0); // A crash may have left one.
+    await file.write([bytes], 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(temporary, path);
+  await disk.syncDirectory(directoryOf(path));
+}
+
+/** `a/b` of `a/b/c`; `.` of `c`. */
+export function directoryOf(path: string): string {
+  const slash = path.lastIndexOf("/");
+  if (slash === -1) return ".";
+  return slash === 0 ? "/" : path.slice(0, slash);
+}

@@ -1,0 +1,223 @@
+import type { TimeMs } from "./units.ts";
+
+/**
+ * Everything in which two runs can differ. Rooms take what they need of it as an argument; nobody imports a real one
+ * but the entry points. The interfaces are coarse: one call a turn or a list of buffers, never one a record.
+ */
+export interface World {
+  readonly clock: Clock;
+  readonly disk: Disk;
+  readonly network: Network;
+  readonly random: Random;
+  readonly workers: Workers;
+}
+
+// --- Clock -----------------------------------------------------------------------------------------------------------
+
+export interface Clock {
+  /** Wall-clock time: stamps records, decides retention. It may step back or forward. */
+  now(): TimeMs;
+  /** Milliseconds from an arbitrary start, with fractions; never steps back. All durations are measured with it. */
+  monotonicMs(): number;
+  /** Calls once after at least `delayMs` (clamped to 0 ... 2^31-1). Does not keep a process alive by itself. */
+  schedule(delayMs: number, callback: () => void): Timer;
+  /** Calls after the input that is already waiting has been served: the end of a turn. */
+  afterTurn(callback: () => void): void;
+}
+
+export interface Timer {
+  /** Harmless after it has fired. */
+  cancel(): void;
+}
+
+// --- Random ----------------------------------------------------------------------------------------------------------
+
+export interface Random {
+  /** Unpredictable bytes, for identifiers and nonces. */
+  bytes(count: number): Buffer;
+  /** Uniform in [0, 1): jitter and choices that need not be secret. */
+  fraction(): number;
+}
+
+// --- Disk ------------------------------------------------------------------------------------------------------------
+
+/** Error codes of the operating system that callers tell apart; anything else arrives as "EIO"-like `code` text. */
+export type DiskErrorCode =
+  | "ENOENT"
+  | "EEXIST"
+  | "ENOSPC"
+  | "EIO"
+  | "EACCES"
+  | "ENOTDIR"
+  | "EISDIR"
+  | "ENOTEMPTY"
+  | (string & {});
+
+/** Every method of Disk and DiskFile rejects (or throws, where it is synchronous) with this and nothing else. */
+export class DiskError extends Error {
+  override readonly name = "DiskError";
+  readonly code: DiskErrorCode;
+  readonly path: string;
+  constructor(code: DiskErrorCode, path: string, operation: string, cause?: unknown) {
+    super(`${operation} ${path}: ${code}`, { cause });
+    this.code = code;
+    this.path = path;
+  }
+}
+
+/**
+ * A file system. Paths are absolute or relative to the process, `/`-separated. Nothing is durable before it is synced:
+ * a file's bytes by `DiskFile.sync` or `Disk.syncFiles`, its name by `Disk.syncDirectory` of the directory it lies in.
+ */
+export interface Disk {
+  /** `create` makes the file if it is missing; neither mode truncates. */
+  open(path: string, mode: "read" | "write" | "create"): Promise<DiskFile>;
+  /** Missing parents are made too. Does not sync them. */
+  makeDirectory(path: string): Promise<void>;
+  /** Names with their kinds, in no particular order. ENOENT when the directory is missing. */
+  list(path: string): Promise<DirectoryEntry[]>;
+  /** Null when nothing is there. */
+  stat(
+    path: string,
+  ): Promise<{ readonly kind: "file" | "directory"; readonly sizeBytes: number; readonly modifiedMs: number } | null>;
+  /** The whole file; ENOENT when it is missing. For small files. */
+  readFile(path: string): Promise<Buffer>;
+  /** Creates or truncates, writes, does not sync. For small files; `replaceFile` in base/replace-file is the durable way. */
+  writeFile(path: string, bytes: Uint8Array): Promise<void>;
+  /** Atomic; an existing target file is replaced. */
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file; missing is not an error. */
+  removeFile(path: string): Promise<void>;
+  /** Removes a directory with all it holds; missing is not an error. */
+  removeDirectory(path: string): Promise<void>;
+  /** Makes creations, renames and removals in this directory durable. */
+  syncDirectory(path: string): Promise<void>;
+  /**
+   * Makes the bytes of all these files durable with the least waiting: one group commit. Rejects if any of them could
+   * not be synced; then nothing is known about any of them (R16: the log directory has failed).
+   */
+  syncFiles(files: readonly DiskFile[]): Promise<void>;
+  /** An exclusive advisory lock that dies with the process; null when another process holds it. */
+  lock(path: string): Promise<DiskLock | null>;
+  /** Bytes of the file system that holds `path`. */
+  space(path: string): Promise<{ readonly totalBytes: number; readonly usableBytes: number }>;
+}
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly kind: "file" | "directory" | "other";
+}
+
+export interface DiskLock {
+  release(): Promise<void>;
+}
+
+/** An open file. Positions and sizes are bytes. */
+export interface DiskFile {
+  readonly path: string;
+  sizeBytes(): Promise<number>;
+  /** Writes all buffers, one after the other, at `position`; resolves when the operating system has them. */
+  write(buffers: readonly Uint8Array[], position: number): Promise<void>;
+  /** Reads up to `into.length` bytes; resolves to the count, which is short only at the end of the file. */
+  read(into: Uint8Array, position: number): Promise<number>;
+  /** As `read`, on the calling thread: for index pages and headers that are known to be few bytes. */
+  readNow(into: Uint8Array, position: number): number;
+  /** As `write`, on the calling thread: for a few bytes (index entries). */
+  writeNow(bytes: Uint8Array, position: number): void;
+  /** Cuts or extends with zeros (a hole where the file system knows holes). */
+  truncate(sizeBytes: number): Promise<void>;
+  /** fdatasync: bytes and size are durable when it resolves. */
+  sync(): Promise<void>;
+  /** Closing twice is harmless. */
+  close(): Promise<void>;
+}
+
+/** A range of a file to be sent as it lies there. The holder of the slice keeps the file open until `release`. */
+export interface FileSlice {
+  readonly file: DiskFile;
+  readonly position: number;
+  readonly sizeBytes: number;
+  /** Called exactly once by whoever was given the slice: after the last byte has left, or when it never will. */
+  release(): void;
+}
+
+// --- Network ---------------------------------------------------------------------------------------------------------
+
+export interface Network {
+  /** Rejects with NetworkError (code EADDRINUSE, EACCES ...) naming host and port. Port 0 takes any free port. */
+  listen(address: Address, onConnection: (connection: Connection) => void): Promise<Listener>;
+  connect(
+    address: Address,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Connection>;
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export class NetworkError extends Error {
+  override readonly name = "NetworkError";
+  readonly code: string;
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
+
+export interface Listener {
+  readonly address: Address;
+  /** Takes no new connections; those that are open go on. */
+  close(): Promise<void>;
+}
+
+export type Part = Uint8Array | FileSlice;
+
+export interface Connection {
+  readonly remote: Address;
+  readonly local: Address;
+  /** Called once, before the first byte is wanted. No byte is read before. */
+  start(handlers: ConnectionHandlers): void;
+  /** Stops the reading: TCP slows the peer down. At most one chunk that was already read still arrives. */
+  pause(): void;
+  resume(): void;
+  /**
+   * Queues parts behind those already queued; they leave in order and none is copied, so they must not change until
+   * `onSent` was called. File slices go by sendfile(2) where the system has it. After a close nothing is sent; slices
+   * are released all the same.
+   */
+  send(parts: readonly Part[], onSent?: () => void): void;
+  /** Bytes queued and not yet taken by the operating system, file slices included. */
+  readonly queuedBytes: number;
+  /** Sends what is queued, then closes. */
+  end(): void;
+  /** Closes now. `reason` reaches `onClose`. */
+  destroy(reason?: Error): void;
+}
+
+export interface ConnectionHandlers {
+  /** The chunk may be kept: it is never written again. */
+  onData(chunk: Buffer): void;
+  /** The peer will send no more. Answers may still go out. */
+  onEnd(): void;
+  /** Called exactly once, last. `error` tells why, where there is a reason. */
+  onClose(error: Error | null): void;
+}
+
+// --- Workers ---------------------------------------------------------------------------------------------------------
+
+/** Computation off the event loop: inline and in order in the simulator, worker threads in a real process. */
+export interface Workers {
+  /** Runs `task` by name with a structured-clonable argument; tasks are registered by the adapter's host. */
+  run<Input, Output>(task: WorkerTask<Input, Output>, input: Input, transfer?: readonly ArrayBuffer[]): Promise<Output>;
+  close(): Promise<void>;
+}
+
+/** A pure function that a worker can load: the module's file URL and the name of the exported function. */
+export interface WorkerTask<Input, Output> {
+  readonly module: string;
+  readonly name: string;
+  /** Never set: carries the types. */
+  readonly signature?: (input: Input) => Output;
+}
