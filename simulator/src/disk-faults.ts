@@ -1,0 +1,89 @@
+import { DiskError } from "@millrace/base/world";
+import type { DiskErrorCode } from "@millrace/base/world";
+
+type Matches = (path: string) => boolean;
+
+const every: Matches = () => true;
+
+/** The faults that a test switches on in a RecordingDisk. */
+export class DiskFaults {
+  /** Syncs do nothing and say yes: the planted bug that every durability test must find. */
+  areSyncsLies = false;
+  /** What may still be written before the disk is full. */
+  spaceBytes: number = Infinity;
+  #syncFailures: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
+  #writeFailures: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
+  #unreadable: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
+  #gate: Promise<void> | null = null;
+  #syncsAtGate = 0;
+
+  /** The next sync of a file or directory whose path matches fails. */
+  failNextSync(options: { readonly code?: DiskErrorCode; readonly matches?: Matches } = {}): void {
+    this.#syncFailures.push({ code: options.code ?? "EIO", matches: options.matches ?? every });
+  }
+
+  failNextWrite(options: { readonly code?: DiskErrorCode; readonly matches?: Matches } = {}): void {
+    this.#writeFailures.push({ code: options.code ?? "EIO", matches: options.matches ?? every });
+  }
+
+  /** EACCES: the file cannot be opened. Any other code: it can, but its bytes cannot be read. */
+  makeUnreadable(matches: Matches | string, code: DiskErrorCode = "EIO"): void {
+    this.#unreadable.push({ code, matches: typeof matches === "string" ? (path) => path === matches : matches });
+  }
+
+  makeReadable(): void {
+    this.#unreadable = [];
+  }
+
+  /** Syncs wait until the function that is returned is called, so that a test sees what happens meanwhile. */
+  holdSyncs(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#gate = promise;
+    return () => {
+      this.#gate = null;
+      resolve();
+    };
+  }
+
+  /** How many wait at present. */
+  get heldSyncs(): number {
+    return this.#syncsAtGate;
+  }
+
+  // --- For the disk --------------------------------------------------------------------------------------------------
+
+  async onSync(path: string): Promise<"sync" | "lie"> {
+    if (this.#gate !== null) {
+      this.#syncsAtGate++;
+      await this.#gate;
+      this.#syncsAtGate--;
+    }
+    const failure = takeFirst(this.#syncFailures, path);
+    if (failure !== null) throw new DiskError(failure.code, path, "sync", new Error("a fault that a test has planted"));
+    return this.areSyncsLies ? "lie" : "sync";
+  }
+
+  /** How much of the write the disk takes, and how it fails with the rest. */
+  onWrite(path: string, sizeBytes: number): { readonly sizeBytes: number; readonly failure: DiskError | null } {
+    const failure = takeFirst(this.#writeFailures, path);
+    if (failure !== null) return { sizeBytes: 0, failure: new DiskError(failure.code, path, "write") };
+    const taken = Math.min(sizeBytes, this.spaceBytes);
+    this.spaceBytes -= taken;
+    return { sizeBytes: taken, failure: taken < sizeBytes ? new DiskError("ENOSPC", path, "write") : null };
+  }
+
+  checkOpen(path: string): void {
+    const found = this.#unreadable.find(({ matches }) => matches(path));
+    if (found?.code === "EACCES") throw new DiskError("EACCES", path, "open");
+  }
+
+  checkRead(path: string): void {
+    const found = this.#unreadable.find(({ matches }) => matches(path));
+    if (found !== undefined) throw new DiskError(found.code, path, "read");
+  }
+}
+
+function takeFirst<T extends { readonly matches: Matches }>(planted: T[], path: string): T | null {
+  const index = planted.findIndex(({ matches }) => matches(path));
+  return index === -1 ? null : (planted.splice(index, 1)[0] ?? null);
+}
