@@ -1,0 +1,29 @@
+import type { ApiSchema } from "../src/schema.ts";
+
+export const deleteShareGroupState: ApiSchema = {
+  key: 86,
+  name: "DeleteShareGroupState",
+  doc: "Deletes the stored state of share partitions (KIP-932).",
+  listeners: ["broker"],
+  versions: [0, 0],
+  flexibleFrom: 0,
+  request: [
+    { name: "groupId", type: "string" },
+    { name: "topics", type: "array", struct: "DeleteStateData", of: [
+      { name: "topicId", type: "uuid" },
+      { name: "partitions", type: "array", struct: "PartitionData", of: [
+        { name: "partition", type: "int32" },
+      ] },
+    ] },
+  ],
+  response: [
+    { name: "results", type: "array", struct: "DeleteStateResult", of: [
+      { name: "topicId", type: "uuid" },
+      { name: "partitions", type: "array", struct: "PartitionResult", of: [
+        { name: "partition", type: "int32" },
+        { name: "errorCode", type: "int16" },
+        { name: "errorMessage", type: "string", nullable: true, default: null },
+      ] },
+    ] },
+  ],
+};
