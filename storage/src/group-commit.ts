@@ -1,0 +1,236 @@
+import type { Clock, Disk, DiskFile } from "@millrace/base/world";
+import type { Segment } from "./segment.ts";
+import type { Portion, WriteQueue } from "./write-queue.ts";
+
+export interface CommitterOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  /** Bytes of one log that may be written and not yet synced: `millrace.unsynced.bytes.max`. */
+  readonly unsyncedBytesMax: number;
+  /** A sync failed: nothing is known about the directory any more (R16). */
+  onSyncFailed(error: unknown): void;
+}
+
+/** A log with so much waiting is written while the group before is still being synced; less waits, and goes in one call. */
+const EAGER_BYTES = 128 * 1024;
+
+/** What one sync will cover. */
+interface Group {
+  readonly queues: WriteQueue[];
+  /** Each with a lease. */
+  readonly segments: Set<Segment>;
+  readonly directories: Set<string>;
+  writesUnderWay: number;
+  /** Its writes were ordered; what comes now belongs to the next one. */
+  isClosed: boolean;
+}
+
+/**
+ * Group commit, for all logs of a directory: one sync covers every batch that waits, over many partitions too.
+ *
+ *     group n     write ─┤ sync ──────────────────────┤ told
+ *     group n+1          │ write what is much ┤        │ write the rest ─┤ sync ──────────┤ told
+ *     group n+2                                                          │ write …
+ *
+ * While one group is synced the next is gathered, so at most two are written and not synced. What arrives during a sync
+ * makes up the next group: the slower the disk, the larger the groups.
+ */
+export class Committer {
+  readonly #options: CommitterOptions;
+  #waiting: WriteQueue[] = [];
+  #gathering: Group = emptyGroup();
+  #syncing: Group | null = null;
+  #isScheduled = false;
+  #isFailed = false;
+  #queuedBytes = 0;
+
+  constructor(options: CommitterOptions) {
+    this.#options = options;
+  }
+
+  /** Bytes that were given an offset and are not written yet, over all logs: what limits how much more is taken in. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** The queue has so many bytes more. Their write begins at the end of the turn, with all else that the turn brings. */
+  submit(queue: WriteQueue, addedBytes: number): void {
+    this.#queuedBytes += addedBytes;
+    if (!queue.isWaiting) {
+      queue.isWaiting = true;
+      this.#waiting.push(queue);
+    }
+    this.#schedule();
+  }
+
+  /** What waited in a queue is not to be written any more. */
+  forget(bytes: number): void {
+    this.#queuedBytes -= bytes;
+  }
+
+  /** Syncs what a log has written without a sync (durability `os`), with the next group. */
+  syncSoon(queue: WriteQueue): void {
+    if (this.#isFailed || !queue.isDirty) return;
+    this.#join(this.#gathering, queue);
+    this.#schedule();
+  }
+
+  /** Makes a new file's name durable with the next group: nothing in that file counts before. */
+  syncDirectoryWithGroup(directory: string): void {
+    this.#gathering.directories.add(directory);
+  }
+
+  /** Nothing is written or synced any more; who waits for the end of it waits for the writes that are on their way only. */
+  fail(): void {
+    if (this.#isFailed) return;
+    this.#isFailed = true;
+    this.#waiting = [];
+    for (const group of [this.#gathering, this.#syncing ?? emptyGroup()]) {
+      for (const segment of group.segments) segment.release();
+      for (const queue of group.queues) {
+        queue.isGathering = false;
+        queue.isSyncing = false;
+        queue.noticeIdle();
+      }
+    }
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#options.clock.afterTurn(() => {
+      this.#isScheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (this.#isFailed) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const queue of waiting) {
+      queue.isWaiting = false;
+      this.#start(queue);
+    }
+    this.#maybeSync();
+  }
+
+  #start(queue: WriteQueue): void {
+    // The end of the pause, and of the write, submit it again.
+    if (queue.isPaused || queue.isWriting || queue.queuedBytes === 0) return;
+    const isLater = this.#gathering.isClosed || (this.#syncing !== null && queue.queuedBytes < EAGER_BYTES);
+    const portion = queue.isSyncWanted && isLater ? null : queue.take(this.#options.unsyncedBytesMax);
+    if (portion === null) {
+      queue.isWaiting = true;
+      this.#waiting.push(queue);
+      return;
+    }
+    this.#queuedBytes -= portion.sizeBytes;
+    // The lease goes over to the group, or lasts as long as the write.
+    portion.segment.retain();
+    const group = queue.isSyncWanted ? this.#gathering : null;
+    if (group !== null) {
+      this.#join(group, queue);
+      this.#cover(group, portion.segment);
+      queue.gatheringBytes += portion.sizeBytes;
+      group.writesUnderWay += 1;
+    }
+    this.#write(queue, portion, group);
+  }
+
+  #join(group: Group, queue: WriteQueue): void {
+    if (!queue.isGathering) {
+      queue.isGathering = true;
+      group.queues.push(queue);
+    }
+    for (const segment of queue.takeDirty()) this.#cover(group, segment);
+  }
+
+  /** One lease a segment is enough. */
+  #cover(group: Group, segment: Segment): void {
+    if (group.segments.has(segment)) segment.release();
+    else group.segments.add(segment);
+  }
+
+  #write(queue: WriteQueue, portion: Portion, group: Group | null): void {
+    const { segment, buffers, position } = portion;
+    const writing = segment.isOpen
+      ? segment.log.write(buffers, position)
+      : queue.owner.open(segment).then(() => segment.log.write(buffers, position));
+    writing.then(
+      () => {
+        queue.isWriting = false;
+        queue.writtenOffset = portion.nextOffset;
+        segment.sizeBytes = position + portion.sizeBytes;
+        if (group === null) queue.markDirty(segment);
+        if (!this.#isFailed) queue.owner.onWritten(portion);
+        this.#afterWrite(queue, portion, group);
+      },
+      (error: unknown) => {
+        queue.isWriting = false;
+        if (!this.#isFailed) queue.owner.onWriteFailed(portion, error);
+        this.#afterWrite(queue, portion, group);
+      },
+    );
+  }
+
+  #afterWrite(queue: WriteQueue, portion: Portion, group: Group | null): void {
+    if (group === null) portion.segment.release();
+    else group.writesUnderWay -= 1;
+    queue.noticeIdle();
+    if (this.#isFailed) return;
+    if (queue.queuedBytes > 0) this.submit(queue, 0);
+    this.#maybeSync();
+  }
+
+  #maybeSync(): void {
+    const group = this.#gathering;
+    if (this.#isFailed || this.#syncing !== null || group.queues.length === 0) return;
+    group.isClosed = true;
+    if (group.writesUnderWay > 0) return;
+    this.#gathering = emptyGroup();
+    this.#syncing = group;
+    // What is written while this sync is under way is not promised by it.
+    const nextOffsets = group.queues.map((queue) => queue.writtenOffset);
+    for (const queue of group.queues) {
+      queue.isGathering = false;
+      queue.isSyncing = true;
+      queue.syncingBytes = queue.gatheringBytes;
+      queue.gatheringBytes = 0;
+    }
+    const files: DiskFile[] = [];
+    for (const segment of group.segments) if (segment.isOpen) files.push(segment.log);
+    const syncs = [this.#options.disk.syncFiles(files)];
+    for (const directory of group.directories) syncs.push(this.#options.disk.syncDirectory(directory));
+    Promise.all(syncs).then(
+      () => this.#onSynced(group, nextOffsets),
+      (error: unknown) => {
+        if (!this.#isFailed) this.#options.onSyncFailed(error);
+      },
+    );
+    // Logs with much to write do so during the sync.
+    if (this.#waiting.length > 0) this.#pump();
+  }
+
+  #onSynced(group: Group, nextOffsets: readonly WriteQueue["flushedOffset"][]): void {
+    this.#syncing = null;
+    if (this.#isFailed) return;
+    for (const segment of group.segments) segment.release();
+    for (const queue of group.queues) {
+      queue.isSyncing = false;
+      queue.syncingBytes = 0;
+    }
+    // The next group's writes begin before anyone is told: the disk works while answers are made.
+    this.#pump();
+    for (const [index, queue] of group.queues.entries()) {
+      const nextOffset = nextOffsets[index] as WriteQueue["flushedOffset"];
+      queue.flushedOffset = nextOffset;
+      queue.owner.onFlushed(nextOffset);
+      queue.noticeIdle();
+    }
+  }
+}
+
+function emptyGroup(): Group {
+  return { queues: [], segments: new Set(), directories: new Set(), writesUnderWay: 0, isClosed: false };
+}

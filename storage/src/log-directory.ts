@@ -1,0 +1,570 @@
+import { assert } from "@millrace/base/assert";
+import type { Logger } from "@millrace/base/logger";
+import { replaceFile } from "@millrace/base/replace-file";
+import { failed, ok } from "@millrace/base/result";
+import type { Result } from "@millrace/base/result";
+import { days, MiB, seconds } from "@millrace/base/units";
+import { DiskError } from "@millrace/base/world";
+import type { Clock, Disk, DiskFile, Random, Timer } from "@millrace/base/world";
+import { decodeOffsets, encodeOffsets, partitionKey } from "./checkpoints.ts";
+import type { OffsetsByPartition } from "./checkpoints.ts";
+import { Coalesced, forEachOf } from "./concurrency.ts";
+import { claimDirectory } from "./directory-claim.ts";
+import type { Claim, DirectoryRefusal } from "./directory-claim.ts";
+import {
+  deletedDirectoryName,
+  fileNames,
+  parsePartitionDirectoryName,
+  partitionDirectoryName,
+  segmentFileName,
+} from "./file-names.ts";
+import { Committer } from "./group-commit.ts";
+import { LeaderEpochs } from "./leader-epochs.ts";
+import type { LogConfig } from "./log-config.ts";
+import type { LogEnvironment } from "./log-environment.ts";
+import type { LogState } from "./log-writer.ts";
+import { PartitionLog } from "./log.ts";
+import type { LogFailure } from "./log.ts";
+import type { MetaProperties } from "./meta-properties.ts";
+import { OpenSegments } from "./open-segments.ts";
+import { decodePartitionMetadata, encodePartitionMetadata } from "./partition-metadata.ts";
+import { ProducerStates } from "./producer-state.ts";
+import { loadLog } from "./recovery.ts";
+import { Segment } from "./segment.ts";
+import { Segments } from "./segments.ts";
+import { Trash } from "./trash.ts";
+import type { Offset, Uuid } from "./types.ts";
+
+export interface LogDirectoryOptions {
+  readonly path: string;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Null takes the id that is there, or makes one. */
+  readonly clusterId: string | null;
+  readonly nodeId: number;
+  readonly limits?: Partial<LogDirectoryLimits>;
+  /** The disk has failed (R16): all logs are offline, and only a restart with recovery helps. */
+  readonly onFailure?: (error: unknown) => void;
+  /** A leader's high watermark, where it is not the log's own durable offset. */
+  readonly highWatermarkOf?: (log: PartitionLog) => Offset;
+}
+
+export interface LogDirectoryLimits {
+  /** `millrace.unsynced.bytes.max`: what may be written and not synced, a partition. */
+  readonly unsyncedBytesMax: number;
+  /** Segments whose files are open at the same time; three files each. */
+  readonly openSegmentsMax: number;
+  /** Logs that are loaded, or closed, at the same time. */
+  readonly loadingMax: number;
+  readonly checkpointIntervalMs: number;
+  /** A log with fewer new bytes since its last checkpoint waits for the next: recovery reads them in no time. */
+  readonly checkpointBytesMin: number;
+  readonly retentionIntervalMs: number;
+  /** Under durability `os`: unsynced for so long at most, unless `flush.ms` is less. */
+  readonly osSyncIntervalMs: number;
+  readonly producerExpirationMs: number;
+}
+
+export const defaultLogDirectoryLimits: LogDirectoryLimits = {
+  unsyncedBytesMax: 16 * MiB,
+  openSegmentsMax: 4096,
+  loadingMax: 16,
+  checkpointIntervalMs: seconds(60),
+  checkpointBytesMin: MiB,
+  retentionIntervalMs: seconds(300),
+  osSyncIntervalMs: seconds(1),
+  producerExpirationMs: days(1),
+};
+
+/** What a start found. */
+export interface LoadReport {
+  readonly isClean: boolean;
+  readonly logsCount: number;
+  readonly recoveredBytes: number;
+  readonly cutBytes: number;
+  /** Logs that are not served, and why. */
+  readonly offline: readonly { readonly topic: string; readonly partition: number; readonly message: string }[];
+  /** Names that are nobody's. They are left alone. */
+  readonly unknown: readonly string[];
+}
+
+export interface NewLog {
+  readonly topic: string;
+  readonly partition: number;
+  readonly topicId: Uuid;
+  readonly config: LogConfig;
+}
+
+interface Creation {
+  readonly wanted: NewLog;
+  readonly resolve: (log: PartitionLog) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames));
+const SPACE_CHECK_MS = 1000;
+const SPACE_BYTES_MIN = 4 * MiB;
+
+/**
+ * All logs under one directory, and what they share: the lock, the group commit, open files, checkpoints, housekeeping.
+ *
+ *     open (lock, format, whose is it) → load (every partition, recovered where needed) → … → close (everything synced, marked clean)
+ */
+export class LogDirectory {
+  readonly path: string;
+  readonly meta: MetaProperties;
+  readonly #options: LogDirectoryOptions;
+  readonly #limits: LogDirectoryLimits;
+  readonly #claim: Claim;
+  readonly #environment: LogEnvironment;
+  readonly #logs = new Map<string, PartitionLog>();
+  #highWatermarks: OffsetsByPartition = new Map();
+  #creations: Creation[] = [];
+  readonly #timers = new Set<Timer>();
+  readonly #waitingForSpace: (() => void)[] = [];
+  #failure: LogFailure | null = null;
+  #isClosed = false;
+  #housekeeping: Promise<void> = Promise.resolve();
+  readonly #recoveryPoints: Coalesced;
+  readonly #logStarts: Coalesced;
+
+  /** Takes hold of a directory. Its identity is known then; no log is. */
+  static async open(options: LogDirectoryOptions): Promise<Result<LogDirectory, DirectoryRefusal>> {
+    const limits = { ...defaultLogDirectoryLimits, ...options.limits };
+    try {
+      const claim = await claimDirectory({ ...options, unsyncedBytesMax: limits.unsyncedBytesMax });
+      return claim.ok ? ok(new LogDirectory(options, limits, claim.value)) : claim;
+    } catch (error) {
+      if (error instanceof DiskError) return failed("unreadable", error.message);
+      throw error;
+    }
+  }
+
+  private constructor(options: LogDirectoryOptions, limits: LogDirectoryLimits, claim: Claim) {
+    const { disk, clock, random, logger, path } = options;
+    this.path = path;
+    this.meta = claim.meta;
+    this.#options = options;
+    this.#limits = limits;
+    this.#claim = claim;
+    this.#recoveryPoints = new Coalesced(() =>
+      this.#writeOffsets(fileNames.recoveryPoints, (log) => log.recoveryPoint),
+    );
+    this.#logStarts = new Coalesced(() => this.#writeOffsets(fileNames.logStartOffsets, (log) => log.logStartOffset));
+    const failDirectory = (error: unknown): void => this.#fail(error);
+    this.#environment = {
+      disk,
+      clock,
+      random,
+      logger,
+      committer: new Committer({ disk, clock, unsyncedBytesMax: limits.unsyncedBytesMax, onSyncFailed: failDirectory }),
+      openSegments: new OpenSegments(disk, limits.openSegmentsMax),
+      trash: new Trash({ disk, clock }),
+      persistLogStarts: () => this.#logStarts.run(),
+      persistRecoveryPoints: () => this.#recoveryPoints.run(),
+      whenThereIsSpace: (callback) => this.#whenThereIsSpace(callback),
+      failDirectory,
+    };
+  }
+
+  get failure(): LogFailure | null {
+    return this.#failure;
+  }
+  /** Bytes that were given offsets and are not written yet, over all logs: a limit to what is taken in. */
+  get queuedBytes(): number {
+    return this.#environment.committer.queuedBytes;
+  }
+  /** As they were at the last checkpoint. */
+  get highWatermarks(): OffsetsByPartition {
+    return this.#highWatermarks;
+  }
+
+  logs(): IterableIterator<PartitionLog> {
+    return this.#logs.values();
+  }
+
+  /** Undefined also where the directory holds another topic of that name. */
+  find(topic: string, partition: number, topicId: Uuid): PartitionLog | undefined {
+    const log = this.#logs.get(partitionKey(topic, partition));
+    return log?.topicId === topicId ? log : undefined;
+  }
+
+  // --- Load -----------------------------------------------------------------------------------------------------------
+
+  /** Opens every log there is; recovers them after an unclean stop. Then the housekeeping begins. */
+  async load(configOf: (topic: string, topicId: Uuid) => LogConfig): Promise<LoadReport> {
+    const { disk } = this.#options;
+    const recoveryPoints = (await this.#readOffsets(fileNames.recoveryPoints)) ?? new Map();
+    const logStarts = await this.#readOffsets(fileNames.logStartOffsets);
+    this.#highWatermarks = (await this.#readOffsets(fileNames.highWatermarks)) ?? new Map();
+    const found = {
+      recoveredBytes: 0,
+      cutBytes: 0,
+      offline: [] as LoadReport["offline"][number][],
+      unknown: [] as string[],
+    };
+    await forEachOf(await disk.list(this.path), this.#limits.loadingMax, async ({ name, kind }) => {
+      const parsed = kind === "directory" ? parsePartitionDirectoryName(name) : null;
+      if (parsed === null || parsed.state === "future" || parsed.state === "stray") {
+        if (!knownNames.has(name) && !name.endsWith(".tmp")) found.unknown.push(name);
+        return;
+      }
+      if (parsed.state === "delete")
+        return this.#environment.trash.addDirectory(`${this.path}/${name}`, 0, Promise.resolve());
+      const { topic, partition } = parsed;
+      const key = partitionKey(topic, partition);
+      const loaded = await this.#loadLog({ topic, partition, directory: `${this.path}/${name}` }, configOf, {
+        recoveryPoint: recoveryPoints.get(key)?.offset ?? (0 as Offset),
+        logStartOffset: logStarts === null ? null : (logStarts.get(key)?.offset ?? (0 as Offset)),
+      });
+      if (loaded === null) return void found.unknown.push(name);
+      found.recoveredBytes += loaded.scannedBytes;
+      found.cutBytes += loaded.cutBytes;
+      const { failure } = loaded.log;
+      if (failure !== null) found.offline.push({ topic, partition, message: failure.message });
+      this.#logs.set(key, loaded.log);
+    });
+    await this.#recoveryPoints.run();
+    await this.#logStarts.run();
+    this.#startHousekeeping();
+    return { isClean: this.#claim.isClean, logsCount: this.#logs.size, ...found };
+  }
+
+  async #loadLog(
+    at: { readonly topic: string; readonly partition: number; readonly directory: string },
+    configOf: (topic: string, topicId: Uuid) => LogConfig,
+    offsets: { readonly recoveryPoint: Offset; readonly logStartOffset: Offset | null },
+  ): Promise<{ readonly log: PartitionLog; readonly scannedBytes: number; readonly cutBytes: number } | null> {
+    const { disk, logger } = this.#options;
+    const nothingRead = { scannedBytes: 0, cutBytes: 0 };
+    const names = await disk.list(at.directory);
+    const metadata = await readText(disk, `${at.directory}/${fileNames.partitionMetadata}`);
+    if (metadata === null) return null;
+    const topicId = decodePartitionMetadata(metadata);
+    if (!topicId.ok) {
+      logger.error("a partition's directory is left alone", { directory: at.directory, reason: topicId.message });
+      return null;
+    }
+    const identity = { ...at, topicId: topicId.value };
+    const config = configOf(at.topic, topicId.value);
+    const offline = (kind: LogFailure["kind"], message: string): PartitionLog => {
+      logger.error("a log is offline: nothing was cut", { topic: at.topic, partition: at.partition, reason: message });
+      const log = new PartitionLog(this.#environment, identity, config, emptyLog(at.directory, offsets.recoveryPoint));
+      log.fail({ kind, message });
+      return log;
+    };
+    try {
+      const { isClean, unsyncedBytesMax } = this.#claim;
+      const { openSegments } = this.#environment;
+      const { directory } = at;
+      const loaded = await loadLog({
+        disk,
+        openSegments,
+        directory,
+        names,
+        config,
+        isClean,
+        unsyncedBytesMax,
+        ...offsets,
+      });
+      if (!loaded.ok) return { log: offline("corrupt", loaded.message ?? loaded.failure), ...nothingRead };
+      if (loaded.value.cutBytes > 0) logger.warn("a torn tail was cut", { directory, bytes: loaded.value.cutBytes });
+      const log = new PartitionLog(this.#environment, identity, config, loaded.value);
+      // Recovery has synced what it found: the next one begins here.
+      if (!isClean) await log.checkpoint();
+      return { log, ...loaded.value };
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      return { log: offline("disk-failed", error.message), ...nothingRead };
+    }
+  }
+
+  // --- Create and delete ----------------------------------------------------------------------------------------------
+
+  /** Makes a partition's directory, durably. Calls of one turn are made together: a topic of many partitions costs one sync. */
+  createLog(wanted: NewLog): Promise<PartitionLog> {
+    return new Promise((resolve, reject) => {
+      this.#creations.push({ wanted, resolve, reject });
+      if (this.#creations.length === 1) queueMicrotask(() => void this.#createWaiting());
+    });
+  }
+
+  async #createWaiting(): Promise<void> {
+    const creations = this.#creations;
+    this.#creations = [];
+    const { disk } = this.#options;
+    const files: DiskFile[] = [];
+    try {
+      assert(!this.#isClosed && this.#failure === null, "logs are created in a directory that works");
+      await forEachOf(creations, this.#limits.loadingMax, async ({ wanted }) => {
+        files.push(...(await this.#makeFiles(wanted)));
+      });
+      await disk.syncFiles(files);
+      await forEachOf(creations, this.#limits.loadingMax, ({ wanted }) =>
+        disk.syncDirectory(this.#directoryOf(wanted)),
+      );
+      await disk.syncDirectory(this.path);
+      for (const { wanted, resolve } of creations) resolve(this.#adopt(wanted));
+    } catch (error) {
+      for (const { reject } of creations) reject(error);
+    } finally {
+      await Promise.allSettled(files.map((file) => file.close()));
+    }
+  }
+
+  #directoryOf({ topic, partition }: Pick<NewLog, "topic" | "partition">): string {
+    return `${this.path}/${partitionDirectoryName(topic, partition)}`;
+  }
+
+  async #makeFiles(wanted: NewLog): Promise<DiskFile[]> {
+    const { disk } = this.#options;
+    const directory = this.#directoryOf(wanted);
+    const present = this.#logs.get(partitionKey(wanted.topic, wanted.partition));
+    if (present !== undefined || (await holdsRecords(disk, directory))) await this.#setAside(wanted, present);
+    await disk.makeDirectory(directory);
+    const metadata = await disk.open(`${directory}/${fileNames.partitionMetadata}`, "create");
+    await metadata.truncate(0);
+    await metadata.write([Buffer.from(encodePartitionMetadata(wanted.topicId))], 0);
+    const log = await disk.open(`${directory}/${segmentFileName(0 as Offset, ".log")}`, "create");
+    return [metadata, log];
+  }
+
+  /** The name is another topic's, which the metadata does not know any more: it stays, under another name. */
+  async #setAside(wanted: NewLog, present: PartitionLog | undefined): Promise<void> {
+    const { disk, logger } = this.#options;
+    const name = deletedDirectoryName(wanted.topic, wanted.partition, this.#unique()).replace(/-delete$/, "-stray");
+    const path = `${this.path}/${name}`;
+    this.#logs.delete(partitionKey(wanted.topic, wanted.partition));
+    await present?.abandon(path);
+    await disk.rename(this.#directoryOf(wanted), path);
+    await disk.syncDirectory(this.path);
+    logger.warn("a directory of another topic with the same name was set aside", { path });
+  }
+
+  #adopt({ topic, partition, topicId, config }: NewLog): PartitionLog {
+    const directory = this.#directoryOf({ topic, partition });
+    const log = new PartitionLog(
+      this.#environment,
+      { topic, partition, topicId, directory },
+      config,
+      emptyLog(directory, 0 as Offset),
+    );
+    this.#logs.set(partitionKey(topic, partition), log);
+    return log;
+  }
+
+  /** Durably gone when it resolves; its bytes go after `file.delete.delay.ms`. Readers that have a slice read on. */
+  async deleteLog(log: PartitionLog): Promise<void> {
+    const { disk } = this.#options;
+    const from = log.directory;
+    const path = `${this.path}/${deletedDirectoryName(log.topic, log.partition, this.#unique())}`;
+    if (this.#logs.get(partitionKey(log.topic, log.partition)) === log)
+      this.#logs.delete(partitionKey(log.topic, log.partition));
+    await log.abandon(path);
+    await disk.rename(from, path);
+    await disk.syncDirectory(this.path);
+    this.#environment.trash.addDirectory(path, log.config["file.delete.delay.ms"], Promise.resolve());
+  }
+
+  #unique(): string {
+    return this.#options.random.bytes(16).toString("hex");
+  }
+
+  // --- Housekeeping ---------------------------------------------------------------------------------------------------
+
+  #startHousekeeping(): void {
+    const { checkpointIntervalMs, retentionIntervalMs, osSyncIntervalMs } = this.#limits;
+    this.#every(checkpointIntervalMs, () => this.checkpoint());
+    this.#every(retentionIntervalMs, () => this.retain());
+    this.#every(osSyncIntervalMs, async () => {
+      for (const log of this.#logs.values()) log.flushIfDue(osSyncIntervalMs);
+    });
+  }
+
+  #every(intervalMs: number, work: () => Promise<void>): void {
+    const timer = this.#options.clock.schedule(intervalMs, () => {
+      this.#timers.delete(timer);
+      if (this.#isClosed || this.#failure !== null) return;
+      this.#housekeeping = this.#housekeeping
+        .then(work)
+        .catch((error: unknown) => this.#housekeepingFailed(error))
+        .then(() => {
+          if (!this.#isClosed) this.#every(intervalMs, work);
+        });
+    });
+    this.#timers.add(timer);
+  }
+
+  #housekeepingFailed(error: unknown): void {
+    if (isOutOfSpace(error)) this.#options.logger.warn("no space for a checkpoint", { error });
+    else this.#fail(error);
+  }
+
+  /** Brings what recovery would have to find out to the disk, for the logs that have grown. */
+  async checkpoint(): Promise<void> {
+    const { checkpointBytesMin, producerExpirationMs } = this.#limits;
+    const nowMs = this.#options.clock.now();
+    for (const log of this.#logs.values()) {
+      log.expireProducers(nowMs, producerExpirationMs);
+      if (log.uncheckedBytes === 0) log.forgetIdle();
+    }
+    const grown = [...this.#logs.values()].filter((log) => log.uncheckedBytes >= checkpointBytesMin);
+    await forEachOf(grown, 4, (log) => log.checkpoint());
+    await this.#recoveryPoints.run();
+    await this.#logStarts.run();
+    await this.#writeHighWatermarks();
+  }
+
+  /** Removes what the topics' settings do not keep. */
+  async retain(): Promise<void> {
+    const nowMs = this.#options.clock.now();
+    await forEachOf([...this.#logs.values()], 4, async (log) => {
+      const count = await log.retain(nowMs, this.#highWatermarkOf(log));
+      if (count > 0) this.#options.logger.info("old segments were removed", { directory: log.directory, count });
+    });
+  }
+
+  #highWatermarkOf(log: PartitionLog): Offset {
+    return this.#options.highWatermarkOf?.(log) ?? log.durableOffset;
+  }
+
+  #whenThereIsSpace(callback: () => void): void {
+    this.#waitingForSpace.push(callback);
+    if (this.#waitingForSpace.length === 1) this.#lookForSpace();
+  }
+
+  #lookForSpace(): void {
+    const { clock, disk } = this.#options;
+    const timer = clock.schedule(SPACE_CHECK_MS, () => {
+      this.#timers.delete(timer);
+      disk.space(this.path).then(
+        ({ usableBytes }) => {
+          if (this.#isClosed || this.#failure !== null) return;
+          if (usableBytes < SPACE_BYTES_MIN) return this.#lookForSpace();
+          for (const callback of this.#waitingForSpace.splice(0)) callback();
+        },
+        (error: unknown) => this.#fail(error),
+      );
+    });
+    this.#timers.add(timer);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failure !== null) return;
+    const message = error instanceof Error ? error.message : String(error);
+    this.#failure = { kind: "disk-failed", message: `the log directory ${this.path} has failed: ${message}` };
+    this.#options.logger.error("the log directory has failed: all its logs are offline until a restart", {
+      path: this.path,
+      error,
+    });
+    this.#environment.committer.fail();
+    for (const log of this.#logs.values()) log.fail(this.#failure);
+    this.#options.onFailure?.(error);
+  }
+
+  // --- Checkpoint files -----------------------------------------------------------------------------------------------
+
+  /** Null where the file is missing or cannot be read: it says less than it could, and nothing wrong. */
+  async #readOffsets(name: string): Promise<OffsetsByPartition | null> {
+    const text = await readText(this.#options.disk, `${this.path}/${name}`);
+    if (text === null) return null;
+    const decoded = decodeOffsets(text);
+    if (decoded.ok) return decoded.value;
+    this.#options.logger.warn("a checkpoint cannot be read and is not used", {
+      path: `${this.path}/${name}`,
+      reason: decoded.message,
+    });
+    return null;
+  }
+
+  async #writeOffsets(name: string, offsetOf: (log: PartitionLog) => Offset): Promise<void> {
+    const offsets = Array.from(this.#logs.values(), (log) => ({
+      topic: log.topic,
+      partition: log.partition,
+      offset: offsetOf(log),
+    }));
+    const text = encodeOffsets(offsets.filter(({ offset }) => offset > 0));
+    await replaceFile(this.#options.disk, `${this.path}/${name}`, Buffer.from(text));
+  }
+
+  async #writeHighWatermarks(): Promise<void> {
+    await this.#writeOffsets(fileNames.highWatermarks, (log) => this.#highWatermarkOf(log));
+  }
+
+  // --- The end --------------------------------------------------------------------------------------------------------
+
+  /** Everything to the disk; the next start finds a clean directory. After a failure it only lets go. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const timer of this.#timers) timer.cancel();
+    await this.#housekeeping;
+    const { disk } = this.#options;
+    let isClean = this.#failure === null;
+    for (const log of this.#logs.values()) if (log.failure !== null) isClean = false;
+    try {
+      await forEachOf([...this.#logs.values()], this.#limits.loadingMax, (log) => log.close());
+      if (this.#failure === null) {
+        await this.#recoveryPoints.run();
+        await this.#logStarts.run();
+        await this.#writeHighWatermarks();
+        if (isClean) {
+          await disk.writeFile(
+            `${this.path}/${fileNames.cleanShutdown}`,
+            Buffer.from('{"version":0,"brokerEpoch":-1}'),
+          );
+          await disk.syncDirectory(this.path);
+        }
+      }
+    } finally {
+      await this.#environment.openSegments.closeAll();
+      await this.#environment.trash.close();
+      await this.#claim.lock.release();
+    }
+  }
+}
+
+function emptyLog(
+  directory: string,
+  recoveryPoint: Offset,
+): { readonly state: LogState; readonly logStartOffset: Offset } {
+  const segments = new Segments();
+  segments.add(new Segment(directory, 0 as Offset, { sizeBytes: 0, isNew: false }));
+  segments.active.aborted = [];
+  const logStartOffset = 0 as Offset;
+  const endOffset = 0 as Offset;
+  return {
+    state: {
+      directory,
+      segments,
+      producers: new ProducerStates(),
+      epochs: new LeaderEpochs(),
+      endOffset,
+      recoveryPoint,
+      snapshotOffset: null,
+      rollTimestamp: null,
+    },
+    logStartOffset,
+  };
+}
+
+async function readText(disk: Disk, path: string): Promise<string | null> {
+  return (await disk.stat(path)) === null ? null : (await disk.readFile(path)).toString();
+}
+
+/** A directory that was only begun, in a creation that a crash ended, holds none. */
+async function holdsRecords(disk: Disk, directory: string): Promise<boolean> {
+  if ((await disk.stat(directory)) === null) return false;
+  for (const { name } of await disk.list(directory)) {
+    if (!name.endsWith(".log")) continue;
+    const found = await disk.stat(`${directory}/${name}`);
+    if (found !== null && found.sizeBytes > 0) return true;
+  }
+  return false;
+}
+
+function isOutOfSpace(error: unknown): boolean {
+  return error instanceof DiskError && (error.code === "ENOSPC" || error.code === "EDQUOT");
+}

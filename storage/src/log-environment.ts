@@ -1,0 +1,24 @@
+import type { Logger } from "@millrace/base/logger";
+import type { Clock, Disk, Random } from "@millrace/base/world";
+import type { Committer } from "./group-commit.ts";
+import type { OpenSegments } from "./open-segments.ts";
+import type { Trash } from "./trash.ts";
+
+/** What all logs of one directory share. */
+export interface LogEnvironment {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly committer: Committer;
+  readonly openSegments: OpenSegments;
+  readonly trash: Trash;
+  /** Makes the log start offsets of all logs durable. */
+  persistLogStarts(): Promise<void>;
+  /** Makes the recovery points of all logs durable. */
+  persistRecoveryPoints(): Promise<void>;
+  /** Calls back when writing is worth another try. */
+  whenThereIsSpace(callback: () => void): void;
+  /** Nothing is known about the disk any more: all logs of the directory go offline (R16). */
+  failDirectory(error: unknown): void;
+}

@@ -1,0 +1,480 @@
+import { assert } from "@millrace/base/assert";
+import { replaceFile } from "@millrace/base/replace-file";
+import type { TimeMs } from "@millrace/base/units";
+import { DiskError } from "@millrace/base/world";
+import { BATCH_OVERHEAD_BYTES, BatchField } from "kafka-protocol-ts/records/batch";
+import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
+import { readInt64, readInt64Exact } from "kafka-protocol-ts/records/int64";
+import { fileNames, segmentFileName } from "./file-names.ts";
+import { encodeEpochs } from "./leader-epochs.ts";
+import type { LeaderEpochs } from "./leader-epochs.ts";
+import type { LogConfig } from "./log-config.ts";
+import type { LogEnvironment } from "./log-environment.ts";
+import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
+import { encodeSnapshot } from "./producer-snapshot.ts";
+import type { ProducerStates } from "./producer-state.ts";
+import { RecentBatches } from "./recent-batches.ts";
+import { SegmentIndexer } from "./segment-indexer.ts";
+import { Segment } from "./segment.ts";
+import type { Segments } from "./segments.ts";
+import { encodeAborted } from "./transaction-index.ts";
+import type { ExactTimestamp, FilePosition, LeaderEpoch, Offset } from "./types.ts";
+import { WriteQueue } from "./write-queue.ts";
+import type { Portion, WriteQueueOwner } from "./write-queue.ts";
+
+/** What a log is made of, as it was loaded or created. */
+export interface LogState {
+  readonly directory: string;
+  readonly segments: Segments;
+  readonly producers: ProducerStates;
+  readonly epochs: LeaderEpochs;
+  readonly endOffset: Offset;
+  readonly recoveryPoint: Offset;
+  /** Of the newest snapshot of the producers' state; null without one. */
+  readonly snapshotOffset: Offset | null;
+  /** The largest timestamp of the active segment's first batch. */
+  readonly rollTimestamp: ExactTimestamp | null;
+}
+
+/** Told when offsets move, or when the log's end went back. */
+export interface LogWriterOwner {
+  onProgress(): void;
+  /** The disk is full: appends from `endOffset` on are not in the log and never will be. */
+  onDiskFull(endOffset: Offset): void;
+  /** The file is cut behind what is in it, and the state of producers is to be built again. */
+  repair(): Promise<void>;
+}
+
+/** So many index entries wait for a write together. */
+const INDEX_ENTRIES_PENDING = 64;
+const INT32_MAX = 0x7fff_ffff;
+
+/**
+ * The growing end of a log: gives offsets, queues for the group commit, writes indexes, rolls segments, and brings what only
+ * lies in memory to the disk, so that a recovery has little to do.
+ */
+export class LogWriter implements WriteQueueOwner {
+  readonly #environment: LogEnvironment;
+  readonly #owner: LogWriterOwner;
+  readonly #directory: string;
+  readonly segments: Segments;
+  readonly producers: ProducerStates;
+  readonly epochs: LeaderEpochs;
+  readonly queue: WriteQueue;
+  config: LogConfig;
+  endOffset: Offset;
+  recoveryPoint: Offset;
+  #durableOffset: Offset;
+  /** Where the newest batches lie, and in which segment; null while the log is idle. */
+  #recent: RecentBatches | null = null;
+  #recentSegment: Segment | null = null;
+  /** Under durability `os`: a sync that `flush.messages` asked for has not ended, and nothing counts before. */
+  #flushWantedOffset: Offset | null = null;
+  #appendPosition: number;
+  readonly #indexer: SegmentIndexer = new SegmentIndexer();
+  /** The active segment's time index ends with its largest timestamp. */
+  #isSealed = true;
+  /** Of the active segment's first batch: from it on `segment.ms` counts. */
+  #rollTimestamp: ExactTimestamp | null = null;
+  #rollJitterMs = 0;
+  #snapshotOffset: Offset | null;
+  /** Appended since the last checkpoint. */
+  uncheckedBytes = 0;
+  #messagesSinceFlush = 0;
+  /** When the oldest batch was written that is not flushed; monotonic. */
+  #dirtySinceMs: number | null = null;
+  /** Closing of rolled segments and checkpoints, one after the other. */
+  #background: Promise<void> = Promise.resolve();
+  readonly #flushWaiters: { readonly offset: Offset; readonly resolve: (isFlushed: boolean) => void }[] = [];
+
+  constructor(environment: LogEnvironment, owner: LogWriterOwner, config: LogConfig, state: LogState) {
+    this.#environment = environment;
+    this.#owner = owner;
+    this.#directory = state.directory;
+    this.segments = state.segments;
+    this.producers = state.producers;
+    this.epochs = state.epochs;
+    this.endOffset = state.endOffset;
+    this.recoveryPoint = state.recoveryPoint;
+    this.#durableOffset = state.endOffset;
+    this.#snapshotOffset = state.snapshotOffset;
+    this.#rollTimestamp = state.rollTimestamp;
+    this.#appendPosition = state.segments.active.sizeBytes;
+    this.queue = new WriteQueue(this, state.endOffset);
+    this.config = config;
+    this.configure(config);
+  }
+
+  /** Everything below counts: it may be acknowledged and read. Does not go back when the durability is raised. */
+  get durableOffset(): Offset {
+    return this.#durableOffset;
+  }
+
+  #progress(): void {
+    const { isSyncWanted, flushedOffset, writtenOffset } = this.queue;
+    let counted = isSyncWanted ? flushedOffset : writtenOffset;
+    if (this.#flushWantedOffset !== null) counted = Math.min(counted, this.#flushWantedOffset) as Offset;
+    this.#durableOffset = Math.max(this.#durableOffset, flushedOffset, counted) as Offset;
+    this.#owner.onProgress();
+  }
+
+  configure(config: LogConfig): void {
+    this.config = config;
+    this.queue.isSyncWanted = config["millrace.durability"] === "fsync";
+    const { "segment.jitter.ms": jitterMs, "segment.ms": segmentMs } = config;
+    this.#rollJitterMs = Math.floor(this.#environment.random.fraction() * Math.min(jitterMs, segmentMs));
+    if (this.queue.isSyncWanted) this.#environment.committer.syncSoon(this.queue);
+  }
+
+  // --- Append --------------------------------------------------------------------------------------------------------
+
+  /** The batch has its offsets and its epoch. */
+  append(batch: RecordBatchView, nowMs: TimeMs): void {
+    const { baseOffset, lastOffsetDelta, sizeBytes } = batch;
+    const nextOffset = (baseOffset + lastOffsetDelta + 1) as Offset;
+    if (this.#isRollDue(batch, nowMs)) this.#roll(baseOffset as Offset);
+    const segment = this.segments.active;
+    this.#rollTimestamp ??= batch.maxTimestampExact;
+    if (batch.producerId >= 0) {
+      const completed = this.producers.replay(batch, baseOffset as Offset);
+      if (completed?.isAborted === true) {
+        const lastStableOffset = this.producers.lastStableOffsetAfter(completed);
+        (segment.aborted ??= []).push({ ...completed, lastStableOffset });
+      }
+    }
+    this.epochs.assign(batch.partitionLeaderEpoch as LeaderEpoch, baseOffset as Offset);
+    this.queue.push(segment, this.#appendPosition, batch.wholeBytes, nextOffset);
+    this.#appendPosition += sizeBytes;
+    this.uncheckedBytes += sizeBytes;
+    this.endOffset = nextOffset;
+    this.#environment.committer.submit(this.queue, sizeBytes);
+  }
+
+  #isRollDue(batch: RecordBatchView, nowMs: TimeMs): boolean {
+    if (this.#appendPosition === 0) return false;
+    const { config } = this;
+    const segment = this.segments.active;
+    if (this.#appendPosition + batch.sizeBytes > config["segment.bytes"]) return true;
+    if (batch.lastOffset - segment.baseOffset > INT32_MAX) return true;
+    const waitingEntries = Math.ceil(this.queue.queuedBytes / Math.max(1, config["index.interval.bytes"])) + 1;
+    const indexBytes = segment.isOpen ? segment.offsets.sizeBytes + waitingEntries * OFFSET_ENTRY_BYTES : 0;
+    if (indexBytes > config["segment.index.bytes"]) return true;
+    // Record time where there is one, so that a topic filled with old data rolls as it would have then.
+    const time = batch.maxTimestampExact < 0 ? nowMs : batch.maxTimestampExact;
+    const since = this.#rollTimestamp ?? time;
+    return since >= 0 && Number(time) - Number(since) > config["segment.ms"] - this.#rollJitterMs;
+  }
+
+  /** Closes the active segment for appends; the next one begins with `baseOffset`. */
+  #roll(baseOffset: Offset): void {
+    const closing = this.segments.active;
+    // The state as it is before the first batch of the new segment: that is what the name of the snapshot says.
+    const snapshot = encodeSnapshot(this.producers);
+    this.segments.add(new Segment(this.#directory, baseOffset, { sizeBytes: 0, isNew: true }));
+    this.segments.active.aborted = [];
+    this.#appendPosition = 0;
+    this.#rollTimestamp = null;
+    // Its files are finished when its last byte is durable.
+    this.#inBackground(async () => {
+      if (!(await this.#flushed(baseOffset))) return;
+      await this.#environment.openSegments.use(closing);
+      try {
+        closing.sealIndexes();
+        await this.#persist(closing, baseOffset, snapshot);
+      } finally {
+        closing.release();
+      }
+      this.recoveryPoint = Math.max(this.recoveryPoint, baseOffset) as Offset;
+    });
+  }
+
+  /** A new, empty segment at the log's end, with its name on the disk: so that all before it can go. */
+  async roll(): Promise<void> {
+    if (this.#appendPosition === 0) return;
+    if (!(await this.#flushed(this.endOffset))) return;
+    await this.queue.pause();
+    try {
+      if (this.#appendPosition > 0 && this.queue.flushedOffset === this.endOffset) {
+        this.#roll(this.endOffset);
+        const segment = this.segments.active;
+        await this.#environment.openSegments.use(segment);
+        segment.release();
+        await this.#environment.disk.syncDirectory(this.#directory);
+      }
+    } finally {
+      this.resume();
+    }
+  }
+
+  // --- The committer's calls ------------------------------------------------------------------------------------------
+
+  async open(segment: Segment): Promise<void> {
+    if (segment.isNew) this.#environment.committer.syncDirectoryWithGroup(this.#directory);
+    await this.#environment.openSegments.use(segment);
+    // The committer has a lease of its own.
+    segment.release();
+  }
+
+  onWritten(portion: Portion): void {
+    this.#index(portion);
+    if (!this.queue.isSyncWanted) this.#countTowardsFlush(portion);
+    if (this.#flushWaiters.length > 0) this.#environment.committer.syncSoon(this.queue);
+    this.#progress();
+  }
+
+  onFlushed(): void {
+    if (!this.queue.isDirty) this.#dirtySinceMs = null;
+    if (this.#flushWantedOffset !== null && this.queue.flushedOffset > this.#flushWantedOffset)
+      this.#flushWantedOffset = null;
+    while (this.#flushWaiters.length > 0) {
+      const [waiter] = this.#flushWaiters;
+      if (waiter === undefined || waiter.offset > this.queue.flushedOffset) break;
+      this.#flushWaiters.shift();
+      waiter.resolve(true);
+    }
+    this.#progress();
+  }
+
+  onWriteFailed(portion: Portion, error: unknown): void {
+    const isFull = error instanceof DiskError && (error.code === "ENOSPC" || error.code === "EDQUOT");
+    if (!isFull) return this.#environment.failDirectory(error);
+    this.#environment.logger.error("the disk is full: the log takes no appends until there is space", {
+      path: portion.segment.path(".log"),
+      position: portion.position,
+      offset: this.queue.writtenOffset,
+    });
+    this.#environment.committer.forget(this.queue.clear());
+    const { writtenOffset } = this.queue;
+    // Nobody was told that these are safe: their offsets are given again.
+    this.endOffset = writtenOffset;
+    this.#failFlushWaiters(writtenOffset);
+    this.#owner.onDiskFull(writtenOffset);
+    this.#owner.repair().catch((failure: unknown) => this.#environment.failDirectory(failure));
+  }
+
+  /** Index entries and the map of the newest batches, for batches that are in the file now. */
+  #index(portion: Portion): void {
+    const { segment } = portion;
+    const intervalBytes = this.config["index.interval.bytes"];
+    const recent = (this.#recent ??= new RecentBatches());
+    this.#isSealed = false;
+    if (this.#recentSegment !== segment) {
+      this.#recentSegment = segment;
+      recent.clear();
+      this.#indexer.restart();
+    }
+    let position = portion.position;
+    for (const bytes of portion.buffers) {
+      const sizeBytes = bytes.readInt32BE(BatchField.batchLength) + BATCH_OVERHEAD_BYTES;
+      assert(sizeBytes === bytes.length, "a batch a buffer");
+      const baseOffset = readInt64(bytes, BatchField.baseOffset) as Offset;
+      const lastOffset = (baseOffset + bytes.readInt32BE(BatchField.lastOffsetDelta)) as Offset;
+      const maxTimestamp = readInt64Exact(bytes, BatchField.maxTimestamp);
+      this.#indexer.add(segment, { lastOffset, maxTimestamp, sizeBytes }, position as FilePosition, intervalBytes);
+      recent.add(baseOffset, (lastOffset + 1) as Offset, position as FilePosition, sizeBytes);
+      position += sizeBytes;
+    }
+    if (segment.offsets.entries.pendingCount >= INDEX_ENTRIES_PENDING) this.#flushIndexes(segment);
+  }
+
+  /** On a full disk the entries wait in memory: the indexes can be made again at any time. */
+  #flushIndexes(segment: Segment): void {
+    try {
+      segment.flushIndexes();
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      this.#environment.logger.warn("index entries could not be written", { error });
+    }
+  }
+
+  // --- Durability `os` ------------------------------------------------------------------------------------------------
+
+  #countTowardsFlush(portion: Portion): void {
+    this.#dirtySinceMs ??= this.#environment.clock.monotonicMs();
+    const limit = this.config["flush.messages"];
+    if (limit >= Number.MAX_SAFE_INTEGER) return;
+    const firstOffset = readInt64(portion.buffers[0] as Buffer, BatchField.baseOffset) as Offset;
+    this.#messagesSinceFlush += portion.nextOffset - firstOffset;
+    if (this.#messagesSinceFlush < limit) return;
+    this.#messagesSinceFlush = 0;
+    this.#flushWantedOffset ??= firstOffset;
+    this.#environment.committer.syncSoon(this.queue);
+  }
+
+  /** Called every now and then: syncs what has been unsynced for too long. */
+  flushIfDue(intervalMs: number): void {
+    if (this.#dirtySinceMs === null) return;
+    const dirtyMs = this.#environment.clock.monotonicMs() - this.#dirtySinceMs;
+    if (dirtyMs >= Math.min(intervalMs, this.config["flush.ms"])) this.#environment.committer.syncSoon(this.queue);
+  }
+
+  /** True when everything below `offset` is durable; false when it never will be. */
+  #flushed(offset: Offset): Promise<boolean> {
+    if (this.queue.flushedOffset >= offset) return Promise.resolve(true);
+    if (offset > this.endOffset) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      this.#flushWaiters.push({ offset, resolve });
+      this.#environment.committer.syncSoon(this.queue);
+    });
+  }
+
+  #failFlushWaiters(above: Offset): void {
+    const failed = this.#flushWaiters.filter(({ offset }) => offset > above);
+    const kept = this.#flushWaiters.filter(({ offset }) => offset <= above);
+    this.#flushWaiters.splice(0, this.#flushWaiters.length, ...kept);
+    for (const waiter of failed) waiter.resolve(false);
+  }
+
+  // --- Background -----------------------------------------------------------------------------------------------------
+
+  #inBackground(work: () => Promise<void>): void {
+    this.#background = this.#background.then(work).catch((error: unknown) => {
+      const isFull = error instanceof DiskError && (error.code === "ENOSPC" || error.code === "EDQUOT");
+      // What was not written is made again by the next checkpoint, or by a recovery.
+      if (isFull) this.#environment.logger.warn("no space for a checkpoint", { error });
+      else this.#environment.failDirectory(error);
+    });
+  }
+
+  /**
+   * Brings all that a recovery would have to find out again up to the present end: indexes, producers, epochs. When it
+   * resolves, a recovery need only look at what comes after `recoveryPoint`.
+   */
+  checkpoint(): Promise<void> {
+    this.#inBackground(() => this.#checkpoint());
+    return this.#background;
+  }
+
+  async #checkpoint(): Promise<void> {
+    const target = this.endOffset;
+    const { uncheckedBytes } = this;
+    if (target === this.recoveryPoint && !this.epochs.isChanged) return;
+    const segment = this.segments.active;
+    const snapshot = encodeSnapshot(this.producers);
+    if (!(await this.#flushed(target))) return;
+    await this.#environment.openSegments.use(segment);
+    try {
+      segment.flushIndexes();
+      await this.#persist(segment, target, snapshot);
+    } finally {
+      segment.release();
+    }
+    this.recoveryPoint = Math.max(this.recoveryPoint, target) as Offset;
+    this.uncheckedBytes -= uncheckedBytes;
+  }
+
+  /** The segment's indexes, the snapshot at `offset`, and the epochs; all durable. */
+  async #persist(segment: Segment, offset: Offset, snapshot: Buffer): Promise<void> {
+    const { disk } = this.#environment;
+    if (segment.aborted !== null && segment.aborted.length > 0) {
+      await this.#writeSynced(segment.path(".txnindex"), Buffer.concat(segment.aborted.map(encodeAborted)));
+    }
+    await disk.syncFiles(segment.indexFiles());
+    if (this.epochs.isChanged) {
+      this.epochs.isChanged = false;
+      await replaceFile(
+        disk,
+        `${this.#directory}/${fileNames.leaderEpochs}`,
+        Buffer.from(encodeEpochs(this.epochs.all())),
+      );
+    }
+    const before = this.#snapshotOffset;
+    if (before !== offset) {
+      await this.#writeSynced(`${this.#directory}/${segmentFileName(offset, ".snapshot")}`, snapshot);
+    }
+    await disk.syncDirectory(this.#directory);
+    this.#snapshotOffset = offset;
+    // A snapshot in the middle of a segment is of no use once there is a newer one.
+    const isStray =
+      before !== null && before !== offset && this.segments.all().every(({ baseOffset }) => baseOffset !== before);
+    if (isStray) await disk.removeFile(`${this.#directory}/${segmentFileName(before, ".snapshot")}`);
+  }
+
+  async #writeSynced(path: string, bytes: Buffer): Promise<void> {
+    const file = await this.#environment.disk.open(path, "create");
+    try {
+      await file.write([bytes], 0);
+      await file.truncate(bytes.length);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  // --- Cutting and closing --------------------------------------------------------------------------------------------
+
+  /** Waits until nothing is written, synced or finished in the background. Appends may go on being queued. */
+  async quiesce(): Promise<void> {
+    await this.queue.pause();
+    await this.#background;
+  }
+
+  resume(): void {
+    this.queue.isPaused = false;
+    if (this.queue.queuedBytes > 0) this.#environment.committer.submit(this.queue, 0);
+  }
+
+  /** The files and the catalogue were cut: the log now ends here, and all of it is durable. */
+  restart({
+    endOffset,
+    snapshotOffset,
+    rollTimestamp,
+  }: Pick<LogState, "endOffset" | "snapshotOffset" | "rollTimestamp">): void {
+    this.endOffset = endOffset;
+    this.#snapshotOffset = snapshotOffset;
+    this.#rollTimestamp = rollTimestamp;
+    this.#appendPosition = this.segments.active.sizeBytes;
+    this.#isSealed = false;
+    this.#indexer.restart();
+    this.#flushWantedOffset = null;
+    this.#messagesSinceFlush = 0;
+    this.#dirtySinceMs = null;
+    this.#forgetRecent();
+    this.queue.reset(endOffset);
+    this.#durableOffset = Math.min(this.#durableOffset, endOffset) as Offset;
+    this.recoveryPoint = Math.min(this.recoveryPoint, endOffset) as Offset;
+  }
+
+  /** Everything to the disk; then the log is as a start without recovery finds it. */
+  async close(): Promise<void> {
+    if (!this.#isSealed && (await this.#flushed(this.endOffset))) {
+      const { active } = this.segments;
+      await this.#environment.openSegments.use(active);
+      active.sealIndexes();
+      active.release();
+    }
+    await this.checkpoint();
+    await this.quiesce();
+    this.closeFiles();
+  }
+
+  /** A reader may hold a lease for as long as its peer is slow; nobody waits for that. */
+  closeFiles(): void {
+    for (const segment of this.segments.all()) if (segment.isOpen) this.#environment.openSegments.closeSoon(segment);
+  }
+
+  /** Nothing will be written any more: the directory has failed. */
+  fail(): void {
+    this.#environment.committer.forget(this.queue.clear());
+    this.#failFlushWaiters(-1 as Offset);
+  }
+
+  /** Gives back what only a busy log needs. */
+  forgetIdle(): void {
+    if (this.queue.isIdle && this.queue.queuedBytes === 0) this.#forgetRecent();
+  }
+
+  #forgetRecent(): void {
+    this.#recent = null;
+    this.#recentSegment = null;
+  }
+
+  recentOf(segment: Segment): RecentBatches | null {
+    return segment === this.#recentSegment ? this.#recent : null;
+  }
+
+  /** Waits for the work on closed segments: they may go then. */
+  settle(): Promise<void> {
+    return this.#background;
+  }
+}

@@ -1,0 +1,684 @@
+import { assert } from "@millrace/base/assert";
+import { failed, ok } from "@millrace/base/result";
+import type { Failed, Result } from "@millrace/base/result";
+import type { TimeMs } from "@millrace/base/units";
+import { DiskError } from "@millrace/base/world";
+import type { DiskFile, FileSlice } from "@millrace/base/world";
+import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
+import type { AppendFailure, AppendFailureKind } from "./append-failure.ts";
+import { BrokenChain } from "./header-walk.ts";
+import type { LogConfig } from "./log-config.ts";
+import type { LogEnvironment } from "./log-environment.ts";
+import { LogWriter } from "./log-writer.ts";
+import type { LogState } from "./log-writer.ts";
+import { loadProducers, readAborted } from "./producer-loading.ts";
+import { markerOf } from "./producer-state.ts";
+import type { ProducerEntry, SequenceVerdict } from "./producer-state.ts";
+import { locate, offsetAfterBreak } from "./read.ts";
+import type { Extent, ReadLimits } from "./read.ts";
+import { expiredCount } from "./retention.ts";
+import { discardSegments } from "./segment-removal.ts";
+import type { Segment } from "./segment.ts";
+import type { Segments } from "./segments.ts";
+import { findByTime, findMaxTimestamp } from "./time-lookup.ts";
+import type { FoundRecord } from "./time-lookup.ts";
+import type { AbortedTransaction } from "./transaction-index.ts";
+import { cutSegments, restartSegments } from "./truncation.ts";
+import type { ExactTimestamp, FilePosition, LeaderEpoch, Offset, Uuid } from "./types.ts";
+import type { AnalyzedBatches } from "./validation.ts";
+export type { AppendFailure, AppendFailureKind } from "./append-failure.ts";
+export type { FoundRecord } from "./time-lookup.ts";
+export type { ReadLimits } from "./read.ts";
+
+export interface AppendOptions {
+  readonly leaderEpoch: LeaderEpoch;
+  /** replication: the batches keep the offsets and epochs that the leader gave them. */
+  readonly origin: "client" | "coordinator" | "replication";
+  readonly nowMs: TimeMs;
+}
+
+export interface AppendInfo {
+  readonly firstOffset: Offset;
+  /** The batches count when the log's durable offset reaches it. */
+  readonly nextOffset: Offset;
+  /** −1 where the records keep the time at which they were created. */
+  readonly logAppendTimeMs: number;
+  readonly logStartOffset: Offset;
+  /** It was here before: the answer is that of the first time. */
+  readonly isDuplicate: boolean;
+}
+
+/**
+ * - out-of-range: below the log's start or past its end
+ * - corrupt: a range that is known to be broken; the rest of the log is served
+ * - log-failed: the log is offline, or the disk does not read
+ */
+export type ReadFailure = "out-of-range" | "corrupt" | "log-failed";
+
+/** A run of whole batches inside one segment file: what a fetch sends. Nothing of it is in memory. */
+export interface SegmentSlice extends FileSlice {
+  /** Of the first batch: the reader drops the records before the one it asked for. */
+  readonly firstOffset: Offset;
+  /** Exclusive: where the following fetch begins. */
+  readonly nextOffset: Offset;
+}
+
+export interface LogRead {
+  /** Null where there is nothing to send (yet). Whoever gets it releases it. */
+  readonly slice: SegmentSlice | null;
+  /** Whose records a reader of committed records drops; null where it was not asked for. */
+  readonly abortedTransactions: readonly AbortedTransaction[] | null;
+}
+
+export interface ReadOptions extends ReadLimits {
+  readonly areAbortedTransactionsWanted?: boolean;
+}
+
+/** A range that is known to be broken. */
+export interface QuarantinedRange {
+  readonly firstOffset: Offset;
+  readonly nextOffset: Offset;
+  readonly why: string;
+}
+
+export interface LogFailure {
+  readonly kind: "corrupt" | "disk-failed" | "closed";
+  readonly message: string;
+}
+
+export interface LogIdentity {
+  readonly topic: string;
+  readonly partition: number;
+  readonly topicId: Uuid;
+  readonly directory: string;
+}
+
+const nothingRead: Result<LogRead, ReadFailure> = ok({ slice: null, abortedTransactions: null });
+const nothingCommitted: Result<LogRead, ReadFailure> = ok({ slice: null, abortedTransactions: [] });
+
+function nothing({ areAbortedTransactionsWanted = false }: ReadOptions): Result<LogRead, ReadFailure> {
+  return areAbortedTransactionsWanted ? nothingCommitted : nothingRead;
+}
+
+const noneQuarantined: readonly QuarantinedRange[] = [];
+
+/**
+ * A partition's log.
+ *
+ *     logStartOffset ≤ durableOffset ≤ logEndOffset       flushedOffset ≤ writtenOffset ≤ logEndOffset
+ *
+ * The start moves by retention and DeleteRecords, never back, also not by a restart. The end moves by append, and back by
+ * truncation, or where the disk was full. Appends are ordered by their calls; reads give slices of files.
+ */
+export class PartitionLog {
+  readonly topic: string;
+  readonly partition: number;
+  readonly topicId: Uuid;
+  readonly #environment: LogEnvironment;
+  readonly #writer: LogWriter;
+  #directory: string;
+  #logStartOffset: Offset;
+  #failure: LogFailure | null = null;
+  /** No appends until there is space again. */
+  #isDiskFull = false;
+  /** Nor while the tail is cut: nobody who leads does that. */
+  #isCutting = false;
+  #quarantined: readonly QuarantinedRange[] = noneQuarantined;
+  /** Truncation, retention and closing, one after the other. */
+  #exclusive: Promise<unknown> = Promise.resolve();
+  /** Called whenever an offset has moved or the log has failed. Never by a call of its owner's. */
+  onProgress: () => void = ignore;
+  /** Called when the log's end went back: what was appended from there on is gone, and its waiters are to be told why. */
+  onCut: (endOffset: Offset, why: "disk-full" | "truncated") => void = ignore;
+
+  constructor(
+    environment: LogEnvironment,
+    { topic, partition, topicId, directory }: LogIdentity,
+    config: LogConfig,
+    loaded: { readonly state: LogState; readonly logStartOffset: Offset },
+  ) {
+    this.topic = topic;
+    this.partition = partition;
+    this.topicId = topicId;
+    this.#directory = directory;
+    this.#environment = environment;
+    this.#logStartOffset = loaded.logStartOffset;
+    this.#writer = new LogWriter(environment, this.#writerOwner(), config, loaded.state);
+  }
+
+  #writerOwner(): ConstructorParameters<typeof LogWriter>[1] {
+    return {
+      onProgress: () => this.onProgress(),
+      onDiskFull: (endOffset) => {
+        this.#isDiskFull = true;
+        this.onCut(endOffset, "disk-full");
+      },
+      repair: () => this.#repair(),
+    };
+  }
+
+  // --- Where it stands ------------------------------------------------------------------------------------------------
+
+  get directory(): string {
+    return this.#directory;
+  }
+  get config(): LogConfig {
+    return this.#writer.config;
+  }
+  get logStartOffset(): Offset {
+    return this.#logStartOffset;
+  }
+  /** The next offset to be given; includes what is only queued. */
+  get logEndOffset(): Offset {
+    return this.#writer.endOffset;
+  }
+  /** Exclusive: everything below is with the operating system. */
+  get writtenOffset(): Offset {
+    return this.#writer.queue.writtenOffset;
+  }
+  /** Exclusive: everything below is on the disk. */
+  get flushedOffset(): Offset {
+    return this.#writer.queue.flushedOffset;
+  }
+  /** Exclusive: everything below counts under the log's durability: it may be acknowledged and read. */
+  get durableOffset(): Offset {
+    return this.#writer.durableOffset;
+  }
+  /** A recovery has to look at what comes after it only. */
+  get recoveryPoint(): Offset {
+    return this.#writer.recoveryPoint;
+  }
+  /** Exclusive: below it every transaction is decided, and its decision durable. */
+  get lastStableOffset(): Offset {
+    return this.lastStableOffsetBelow(this.durableOffset);
+  }
+  /** As a leader sees it whose high watermark is behind the log. The high watermark never goes back while it leads. */
+  lastStableOffsetBelow(highWatermark: Offset): Offset {
+    this.#writer.producers.forgetDecidedBelow(highWatermark);
+    const unstable = this.#writer.producers.firstUnstableOffset(highWatermark);
+    return unstable === null ? highWatermark : (Math.min(unstable, highWatermark) as Offset);
+  }
+  /** Bytes in the segment files. */
+  get sizeBytes(): number {
+    return this.#writer.segments.sizeBytes;
+  }
+  /** Bytes that were given offsets and are not written yet: a limit to what is taken in. */
+  get queuedBytes(): number {
+    return this.#writer.queue.queuedBytes;
+  }
+  /** Bytes that a recovery would have to read, about. */
+  get uncheckedBytes(): number {
+    return this.#writer.uncheckedBytes;
+  }
+  get segmentCount(): number {
+    return this.#writer.segments.count;
+  }
+  get failure(): LogFailure | null {
+    return this.#failure;
+  }
+  get isDiskFull(): boolean {
+    return this.#isDiskFull;
+  }
+  get quarantined(): readonly QuarantinedRange[] {
+    return this.#quarantined;
+  }
+
+  configure(config: LogConfig): void {
+    this.#writer.configure(config);
+  }
+
+  // --- Append ---------------------------------------------------------------------------------------------------------
+
+  /**
+   * Gives the batches their offsets and puts them into the queue for the group commit: the order of calls is the order of
+   * offsets. The bytes belong to the log from then on. `onProgress` tells when they count.
+   */
+  append(batches: AnalyzedBatches, options: AppendOptions): Result<AppendInfo, AppendFailure> {
+    if (this.#failure !== null) return refused("log-failed", this.#failure.message);
+    if (this.#isDiskFull) return refused("disk-full", `the disk of ${this.#directory} is full`);
+    if (this.#isCutting) return refused("log-failed", `${this.#directory} is being truncated`);
+    if (options.origin === "replication") return this.#appendReplicated(batches.batches, options);
+    const [batch] = batches.batches;
+    assert(batch !== undefined && batches.batches.length === 1, "a leader appends one batch at a time");
+    if (batch.hasProducerId) {
+      const verdict = this.#judge(batch);
+      if (verdict.kind === "refused") return refused(verdict.failure, verdict.message);
+      if (verdict.kind === "duplicate") return ok(this.#answerAgain(verdict.mark));
+    }
+    const isLogAppendTime = this.config["message.timestamp.type"] === "LogAppendTime";
+    if (isLogAppendTime) batch.setLogAppendTime(options.nowMs);
+    const firstOffset = this.logEndOffset;
+    batch.stamp(firstOffset, options.leaderEpoch);
+    this.#writer.append(batch, options.nowMs);
+    return ok(this.#appended(firstOffset, isLogAppendTime ? options.nowMs : -1));
+  }
+
+  #judge(batch: RecordBatchView): SequenceVerdict {
+    const { producers } = this.#writer;
+    if (!batch.isControl) return producers.check(batch);
+    const marker = markerOf(batch);
+    return marker === null ? producers.check(batch) : producers.checkMarker(batch, marker.coordinatorEpoch);
+  }
+
+  #appended(firstOffset: Offset, logAppendTimeMs: number): AppendInfo {
+    const nextOffset = this.logEndOffset;
+    return { firstOffset, nextOffset, logAppendTimeMs, logStartOffset: this.#logStartOffset, isDuplicate: false };
+  }
+
+  #answerAgain(mark: {
+    readonly lastOffset: Offset;
+    readonly offsetDelta: number;
+    readonly timestamp: number;
+  }): AppendInfo {
+    return {
+      firstOffset: (mark.lastOffset - mark.offsetDelta) as Offset,
+      nextOffset: (mark.lastOffset + 1) as Offset,
+      logAppendTimeMs: this.config["message.timestamp.type"] === "LogAppendTime" ? mark.timestamp : -1,
+      logStartOffset: this.#logStartOffset,
+      isDuplicate: true,
+    };
+  }
+
+  #appendReplicated(batches: readonly RecordBatchView[], { nowMs }: AppendOptions): Result<AppendInfo, AppendFailure> {
+    const firstOffset = this.logEndOffset;
+    for (const batch of batches) {
+      // A fetch from the middle of a batch brings what is here already.
+      if (batch.lastOffset < this.logEndOffset) continue;
+      assert(batch.baseOffset >= this.logEndOffset, () => `offset ${batch.baseOffset} after ${this.logEndOffset}`);
+      this.#writer.append(batch, nowMs);
+    }
+    return ok(this.#appended(firstOffset, -1));
+  }
+
+  // --- Read -----------------------------------------------------------------------------------------------------------
+
+  /**
+   * Where the batches lie that hold `offset` and what follows, up to the limits. Answers at once while the segment is open;
+   * a promise is a segment being opened first.
+   */
+  read(offset: Offset, options: ReadOptions): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
+    if (this.#failure !== null) return failed("log-failed", this.#failure.message);
+    if (offset < this.#logStartOffset || offset > this.logEndOffset) return failed("out-of-range");
+    const upTo = Math.min(options.upTo, this.writtenOffset) as Offset;
+    if (offset >= upTo) return nothing(options);
+    const limits = { ...options, upTo };
+    for (const range of this.#quarantined) {
+      if (offset < range.firstOffset) limits.upTo = Math.min(limits.upTo, range.firstOffset) as Offset;
+      else if (offset < range.nextOffset) return failed("corrupt", range.why);
+    }
+    const segments = this.#writer.segments;
+    for (let index = segments.indexOf(offset); index < segments.count; index++) {
+      const segment = segments.at(index) as Segment;
+      if (segment.sizeBytes === 0) continue;
+      if (!segment.isOpen) return this.#openAndRead(segment, offset, options);
+      const isActive = index === segments.count - 1;
+      const segmentEnd = isActive ? this.writtenOffset : (segments.at(index + 1) as Segment).baseOffset;
+      try {
+        const writtenEnd = Math.min(segmentEnd, this.writtenOffset) as Offset;
+        const located = locate(segment, this.#writer.recentOf(segment), offset, limits, writtenEnd);
+        if (located === "beyond") continue;
+        if (located === "nothing") return nothing(options);
+        this.#environment.openSegments.touch(segment);
+        return this.#answer(segment, located, offset, options);
+      } catch (error) {
+        return this.#readFailed(segment, offset, segmentEnd, error);
+      }
+    }
+    return nothing(options);
+  }
+
+  async #openAndRead(segment: Segment, offset: Offset, options: ReadOptions): Promise<Result<LogRead, ReadFailure>> {
+    try {
+      await this.#environment.openSegments.use(segment);
+    } catch (error) {
+      return this.#readFailed(segment, offset, offset, error);
+    }
+    try {
+      // Much may have happened meanwhile: it is looked up anew, with the lease still held.
+      return await this.read(offset, options);
+    } finally {
+      segment.release();
+    }
+  }
+
+  #answer(
+    segment: Segment,
+    extent: Extent,
+    offset: Offset,
+    options: ReadOptions,
+  ): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
+    segment.retain();
+    const slice = new LeasedSlice(segment, extent);
+    if (options.areAbortedTransactionsWanted !== true) return ok({ slice, abortedTransactions: null });
+    return this.#abortedBetween(offset, extent.nextOffset).then(
+      (abortedTransactions) => ok({ slice, abortedTransactions }),
+      (error: unknown) => {
+        slice.release();
+        return this.#readFailed(segment, offset, offset, error);
+      },
+    );
+  }
+
+  async #abortedBetween(from: Offset, upTo: Offset): Promise<readonly AbortedTransaction[]> {
+    const found: AbortedTransaction[] = [];
+    const segments = this.#writer.segments.all();
+    for (const segment of segments.slice(this.#writer.segments.indexOf(from))) {
+      segment.aborted ??= await readAborted(this.#environment.disk, segment.path(".txnindex"));
+      for (const each of segment.aborted) {
+        if (each.lastOffset >= from && each.firstOffset < upTo) found.push(each);
+        if (each.lastStableOffset >= upTo) return found;
+      }
+    }
+    return found;
+  }
+
+  #readFailed(segment: Segment, offset: Offset, segmentEnd: Offset, error: unknown): Failed<ReadFailure> {
+    if (error instanceof BrokenChain) {
+      const why = `${segment.path(".log")} position ${error.position}: ${error.message}`;
+      const nextOffset = offsetAfterBreak(segment, error.position, segmentEnd);
+      this.quarantine({ firstOffset: offset, nextOffset, why });
+      return failed("corrupt", why);
+    }
+    if (!(error instanceof DiskError)) throw error;
+    this.#environment.logger.error("a segment could not be read", { path: segment.path(".log"), offset, error });
+    return failed("log-failed", error.message);
+  }
+
+  /** The range is never served again: not by this log, not to anyone. */
+  quarantine(range: QuarantinedRange): void {
+    if (range.nextOffset <= range.firstOffset) return;
+    this.#environment.logger.error("a range of a log is broken and is not served", { ...range });
+    this.#quarantined = [...this.#quarantined, range];
+  }
+
+  // --- Look up --------------------------------------------------------------------------------------------------------
+
+  /** The first record at or after a time; null where there is none below the durable offset. */
+  recordAtOrAfter(timestamp: ExactTimestamp): Promise<Result<FoundRecord | null, ReadFailure>> {
+    return this.#lookUp(() => findByTime(this.#environment, this.#writer.segments, { timestamp, ...this.#bounds() }));
+  }
+
+  /** The first of the records with the largest timestamp. */
+  maxTimestampRecord(): Promise<Result<FoundRecord | null, ReadFailure>> {
+    return this.#lookUp(() => findMaxTimestamp(this.#environment, this.#writer.segments, this.#bounds()));
+  }
+
+  #bounds(): { readonly from: Offset; readonly upTo: Offset } {
+    return { from: this.#logStartOffset, upTo: this.durableOffset };
+  }
+
+  async #lookUp(look: () => Promise<FoundRecord | null>): Promise<Result<FoundRecord | null, ReadFailure>> {
+    if (this.#failure !== null) return failed("log-failed", this.#failure.message);
+    try {
+      return ok(await look());
+    } catch (error) {
+      if (error instanceof BrokenChain) return failed("corrupt", error.message);
+      if (!(error instanceof DiskError)) throw error;
+      return failed("log-failed", error.message);
+    }
+  }
+
+  /** Where a leader epoch ended (KIP-101): −1 for one that is newer than any known. */
+  endOffsetForEpoch(epoch: number): { readonly epoch: LeaderEpoch; readonly endOffset: Offset } {
+    return this.#writer.epochs.endOffset(epoch as LeaderEpoch, this.logEndOffset);
+  }
+
+  /** −1 where no epoch is known for the offset. */
+  epochAt(offset: Offset): LeaderEpoch {
+    return this.#writer.epochs.epochAt(offset);
+  }
+
+  get latestEpoch(): LeaderEpoch {
+    return this.#writer.epochs.latest;
+  }
+
+  /** A leadership begins at the log's end, also when it never writes anything. */
+  beginEpoch(epoch: LeaderEpoch): void {
+    this.#writer.epochs.assign(epoch, this.logEndOffset);
+  }
+
+  producers(): Iterable<ProducerEntry> {
+    return this.#writer.producers.entries();
+  }
+
+  segments(): Segments {
+    return this.#writer.segments;
+  }
+
+  // --- Remove ---------------------------------------------------------------------------------------------------------
+
+  /** Moves the start up to `offset` (DeleteRecords). Durable when it resolves; segments that lie before it go. */
+  async deleteRecordsBefore(offset: Offset): Promise<Result<void, "out-of-range" | "log-failed">> {
+    if (this.#failure !== null) return failed("log-failed", this.#failure.message);
+    if (offset > this.durableOffset) return failed("out-of-range");
+    if (offset <= this.#logStartOffset) return ok(undefined);
+    this.#logStartOffset = offset;
+    try {
+      await this.#environment.persistLogStarts();
+      await this.#alone(() => this.#removeBelowStart());
+    } catch (error) {
+      this.#environment.failDirectory(error);
+    }
+    return this.#failure === null ? ok(undefined) : failed("log-failed", "the log directory has failed");
+  }
+
+  /**
+   * Removes whole segments that are too old or too much, up to the high watermark. Gives how many went.
+   * A segment's age is that of its newest record.
+   */
+  retain(nowMs: TimeMs, highWatermark: Offset = this.durableOffset): Promise<number> {
+    return this.#alone(() => this.#retain(nowMs, highWatermark));
+  }
+
+  async #retain(nowMs: TimeMs, highWatermark: Offset): Promise<number> {
+    if (this.#failure !== null || this.#isDiskFull) return 0;
+    const { segments } = this.#writer;
+    const count = await expiredCount(this.#environment, segments, { config: this.config, nowMs, highWatermark });
+    if (count === 0) return 0;
+    if (count === segments.count) await this.#writer.roll();
+    const start = segments.at(count)?.baseOffset;
+    if (start === undefined || start > this.durableOffset) return 0;
+    this.#logStartOffset = Math.max(this.#logStartOffset, start) as Offset;
+    await this.#environment.persistLogStarts();
+    return this.#removeBelowStart();
+  }
+
+  /** The start is durable already, so that a crash in the middle brings nothing back. */
+  async #removeBelowStart(): Promise<number> {
+    const { segments } = this.#writer;
+    await this.#writer.settle();
+    const gone: Segment[] = [];
+    for (let index = 0; index + 1 < segments.count; index++) {
+      if ((segments.at(index + 1) as Segment).baseOffset > this.#logStartOffset) break;
+      gone.push(segments.at(index) as Segment);
+    }
+    this.#writer.epochs.truncateFromStart(this.#logStartOffset);
+    if (gone.length === 0) return 0;
+    const delayMs = this.config["file.delete.delay.ms"];
+    const discarded = { directory: this.#directory, segments: gone, delayMs };
+    await discardSegments(this.#environment, discarded, () => segments.takeFirst(gone.length));
+    return gone.length;
+  }
+
+  /** One removal, truncation or closing at a time. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#exclusive.then(work);
+    this.#exclusive = done.catch(ignore);
+    return done;
+  }
+
+  // --- Cut ------------------------------------------------------------------------------------------------------------
+
+  /**
+   * Cuts the tail, so that the next record gets `offset` or an earlier one.
+   *
+   *                      [0..9][10..30][31..100][101..103]
+   *     truncateTo(31)   [0..9][10..30]
+   *     truncateTo(35)   [0..9][10..30]          a batch is never cut in half
+   *
+   * Why: a follower may hold records that the new leader never had. Nobody was told that they are safe.
+   */
+  truncateTo(offset: Offset): Promise<Result<void, "log-failed">> {
+    if (offset >= this.logEndOffset) return Promise.resolve(ok(undefined));
+    return this.#cut(() => this.#cutTo(Math.min(offset, this.writtenOffset) as Offset));
+  }
+
+  /** Forgets everything, and begins with `offset`: the leader's log starts later than this one ends. */
+  truncateFullyAndStartAt(offset: Offset): Promise<Result<void, "log-failed">> {
+    return this.#cut(() => this.#startAt(offset));
+  }
+
+  async #cut(work: () => Promise<void>): Promise<Result<void, "log-failed">> {
+    if (this.#failure !== null) return failed("log-failed", this.#failure.message);
+    this.#isCutting = true;
+    try {
+      await this.#alone(async () => {
+        await this.#writer.quiesce();
+        this.#environment.committer.forget(this.#writer.queue.clear());
+        await work();
+        this.#writer.resume();
+      });
+    } catch (error) {
+      this.#environment.failDirectory(error);
+      return failed("log-failed", "the log directory has failed");
+    } finally {
+      this.#isCutting = false;
+    }
+    this.onCut(this.logEndOffset, "truncated");
+    return ok(undefined);
+  }
+
+  /** Nothing is under way. The recovery point goes back first: a recovery must not miss what was cut on purpose. */
+  async #cutTo(offset: Offset): Promise<void> {
+    await this.#lowerRecoveryPoint(offset);
+    await this.#restartFrom(await cutSegments(this.#environment, this.#directory, this.#writer.segments, offset));
+    if (this.#logStartOffset <= this.logEndOffset) return;
+    this.#logStartOffset = this.logEndOffset;
+    await this.#environment.persistLogStarts();
+  }
+
+  /** The start moves first where it moves up, so that a recovery does not miss what went. */
+  async #startAt(offset: Offset): Promise<void> {
+    await this.#lowerRecoveryPoint(0 as Offset);
+    this.#logStartOffset = offset;
+    await this.#environment.persistLogStarts();
+    await this.#restartFrom(await restartSegments(this.#environment, this.#directory, this.#writer.segments, offset));
+  }
+
+  async #lowerRecoveryPoint(offset: Offset): Promise<void> {
+    if (offset >= this.#writer.recoveryPoint) return;
+    this.#writer.recoveryPoint = offset;
+    await this.#environment.persistRecoveryPoints();
+  }
+
+  async #restartFrom(endOffset: Offset): Promise<void> {
+    const writer = this.#writer;
+    writer.epochs.truncateFromEnd(endOffset);
+    const loaded = await loadProducers({
+      disk: this.#environment.disk,
+      openSegments: this.#environment.openSegments,
+      directory: this.#directory,
+      segments: writer.segments,
+      upTo: endOffset,
+      isSnapshotRequired: true,
+    });
+    writer.producers.replaceBy(loaded.producers);
+    writer.restart({ endOffset, snapshotOffset: loaded.snapshotOffset, rollTimestamp: null });
+  }
+
+  /** After a write for which there was no space: the file ends again with its last whole batch, and producers with it. */
+  async #repair(): Promise<void> {
+    await this.#alone(async () => {
+      await this.#writer.quiesce();
+      await this.#cutTo(this.writtenOffset);
+    });
+    this.#waitForSpace();
+  }
+
+  #waitForSpace(): void {
+    this.#environment.whenThereIsSpace(() => {
+      this.#isDiskFull = false;
+      this.#writer.resume();
+      this.#environment.logger.info("there is space again: the log takes appends", { directory: this.#directory });
+    });
+  }
+
+  // --- Housekeeping and the end ---------------------------------------------------------------------------------------
+
+  /** Producers that have been silent for so long are forgotten (`producer.id.expiration.ms`). */
+  expireProducers(nowMs: TimeMs, expirationMs: number): void {
+    this.#writer.producers.expire(nowMs, expirationMs);
+  }
+
+  flushIfDue(intervalMs: number): void {
+    this.#writer.flushIfDue(intervalMs);
+  }
+
+  /** Closes the active segment, so that it can be removed or compacted. */
+  roll(): Promise<void> {
+    return this.#alone(() => this.#writer.roll());
+  }
+
+  /** When it resolves, a recovery has to look at nothing before the present end. */
+  checkpoint(): Promise<void> {
+    return this.#failure === null ? this.#writer.checkpoint() : Promise.resolve();
+  }
+
+  forgetIdle(): void {
+    this.#writer.forgetIdle();
+  }
+
+  /** Offline, and why. Waiters are told by `onProgress`. */
+  fail(failure: LogFailure): void {
+    if (this.#failure !== null) return;
+    this.#failure = failure;
+    this.#writer.fail();
+    this.onProgress();
+  }
+
+  /** Everything to the disk; a start after this needs no recovery. */
+  async close(): Promise<void> {
+    const isFailed = this.#failure !== null;
+    this.#failure ??= { kind: "closed", message: `${this.#directory} is closed` };
+    await this.#exclusive;
+    if (isFailed) this.#writer.closeFiles();
+    else await this.#writer.close();
+  }
+
+  /** The log's directory has another name and is about to go: nothing is written any more. */
+  async abandon(directory: string): Promise<void> {
+    this.fail({ kind: "closed", message: `${this.#directory} was deleted` });
+    this.#directory = directory;
+    await this.#exclusive;
+    await this.#writer.queue.pause();
+    this.#writer.closeFiles();
+  }
+}
+
+class LeasedSlice implements SegmentSlice {
+  readonly file: DiskFile;
+  readonly position: FilePosition;
+  readonly sizeBytes: number;
+  readonly firstOffset: Offset;
+  readonly nextOffset: Offset;
+  readonly #segment: Segment;
+
+  constructor(segment: Segment, { position, sizeBytes, firstOffset, nextOffset }: Extent) {
+    this.#segment = segment;
+    this.file = segment.log;
+    this.position = position;
+    this.sizeBytes = sizeBytes;
+    this.firstOffset = firstOffset;
+    this.nextOffset = nextOffset;
+  }
+
+  release(): void {
+    this.#segment.release();
+  }
+}
+
+function ignore(): void {}
+
+function refused(kind: AppendFailureKind, message: string): Failed<AppendFailure> {
+  return failed({ kind, message });
+}

@@ -1,0 +1,141 @@
+import { BrokenChain, HeaderWalk } from "./header-walk.ts";
+import type { RecentBatches } from "./recent-batches.ts";
+import type { Segment } from "./segment.ts";
+import type { FilePosition, Offset } from "./types.ts";
+
+export interface ReadLimits {
+  readonly sizeBytesMax: number;
+  /** Exclusive: the high watermark, or the last stable offset. */
+  readonly upTo: Offset;
+  /** The first batch comes whole, however large it is: else a reader would never get past it. */
+  readonly isWholeBatchGuaranteed: boolean;
+}
+
+/** Whole batches inside one segment file. */
+export interface Extent {
+  readonly firstOffset: Offset;
+  readonly nextOffset: Offset;
+  readonly position: FilePosition;
+  readonly sizeBytes: number;
+}
+
+/** nothing: the first batch does not fit; beyond: the segment ends before the offset, the next one may have it. */
+export type Located = Extent | "nothing" | "beyond";
+
+interface Start {
+  readonly position: FilePosition;
+  readonly end: FilePosition;
+  readonly baseOffset: Offset;
+  readonly nextOffset: Offset;
+}
+
+/**
+ * Where the batches lie that hold `offset` and what follows it. A batch comes whole even when the offset lies in its middle;
+ * an offset that compaction took leads to the next batch. `segmentEnd` is the offset after the segment's last record.
+ * Looks at the file only where the newest batches do not tell. Throws BrokenChain.
+ */
+export function locate(
+  segment: Segment,
+  recent: RecentBatches | null,
+  offset: Offset,
+  limits: ReadLimits,
+  segmentEnd: Offset,
+): Located {
+  const newest = recent?.find(offset) ?? -1;
+  return newest >= 0 && recent !== null
+    ? locateRecent(recent, newest, limits)
+    : locateInFile(segment, offset, limits, segmentEnd);
+}
+
+function locateRecent(recent: RecentBatches, first: number, limits: ReadLimits): Located {
+  if (recent.nextOffsetOf(first) > limits.upTo) return "nothing";
+  const position = recent.startOf(first);
+  let last = recent.lastEndingBy(position + limits.sizeBytesMax, first);
+  if (last < 0) {
+    if (!limits.isWholeBatchGuaranteed) return "nothing";
+    last = first;
+  }
+  if (recent.nextOffsetOf(last) > limits.upTo) last = recent.lastBelow(limits.upTo, first);
+  return {
+    firstOffset: recent.baseOffsetOf(first),
+    nextOffset: recent.nextOffsetOf(last),
+    position,
+    sizeBytes: recent.endOf(last) - position,
+  };
+}
+
+function locateInFile(segment: Segment, offset: Offset, limits: ReadLimits, segmentEnd: Offset): Located {
+  const start = findStart(segment, offset);
+  if (start === null) return "beyond";
+  if (start.nextOffset > limits.upTo) return "nothing";
+  const { position } = start;
+  const limit = position + limits.sizeBytesMax;
+  if (start.end > limit) return limits.isWholeBatchGuaranteed ? extent(start, start.end, start.nextOffset) : "nothing";
+  if (limit >= segment.sizeBytes && segmentEnd <= limits.upTo) {
+    return extent(start, segment.sizeBytes as FilePosition, segmentEnd);
+  }
+  return extendTo(segment, start, Math.min(limit, segment.sizeBytes), limits.upTo);
+}
+
+/** The first batch that ends past `offset`. */
+function findStart(segment: Segment, offset: Offset): Start | null {
+  const walk = new HeaderWalk(segment.log, segment.offsets.positionAtOrBefore(offset), segment.sizeBytes);
+  while (walk.next()) {
+    if (walk.nextOffset <= offset) continue;
+    return {
+      position: walk.position,
+      end: walk.nextPosition,
+      baseOffset: walk.baseOffset,
+      nextOffset: walk.nextOffset,
+    };
+  }
+  return null;
+}
+
+/** As many batches after the first as end by `limit` and lie below `upTo`. */
+function extendTo(segment: Segment, start: Start, limit: number, upTo: Offset): Extent {
+  // The index leads to the neighbourhood of the nearer bound; from there it is one interval of headers at most.
+  const byBytes = segment.offsets.startAtOrBefore(limit);
+  const byOffset = segment.offsets.positionAtOrBefore((upTo - 1) as Offset);
+  const near = Math.min(byBytes, byOffset);
+  const walk = new HeaderWalk(
+    segment.log,
+    (near > start.position ? near : start.position) as FilePosition,
+    segment.sizeBytes,
+  );
+  let end = start.end;
+  let nextOffset = start.nextOffset;
+  let isFirst = true;
+  while (walk.next()) {
+    if (walk.nextPosition > limit || walk.nextOffset > upTo) {
+      // The batch at the index entry itself is too far: it ends past the limit, and its start is the bound.
+      if (isFirst && walk.position > start.position) {
+        end = walk.position;
+        nextOffset = walk.baseOffset;
+      }
+      break;
+    }
+    end = walk.nextPosition;
+    nextOffset = walk.nextOffset;
+    isFirst = false;
+  }
+  return extent(start, end, nextOffset);
+}
+
+/** After a break in the chain: where the next batch begins that the index knows. */
+export function offsetAfterBreak(segment: Segment, position: number, segmentEnd: Offset): Offset {
+  const { entries } = segment.offsets;
+  const next = entries.floor((bytes, at) => bytes.readInt32BE(at + 4) <= position) + 1;
+  if (next >= entries.count) return segmentEnd;
+  const walk = new HeaderWalk(segment.log, segment.offsets.entry(next).position, segment.sizeBytes);
+  try {
+    return walk.next() ? walk.baseOffset : segmentEnd;
+  } catch (error) {
+    if (error instanceof BrokenChain) return segmentEnd;
+    throw error;
+  }
+}
+
+function extent(start: Start, end: FilePosition, nextOffset: Offset): Extent {
+  return { firstOffset: start.baseOffset, nextOffset, position: start.position, sizeBytes: end - start.position };
+}

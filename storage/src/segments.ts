@@ -1,0 +1,61 @@
+import { assert, must } from "@millrace/base/assert";
+import type { Segment } from "./segment.ts";
+import type { Offset } from "./types.ts";
+
+/** The catalogue of a log's segments, in the order of their first offsets. The last one is active: it alone grows. */
+export class Segments {
+  readonly #list: Segment[] = [];
+
+  get count(): number {
+    return this.#list.length;
+  }
+  get first(): Segment {
+    return must(this.#list[0], "a log's first segment");
+  }
+  get active(): Segment {
+    return must(this.#list.at(-1), "a log's active segment");
+  }
+  get sizeBytes(): number {
+    let sizeBytes = 0;
+    for (const segment of this.#list) sizeBytes += segment.sizeBytes;
+    return sizeBytes;
+  }
+
+  all(): readonly Segment[] {
+    return this.#list;
+  }
+  at(index: number): Segment | undefined {
+    return this.#list[index];
+  }
+
+  add(segment: Segment): void {
+    const last = this.#list.at(-1);
+    assert(last === undefined || last.baseOffset < segment.baseOffset, "segments rise");
+    this.#list.push(segment);
+  }
+
+  /** Which segment may hold `offset`: the last that begins at it or before it; the first one for an offset below all. */
+  indexOf(offset: Offset): number {
+    const last = this.#list.length - 1;
+    if (last >= 0 && this.active.baseOffset <= offset) return last;
+    let low = 0;
+    let high = last;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((this.#list[middle] as Segment).baseOffset <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  /** Takes out the first `count`; the active one stays. */
+  takeFirst(count: number): Segment[] {
+    assert(count < this.#list.length, "a log keeps its active segment");
+    return this.#list.splice(0, count);
+  }
+
+  /** Takes out all from `index` on. */
+  takeFrom(index: number): Segment[] {
+    return this.#list.splice(index);
+  }
+}

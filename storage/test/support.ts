@@ -1,0 +1,165 @@
+import { silentLogger } from "@millrace/base/logger";
+import type { Logger } from "@millrace/base/logger";
+import type { TimeMs } from "@millrace/base/units";
+import type { Disk } from "@millrace/base/world";
+import { SeededRandom } from "@millrace/simulator/seeded-random";
+import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
+import { VirtualClock } from "@millrace/simulator/virtual-clock";
+import { batchesIn } from "kafka-protocol-ts/records/batch";
+import { encodeBatch, readRecords } from "kafka-protocol-ts/records/record";
+import type { Record, RecordInput } from "kafka-protocol-ts/records/record";
+import { defaultLogConfig } from "../src/log-config.ts";
+import type { LogConfig } from "../src/log-config.ts";
+import { LogDirectory } from "../src/log-directory.ts";
+import type { LoadReport, LogDirectoryLimits } from "../src/log-directory.ts";
+import type { AppendInfo, AppendOptions, PartitionLog } from "../src/log.ts";
+import type { LeaderEpoch, Offset } from "../src/types.ts";
+import { trustBatch } from "../src/validation.ts";
+
+export const topicId = "AAAAAAAAAAAAAAAAAAAAAQ";
+
+/** A log directory in a simulated world, and the few words in which tests speak of it. */
+export class Bench {
+  readonly disk: Disk;
+  readonly clock: VirtualClock;
+  readonly directory: LogDirectory;
+  readonly report: LoadReport;
+
+  private constructor(disk: Disk, clock: VirtualClock, directory: LogDirectory, report: LoadReport) {
+    this.disk = disk;
+    this.clock = clock;
+    this.directory = directory;
+    this.report = report;
+  }
+
+  static async open(options: BenchOptions = {}): Promise<Bench> {
+    const clock = options.clock ?? new VirtualClock();
+    const disk = options.disk ?? new SimulatedDisk({ clock });
+    const opened = await LogDirectory.open({
+      path: options.path ?? "/data",
+      disk,
+      clock,
+      random: new SeededRandom(options.seed ?? 1),
+      logger: options.logger ?? silentLogger,
+      clusterId: null,
+      nodeId: 1,
+      limits: { ...options.limits },
+    });
+    if (!opened.ok) throw new Error(opened.message);
+    const config = { ...defaultLogConfig, ...options.config };
+    const report = await opened.value.load(() => config);
+    return new Bench(disk, clock, opened.value, report);
+  }
+
+  create(topic: string, config: Partial<LogConfig> = {}, partition = 0): Promise<PartitionLog> {
+    return this.directory.createLog({ topic, partition, topicId, config: { ...defaultLogConfig, ...config } });
+  }
+
+  log(topic: string, partition = 0): PartitionLog {
+    const found = this.directory.find(topic, partition, topicId);
+    if (found === undefined) throw new Error(`no log ${topic}-${partition}`);
+    return found;
+  }
+}
+
+export interface BenchOptions {
+  readonly disk?: Disk;
+  readonly clock?: VirtualClock;
+  readonly path?: string;
+  readonly seed?: number;
+  readonly logger?: Logger;
+  readonly limits?: Partial<LogDirectoryLimits>;
+  /** Of every log that is loaded. */
+  readonly config?: Partial<LogConfig>;
+}
+
+export interface BatchInput {
+  readonly records?: readonly (string | RecordInput)[];
+  readonly timestamp?: number;
+  readonly producerId?: number;
+  readonly producerEpoch?: number;
+  readonly baseSequence?: number;
+  readonly isTransactional?: boolean;
+  /** Fills up with one record of so many bytes. */
+  readonly sizeBytes?: number;
+  readonly compression?: "none" | "gzip" | "snappy" | "lz4" | "zstd";
+}
+
+export function batchOf(input: BatchInput = {}): Buffer {
+  const { records = ["a"], timestamp = Date.UTC(2026, 0, 1), sizeBytes, ...options } = input;
+  const values: readonly RecordInput[] =
+    sizeBytes === undefined
+      ? records.map((record) => (typeof record === "string" ? { timestamp, value: Buffer.from(record) } : record))
+      : [{ timestamp, value: Buffer.alloc(sizeBytes - 61 - 12, 0x78) }];
+  return encodeBatch({ ...options, records: values });
+}
+
+export function append(log: PartitionLog, input: BatchInput | Buffer = {}, options: Partial<AppendOptions> = {}): AppendInfo {
+  const result = tryAppend(log, input, options);
+  if (!result.ok) throw new Error(`${result.failure.kind}: ${result.failure.message}`);
+  return result.value;
+}
+
+export function tryAppend(
+  log: PartitionLog,
+  input: BatchInput | Buffer = {},
+  options: Partial<AppendOptions> = {},
+): ReturnType<PartitionLog["append"]> {
+  const bytes = Buffer.isBuffer(input) ? input : batchOf(input);
+  const nowMs = Date.UTC(2026, 0, 1) as TimeMs;
+  return log.append(trustBatch(bytes), { leaderEpoch: 0 as LeaderEpoch, origin: "client", nowMs, ...options });
+}
+
+/** Resolves when the log's durable offset reaches it; rejects when the log fails before. */
+export function durable(log: PartitionLog, nextOffset: number = log.logEndOffset): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = (): void => {
+      if (log.durableOffset >= nextOffset) resolve();
+      else if (log.failure !== null) reject(new Error(log.failure.message));
+    };
+    log.onProgress = look;
+    look();
+  });
+}
+
+/** The bytes of one read. */
+export async function readBytes(
+  log: PartitionLog,
+  offset: number,
+  limits: { readonly sizeBytesMax?: number; readonly upTo?: number; readonly isWholeBatchGuaranteed?: boolean } = {},
+): Promise<Buffer> {
+  const read = await log.read(offset as Offset, {
+    sizeBytesMax: limits.sizeBytesMax ?? 1 << 30,
+    upTo: (limits.upTo ?? log.durableOffset) as Offset,
+    isWholeBatchGuaranteed: limits.isWholeBatchGuaranteed ?? true,
+  });
+  if (!read.ok) throw new Error(read.failure);
+  const { slice } = read.value;
+  if (slice === null) return Buffer.alloc(0);
+  const bytes = Buffer.alloc(slice.sizeBytes);
+  const count = await slice.file.read(bytes, slice.position);
+  slice.release();
+  return bytes.subarray(0, count);
+}
+
+/** All records from an offset to the log's durable end, with as many reads as it takes. */
+export async function readAll(log: PartitionLog, from: number = log.logStartOffset, sizeBytesMax = 1 << 20): Promise<Record[]> {
+  const found: Record[] = [];
+  let offset = from;
+  while (offset < log.durableOffset) {
+    const bytes = await readBytes(log, offset, { sizeBytesMax });
+    if (bytes.length === 0) break;
+    const batches = batchesIn(bytes);
+    for (const batch of batches) {
+      if (!batch.isCrcValid()) throw new Error(`bad checksum at offset ${batch.baseOffset}`);
+      for (const record of readRecords(batch)) if (record.offset >= offset) found.push(record);
+      offset = batch.lastOffset + 1;
+    }
+    if (batches.fault !== null) throw new Error(batches.fault);
+  }
+  return found;
+}
+
+export function values(records: readonly Record[]): string[] {
+  return records.map(({ value }) => value?.toString() ?? "null");
+}
