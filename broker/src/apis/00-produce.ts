@@ -1,0 +1,208 @@
+/**
+ * Produce v3–v13 (advertised from 0: KAFKA-18659). v13 names topics by id. A batch stays bytes from the frame to the disk.
+ * Phase one ends when every batch has its offset; the answer leaves when all of them are as durable as acks asks.
+ * Transactional batches are refused until transactions exist.
+ */
+import { produce } from "kafka-protocol-ts/messages/00-produce";
+import type { ProduceRequest, ProduceResponseInput } from "kafka-protocol-ts/messages/00-produce";
+import { errorName, ErrorCode } from "kafka-protocol-ts/errors";
+import type { Result } from "@millrace/base/result";
+import { analyzeBatches } from "@millrace/storage/validation";
+import type { AnalyzedBatches } from "@millrace/storage/validation";
+import type { AppendFailure } from "@millrace/storage/append-failure";
+import { codeOfAppendFailure, codeOfCommitFailure } from "../failures.ts";
+import { isInternalTopic } from "../metadata/topics.ts";
+import type { Partition } from "../partitions/partition.ts";
+import type { Services } from "../services.ts";
+import { CloseConnection, noAnswer, twoPhaseHandler } from "./handler.ts";
+import type { Handler, RequestContext, TwoPhases } from "./handler.ts";
+
+type TopicData = ProduceRequest["topicData"][number];
+type PartitionData = TopicData["partitionData"][number];
+type TopicAnswer = ProduceResponseInput["responses"][number];
+type PartitionAnswer = TopicAnswer["partitionResponses"][number];
+type Analysis = Result<AnalyzedBatches, AppendFailure>;
+
+/** One partition of the request on its way: analysed, then appended, then answered. */
+interface Entry {
+  readonly data: PartitionData;
+  readonly partition: Partition | null;
+  analysis: Analysis | Promise<Analysis> | null;
+  answer: Writable<PartitionAnswer>;
+}
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+export const produceHandler: Handler = twoPhaseHandler(
+  produce,
+  (services, request, context): TwoPhases<ProduceResponseInput> => {
+    const isAcksLegal = request.acks === -1 || request.acks === 0 || request.acks === 1;
+    const topics = request.topicData.map((topic) => ({
+      topic,
+      entries: topic.partitionData.map((data) =>
+        isAcksLegal
+          ? examine(services, request, topic, data, context)
+          : refusedEntry(data, ErrorCode.INVALID_REQUIRED_ACKS, `acks is ${request.acks}; -1, 0 and 1 are legal`),
+      ),
+    }));
+    const entries = topics.length === 1 ? (topics[0]?.entries ?? []) : topics.flatMap((each) => each.entries);
+    const slow = entries.filter((entry) => entry.analysis instanceof Promise);
+    const appended = new Pending(services, request);
+    const appendAll = (): void => {
+      for (const entry of entries) append(services, entry, appended);
+      appended.close();
+    };
+    const inOrder = slow.length === 0 ? null : settleAnalyses(slow).then(appendAll);
+    if (inOrder === null) appendAll();
+    const respond = (): ProduceResponseInput | typeof noAnswer => {
+      if (request.acks === 0) return closeOnError(entries);
+      return {
+        responses: topics.map(({ topic, entries: ofTopic }) => ({
+          name: topic.name,
+          topicId: topic.topicId,
+          partitionResponses: ofTopic.map((entry) => entry.answer),
+        })),
+      };
+    };
+    if (request.acks === 0) return { inOrder, answer: (inOrder ?? Promise.resolve()).then(respond) };
+    return { inOrder, answer: appended.done.then(respond) };
+  },
+);
+
+/** Finds the partition and reads the batches in place; nothing changes yet. */
+function examine(
+  services: Services,
+  request: ProduceRequest,
+  topic: TopicData,
+  data: PartitionData,
+  context: RequestContext,
+): Entry {
+  const found =
+    context.version >= 13
+      ? services.partitions.leadingById(topic.topicId, data.index)
+      : services.partitions.leading(topic.name, data.index);
+  if (!found.ok) return refusedEntry(data, found.failure, found.message);
+  const partition = found.value;
+  if (isInternalTopic(partition.topic) && context.clientId !== "__admin_client") {
+    return refusedEntry(
+      data,
+      ErrorCode.INVALID_TOPIC_EXCEPTION,
+      `${partition.topic} is an internal topic: clients do not write to it`,
+    );
+  }
+  if (data.records === null) return refusedEntry(data, ErrorCode.INVALID_RECORD, "the request holds no records");
+  const isEnough = request.acks !== -1 || partition.hasEnoughReplicas;
+  if (!isEnough)
+    return refusedEntry(data, ErrorCode.NOT_ENOUGH_REPLICAS, "fewer in-sync replicas than min.insync.replicas");
+  return {
+    data,
+    partition,
+    analysis: analyzeBatches(data.records, {
+      ...services.partitions.rulesOf(partition.topic).validation,
+      produceVersion: context.version,
+      isTransactionalAllowed: false,
+      nowMs: services.clock.now(),
+    }),
+    answer: emptyAnswer(data.index),
+  };
+}
+
+async function settleAnalyses(slow: readonly Entry[]): Promise<void> {
+  for (const entry of slow) entry.analysis = await entry.analysis;
+}
+
+function append(services: Services, entry: Entry, appended: Pending): void {
+  const { partition, analysis, answer } = entry;
+  if (partition === null || analysis === null || analysis instanceof Promise) return;
+  if (!analysis.ok) return refuse(answer, analysis.failure);
+  const result = partition.append(analysis.value, "client", services.clock.now());
+  if (!result.ok) {
+    if (result.failure === "not-leader") answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    else refuse(answer, result.failure);
+    return;
+  }
+  const info = result.value;
+  answer.baseOffset = info.firstOffset;
+  answer.logAppendTimeMs = info.logAppendTimeMs;
+  answer.logStartOffset = info.logStartOffset;
+  appended.wait(entry, partition, info.nextOffset);
+}
+
+function refuse(answer: Writable<PartitionAnswer>, failure: AppendFailure): void {
+  answer.errorCode = codeOfAppendFailure[failure.kind];
+  answer.errorMessage = failure.message ?? null;
+  if (failure.recordErrors !== undefined) answer.recordErrors = failure.recordErrors;
+  answer.baseOffset = -1;
+}
+
+function refusedEntry(data: PartitionData, errorCode: ErrorCode, message: string | undefined): Entry {
+  return {
+    data,
+    partition: null,
+    analysis: null,
+    answer: { ...emptyAnswer(data.index), errorCode, errorMessage: message ?? null },
+  };
+}
+
+function emptyAnswer(index: number): Writable<PartitionAnswer> {
+  return { index, errorCode: ErrorCode.NONE, baseOffset: -1, logAppendTimeMs: -1, logStartOffset: -1 };
+}
+
+/** acks=0 has no answer in which to name a failure: the connection says it (Kafka does the same). */
+function closeOnError(entries: readonly Entry[]): typeof noAnswer {
+  const bad = entries.find((entry) => entry.answer.errorCode !== ErrorCode.NONE);
+  if (bad === undefined) return noAnswer;
+  throw new CloseConnection(
+    `acks=0 and partition ${bad.data.index} failed: ${errorName(bad.answer.errorCode)} ${bad.answer.errorMessage ?? ""}`,
+  );
+}
+
+/** Counts the partitions whose batches are not yet durable; gives up when the request's time is over. */
+class Pending {
+  readonly done: Promise<void>;
+  readonly #services: Services;
+  readonly #request: ProduceRequest;
+  readonly #waiting = new Set<Entry>();
+  #resolve: () => void = () => {};
+  #isClosed = false;
+  #forgetDeadline: (() => void) | null = null;
+
+  constructor(services: Services, request: ProduceRequest) {
+    this.#services = services;
+    this.#request = request;
+    this.done = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  wait(entry: Entry, partition: Partition, nextOffset: Parameters<Partition["whenCommitted"]>[0]): void {
+    this.#waiting.add(entry);
+    partition.whenCommitted(nextOffset, (failure) => {
+      if (!this.#waiting.delete(entry)) return;
+      if (failure !== null) {
+        entry.answer.errorCode = codeOfCommitFailure[failure];
+        entry.answer.baseOffset = -1;
+      }
+      if (this.#isClosed && this.#waiting.size === 0) this.#finish();
+    });
+  }
+
+  /** No more partitions will come. */
+  close(): void {
+    this.#isClosed = true;
+    if (this.#waiting.size === 0) return this.#finish();
+    this.#forgetDeadline = this.#services.partitions.deadlines.add(this.#request.timeoutMs, () => {
+      for (const entry of this.#waiting) {
+        entry.answer.errorCode = ErrorCode.REQUEST_TIMED_OUT;
+        entry.answer.baseOffset = -1;
+      }
+      this.#waiting.clear();
+      this.#finish();
+    });
+  }
+
+  #finish(): void {
+    this.#forgetDeadline?.();
+    this.#resolve();
+  }
+}

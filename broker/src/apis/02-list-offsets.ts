@@ -1,0 +1,96 @@
+/**
+ * ListOffsets v1–v11. −1 end (the last stable offset for read_committed), −2 start, −3 the record with the largest
+ * timestamp, −4 the start of what is local. −5 and −6 ask about tiered storage: −1 until it exists.
+ */
+import { listOffsets } from "kafka-protocol-ts/messages/02-list-offsets";
+import type { ListOffsetsRequest, ListOffsetsResponseInput } from "kafka-protocol-ts/messages/02-list-offsets";
+import { ErrorCode } from "kafka-protocol-ts/errors";
+import { codeOfReadFailure } from "../failures.ts";
+import type { Partition } from "../partitions/partition.ts";
+import type { Services } from "../services.ts";
+import { handler } from "./handler.ts";
+import type { Handler } from "./handler.ts";
+
+type PartitionAsked = ListOffsetsRequest["topics"][number]["partitions"][number];
+type PartitionAnswer = ListOffsetsResponseInput["topics"][number]["partitions"][number];
+
+const latest = -1;
+const earliest = -2;
+const maxTimestamp = -3;
+const earliestLocal = -4;
+const latestTiered = -5;
+const earliestPendingUpload = -6;
+
+export const listOffsetsHandler: Handler = handler(
+  listOffsets,
+  async (services, request): Promise<ListOffsetsResponseInput> => {
+    const topics: ListOffsetsResponseInput["topics"][number][] = [];
+    for (const { name, partitions } of request.topics) {
+      const seen = new Set<number>();
+      const answers: PartitionAnswer[] = [];
+      for (const asked of partitions) {
+        const isRepeated = seen.has(asked.partitionIndex);
+        seen.add(asked.partitionIndex);
+        answers.push(
+          isRepeated
+            ? failure(asked, ErrorCode.INVALID_REQUEST)
+            : await answerOne(services, name, asked, request.isolationLevel === 1),
+        );
+      }
+      topics.push({ name, partitions: answers });
+    }
+    return { throttleTimeMs: 0, topics };
+  },
+);
+
+async function answerOne(
+  services: Services,
+  topic: string,
+  asked: PartitionAsked,
+  isCommittedOnly: boolean,
+): Promise<PartitionAnswer> {
+  const found = services.partitions.leading(topic, asked.partitionIndex);
+  if (!found.ok) return failure(asked, found.failure);
+  const partition = found.value;
+  const epoch = partition.checkLeaderEpoch(asked.currentLeaderEpoch);
+  if (!epoch.ok) return failure(asked, codeOfReadFailure[epoch.failure]);
+  const at = await lookUp(partition, asked.timestamp, isCommittedOnly);
+  return at.errorCode === ErrorCode.NONE
+    ? { partitionIndex: asked.partitionIndex, ...at }
+    : failure(asked, at.errorCode);
+}
+
+interface Found {
+  readonly errorCode: ErrorCode;
+  readonly timestamp: number;
+  readonly offset: number;
+  readonly leaderEpoch: number;
+}
+
+const nothing: Found = { errorCode: ErrorCode.NONE, timestamp: -1, offset: -1, leaderEpoch: -1 };
+
+async function lookUp(partition: Partition, timestamp: number, isCommittedOnly: boolean): Promise<Found> {
+  const { log } = partition;
+  const end = partition.readableEnd(isCommittedOnly ? "committed" : "uncommitted");
+  switch (timestamp) {
+    case latest:
+      return { ...nothing, offset: end, leaderEpoch: partition.leaderEpoch };
+    case earliest:
+    case earliestLocal:
+      return { ...nothing, offset: log.logStartOffset, leaderEpoch: log.epochAt(log.logStartOffset) };
+    case latestTiered:
+    case earliestPendingUpload:
+      return nothing;
+    default: {
+      const found = await (timestamp === maxTimestamp ? log.maxTimestampRecord() : log.recordAtOrAfter(timestamp));
+      if (!found.ok) return { ...nothing, errorCode: codeOfReadFailure[found.failure] };
+      if (found.value === null || found.value.offset >= end) return nothing;
+      const { offset, timestamp: foundAt } = found.value;
+      return { errorCode: ErrorCode.NONE, offset, timestamp: foundAt, leaderEpoch: log.epochAt(offset) };
+    }
+  }
+}
+
+function failure({ partitionIndex }: PartitionAsked, errorCode: ErrorCode): PartitionAnswer {
+  return { partitionIndex, ...nothing, errorCode };
+}

@@ -1,0 +1,64 @@
+/**
+ * FindCoordinator v0–v6: group coordinators (key type 0); v4+ asks for many keys at once. Transaction (1) and share (2)
+ * coordinators do not exist yet: COORDINATOR_NOT_AVAILABLE, as Kafka answers while their topics are missing.
+ */
+import { findCoordinator } from "kafka-protocol-ts/messages/10-find-coordinator";
+import type { FindCoordinatorResponseInput } from "kafka-protocol-ts/messages/10-find-coordinator";
+import { ErrorCode, errorMessage } from "kafka-protocol-ts/errors";
+import type { Services } from "../services.ts";
+import { handler } from "./handler.ts";
+import type { Handler, RequestContext } from "./handler.ts";
+
+const keyTypes = { group: 0, transaction: 1, share: 2 } as const;
+
+interface Found {
+  readonly nodeId: number;
+  readonly host: string;
+  readonly port: number;
+  readonly errorCode: ErrorCode;
+  readonly errorMessage: string;
+}
+
+export const findCoordinatorHandler: Handler = handler(
+  findCoordinator,
+  async (services, request, context): Promise<FindCoordinatorResponseInput> => {
+    if (context.version < 4) {
+      const found = await locate(services, request.keyType, request.key, context);
+      // Before v4 success carries the error's name as its message; some clients print it.
+      return { throttleTimeMs: 0, ...found, errorMessage: found.errorMessage === "" ? "NONE" : found.errorMessage };
+    }
+    const coordinators: {
+      key: string;
+      nodeId: number;
+      host: string;
+      port: number;
+      errorCode: ErrorCode;
+      errorMessage: string;
+    }[] = [];
+    for (const key of request.coordinatorKeys) {
+      coordinators.push({ key, ...(await locate(services, request.keyType, key, context)) });
+    }
+    return { throttleTimeMs: 0, coordinators };
+  },
+);
+
+async function locate(services: Services, keyType: number, key: string, context: RequestContext): Promise<Found> {
+  if (keyType === keyTypes.share && key.split(":").length !== 3) {
+    return nowhere(ErrorCode.INVALID_REQUEST, `${key} is not group:topicId:partition`);
+  }
+  if (keyType === keyTypes.transaction || keyType === keyTypes.share)
+    return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  if (keyType !== keyTypes.group) return nowhere(ErrorCode.INVALID_REQUEST, `unknown coordinator key type ${keyType}`);
+  const isReady = await services.metadata.ensureInternalTopic("__consumer_offsets");
+  if (!isReady.ok) return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const partition = services.partitions.leading("__consumer_offsets", services.groups.partitionFor(key));
+  if (!partition.ok) return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const { identity } = services;
+  const address = identity.advertised.get(context.connection.listenerName);
+  if (address === undefined) return nowhere(ErrorCode.LISTENER_NOT_FOUND);
+  return { nodeId: identity.nodeId, ...address, errorCode: ErrorCode.NONE, errorMessage: "" };
+}
+
+function nowhere(errorCode: ErrorCode, message: string = errorMessage(errorCode)): Found {
+  return { nodeId: -1, host: "", port: -1, errorCode, errorMessage: message };
+}

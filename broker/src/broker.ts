@@ -1,0 +1,246 @@
+import type { Logger } from "@millrace/base/logger";
+import type { Result } from "@millrace/base/result";
+import type { Address, World } from "@millrace/base/world";
+import { LogDirectory } from "@millrace/storage/log-directory";
+import type { LoadReport } from "@millrace/storage/log-directory";
+import { randomUuid } from "@millrace/storage/meta-properties";
+import { brokerHandlers } from "./apis/registry.ts";
+import type { Handler } from "./apis/handler.ts";
+import { BrokerConfigs } from "./config/broker-configs.ts";
+import type { BrokerConfig } from "./config/broker-keys.ts";
+import { listenersOf } from "./config/listeners.ts";
+import type { Overrides } from "./config/resources.ts";
+import { loadStaticConfig } from "./config/static-config.ts";
+import type { ConfigSources } from "./config/static-config.ts";
+import { FetchSessions } from "./fetch/sessions.ts";
+import { GroupsHost } from "./groups-host.ts";
+import { MetadataService } from "./metadata/metadata.ts";
+import { Server } from "./network/server.ts";
+import type { ServerLimits } from "./network/server.ts";
+import { Partitions } from "./partitions/partitions.ts";
+import { ProducerIds } from "./producer-ids.ts";
+import type { Services } from "./services.ts";
+
+export interface BrokerOptions extends Omit<ConfigSources, "set"> {
+  /** Settings by their Kafka names; stronger than file and environment. */
+  readonly config?: Readonly<Record<string, string>>;
+  readonly world: World;
+  readonly logger: Logger;
+  /** A bug or a failed disk: the process should end. Default: the broker stops itself. */
+  readonly onFatal?: (error: unknown) => void;
+}
+
+/** Why a broker does not start; the message names the setting, file or port to look at. */
+export class StartError extends Error {
+  override readonly name = "StartError";
+}
+
+export interface Broker extends AsyncDisposable {
+  /** Of the first client listener, as bound. */
+  readonly address: { readonly host: string; readonly port: number };
+  readonly clusterId: string;
+  readonly nodeId: number;
+  /** What is in flight is answered, everything is synced, and the next start finds a clean directory. */
+  stop(): Promise<void>;
+}
+
+const defaultNodeId = 1;
+const noOverrides: Overrides = { configVersion: 0, configsOf: () => new Map() };
+const stopGraceMs = 5_000;
+const sessionEvictionMs = 120_000;
+
+/** Starts a broker in this process: settled when clients may connect. */
+export async function startBroker(options: BrokerOptions): Promise<Broker> {
+  const { logger, config = {}, file, environment } = options;
+  const set = Object.entries(config).map(([key, value]) => `${key}=${value}`);
+  const given = loadStaticConfig({
+    set,
+    ...(file === undefined ? {} : { file }),
+    ...(environment === undefined ? {} : { environment }),
+  });
+  if (!given.ok) throw new StartError(given.message);
+  for (const warning of given.value.warnings) logger.warn(warning);
+  const undo = new AsyncDisposableStack();
+  try {
+    return await assemble(options, given.value.texts, undo);
+  } catch (error) {
+    await undo.disposeAsync();
+    throw error;
+  }
+}
+
+async function assemble(
+  { world, logger, onFatal }: BrokerOptions,
+  texts: ReadonlyMap<string, string>,
+  undo: AsyncDisposableStack,
+): Promise<Broker> {
+  const { clock, random, network, workers } = world;
+  // Until the metadata is loaded only what was given at start counts.
+  const nodeId = Number(texts.get("node.id") ?? defaultNodeId);
+  const atStart = new BrokerConfigs({ nodeId, texts, overrides: noOverrides }).broker;
+  const listeners = orRefuse(listenersOf(atStart));
+  const path = dataDirectory(atStart);
+  let stopping: Promise<void> | null = null;
+  const stop = (): Promise<void> => (stopping ??= undo.disposeAsync());
+  const fatal = (error: unknown): void => {
+    logger.error("the broker stops: its own state can no longer be trusted", { error });
+    if (onFatal === undefined) void stop();
+    else onFatal(error);
+  };
+
+  const data = await openData(
+    { world, logger, texts, atStart, nodeId, path, advertised: listeners.advertised, fatal },
+    undo,
+  );
+  const { logs, metadata, brokerEpoch } = data;
+  const { configs } = metadata;
+  const partitions = new Partitions({ logs, configs, clock, workers, logger });
+  const groups = new GroupsHost({ clock, random, logger, configs, partitions, image: () => metadata.image, fatal });
+  await partitions.start(metadata.image);
+  groups.apply({ changedTopics: [...metadata.image.topics()], deletedTopics: [] });
+  metadata.onChange(async (delta) => {
+    await partitions.apply(delta);
+    groups.apply(delta);
+  });
+
+  const advertised = new Map(listeners.advertised);
+  const handlers = { broker: handlersByKey(brokerHandlers), controller: handlersByKey([]) };
+  const services: Services = {
+    clock,
+    random,
+    logger,
+    identity: {
+      nodeId,
+      clusterId: logs.meta.clusterId,
+      directoryId: logs.meta.directoryId,
+      rack: atStart["broker.rack"],
+      brokerEpoch,
+      advertised,
+    },
+    configs,
+    metadata,
+    partitions,
+    groups: groups.coordinator,
+    producerIds: new ProducerIds(metadata),
+    fetchSessions: new FetchSessions({
+      slotsMax: atStart["max.incremental.fetch.session.cache.slots"],
+      evictionMs: sessionEvictionMs,
+      random,
+      monotonicMs: () => clock.monotonicMs(),
+    }),
+    handlersOf: (kind) => handlers[kind],
+  };
+  const server = new Server({ network, clock, logger, limits: serverLimits(atStart) });
+  undo.defer(async () => {
+    const closed = server.close(stopGraceMs);
+    // Members that wait for a rebalance are told to look for another coordinator: else they would be waited for.
+    groups.coordinator.close();
+    await closed;
+  });
+  let address: Address | null = null;
+  for (const listener of listeners.listeners) {
+    const bound = await server.listen(listener, { services, handlers: handlers[listener.kind], fatal });
+    if (listener.kind !== "broker") continue;
+    address ??= bound;
+    const told = advertised.get(listener.name);
+    if (told?.port === 0) advertised.set(listener.name, { ...told, port: bound.port });
+  }
+  if (address === null) throw new StartError("listeners names no listener for clients");
+  return {
+    address,
+    clusterId: logs.meta.clusterId,
+    nodeId,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+interface DataOptions {
+  readonly world: World;
+  readonly logger: Logger;
+  readonly texts: ReadonlyMap<string, string>;
+  readonly atStart: BrokerConfig;
+  readonly nodeId: number;
+  readonly path: string;
+  readonly advertised: ReadonlyMap<string, Address>;
+  fatal(error: unknown): void;
+}
+
+/** Takes hold of the data directory: its metadata first, since that says which logs there are and how they are set. */
+async function openData(
+  { world, logger, texts, atStart, nodeId, path, advertised, fatal }: DataOptions,
+  undo: AsyncDisposableStack,
+): Promise<{ readonly logs: LogDirectory; readonly metadata: MetadataService; readonly brokerEpoch: number }> {
+  const { clock, disk, random } = world;
+  const logs = orRefuse(
+    await LogDirectory.open({
+      path,
+      disk,
+      clock,
+      random,
+      logger,
+      clusterId: null,
+      nodeId,
+      limits: {
+        unsyncedBytesMax: atStart["millrace.unsynced.bytes.max"],
+        retentionIntervalMs: atStart["log.retention.check.interval.ms"],
+        producerExpirationMs: atStart["producer.id.expiration.ms"],
+      },
+      onFailure: fatal,
+    }),
+  );
+  undo.defer(async () => logs.close());
+  const metadata = orRefuse(
+    await MetadataService.open({ disk, clock, random, logger, directory: `${path}/metadata`, nodeId, texts, fatal }),
+  );
+  undo.defer(async () => metadata.close());
+  const { brokerEpoch } = await metadata.registerBroker({
+    id: nodeId,
+    incarnationId: randomUuid(random),
+    rack: atStart["broker.rack"],
+    endpoints: [...advertised].map(([listener, { host, port }]) => ({ listener, host, port })),
+  });
+  const loaded = await logs.load((topic) => metadata.configs.topic(topic));
+  reportLoad(logger, path, loaded);
+  return { logs, metadata, brokerEpoch };
+}
+
+/** The value, or the reason why the broker does not start. */
+function orRefuse<T>(result: Result<T, string>): T {
+  if (result.ok) return result.value;
+  throw new StartError(result.message ?? result.failure);
+}
+
+function handlersByKey(handlers: readonly Handler[]): ReadonlyMap<number, Handler> {
+  return new Map(handlers.map((handler) => [handler.api.key, handler]));
+}
+
+function serverLimits(config: BrokerConfig): ServerLimits {
+  const requestBytesMax = config["queued.max.request.bytes"];
+  return {
+    frameBytesMax: config["socket.request.max.bytes"],
+    inFlightMax: config["millrace.connection.in.flight.requests.max"],
+    inFlightBytesMax: config["millrace.connection.in.flight.bytes.max"],
+    unsentBytesMax: config["millrace.connection.unsent.bytes.max"],
+    connectionsMax: config["max.connections"],
+    connectionsPerHostMax: config["max.connections.per.ip"],
+    idleMsMax: config["connections.max.idle.ms"],
+    requestBytesMax: requestBytesMax < 0 ? Number.MAX_SAFE_INTEGER : requestBytesMax,
+    stallMs: config["millrace.request.stall.ms"],
+  };
+}
+
+function reportLoad(logger: Logger, path: string, report: LoadReport): void {
+  const { isClean, logsCount, recoveredBytes, cutBytes, offline, unknown } = report;
+  logger.info("logs loaded", { directory: path, logs: logsCount, isClean, recoveredBytes, cutBytes });
+  for (const each of offline) logger.error("a partition is offline", { ...each });
+  for (const name of unknown) logger.warn("a name in the data directory is nobody's; it is left alone", { name });
+}
+
+function dataDirectory(config: BrokerConfig): string {
+  const directories = config["log.dirs"] ?? config["log.dir"];
+  const [directory, ...others] = typeof directories === "string" ? [directories] : directories;
+  if (directory === undefined) throw new StartError("log.dirs names no directory");
+  if (others.length > 0) throw new StartError(`log.dirs names ${others.length + 1} directories; one is served`);
+  return directory;
+}

@@ -1,0 +1,425 @@
+import { silentLogger } from "@millrace/base/logger";
+import { VirtualClock } from "@millrace/simulator/virtual-clock";
+import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
+import { encodeBatch } from "kafka-protocol-ts/records/record";
+import { beforeEach, describe, expect, test } from "vitest";
+import type { Decision, RecordPlace, ShardMachine, Ticket } from "./machine.ts";
+import { CoordinatorRuntime } from "./runtime.ts";
+import type { CoordinatorRecord } from "./shard-log.ts";
+import { MemoryLog } from "./testing/memory-log.ts";
+
+/** Words, and who waits for one: the smallest machine that uses everything a runtime offers. */
+interface WordTypes {
+  readonly record: string;
+  readonly soft: { readonly waiting: Ticket<string> | null };
+  readonly timer: { readonly id: string };
+  readonly event: string;
+}
+
+class WordMachine implements ShardMachine<WordTypes> {
+  readonly words: string[] = [];
+  readonly offsets: number[] = [];
+  readonly pending = new Map<number, string[]>();
+  waiting: Ticket<string> | null = null;
+
+  encode(record: string): CoordinatorRecord {
+    return { key: Buffer.from([0]), value: Buffer.from(record) };
+  }
+  decode(key: Uint8Array, value: Uint8Array | null): string | null {
+    return key[0] === 0 ? Buffer.from(value ?? []).toString() : null;
+  }
+  replay(record: string, { offset, producerId }: RecordPlace): void {
+    if (producerId !== -1) this.pending.set(producerId, [...(this.pending.get(producerId) ?? []), record]);
+    else this.words.push(record);
+    this.offsets.push(offset);
+  }
+  replayEndTransaction(producerId: number, outcome: "commit" | "abort"): void {
+    if (outcome === "commit") this.words.push(...(this.pending.get(producerId) ?? []));
+    this.pending.delete(producerId);
+  }
+  applySoft({ waiting }: WordTypes["soft"]): void {
+    this.waiting = waiting;
+  }
+  decideLoaded(): Decision<WordTypes> {
+    return decision({ events: [`loaded ${this.words.length}`] });
+  }
+  decideTimer(timer: WordTypes["timer"]): Decision<WordTypes> {
+    return decision({ records: [`${timer.id} rang`] });
+  }
+}
+
+function decision(parts: Partial<Decision<WordTypes>>): Decision<WordTypes> {
+  return { records: [], isAtomic: true, soft: [], timers: [], replies: [], events: [], ...parts };
+}
+
+/** A clock whose process can be stopped: time has passed, and no timer has fired meanwhile. */
+class StallingClock extends VirtualClock {
+  #stalledMs = 0;
+  /** What lies in the sockets: served before the turn ends in which it is looked for. */
+  input: (() => void) | null = null;
+
+  override afterTurn(callback: () => void): void {
+    super.afterTurn(() => {
+      const { input } = this;
+      this.input = null;
+      input?.();
+      callback();
+    });
+  }
+  override monotonicMs(): number {
+    return super.monotonicMs() + this.#stalledMs;
+  }
+  stall(ms: number): void {
+    this.#stalledMs += ms;
+    this.stepWallClock(ms);
+  }
+}
+
+let clock: StallingClock;
+let log: MemoryLog;
+let machines: WordMachine[];
+let events: string[];
+let runtime: CoordinatorRuntime<WordTypes, WordMachine>;
+
+beforeEach(() => {
+  clock = new StallingClock();
+  log = new MemoryLog();
+  machines = [];
+  events = [];
+  runtime = new CoordinatorRuntime<WordTypes, WordMachine>({
+    name: "word",
+    clock,
+    logger: silentLogger,
+    createMachine: () => {
+      const machine = new WordMachine();
+      machines.push(machine);
+      return machine;
+    },
+    commitTimeoutMs: 5_000,
+    batchBytesMax: 200,
+    observe: (_partition, event) => events.push(event),
+    fatal: (error) => {
+      throw error;
+    },
+  });
+});
+
+const latest = (): WordMachine => machines.at(-1)!;
+const lead = async (): Promise<void> => {
+  runtime.onLeader(3, log);
+  await clock.settle();
+};
+/** Collects what an answer says once it is there. */
+function watch<T>(promise: Promise<T>): { value: T | null } {
+  const seen: { value: T | null } = { value: null };
+  void promise.then((value) => (seen.value = value));
+  return seen;
+}
+const say = (word: string) =>
+  runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+    decision({ records: [word], replies: [{ ticket, response: `said ${word}`, when: "committed" }] }),
+  );
+const read = () =>
+  runtime.ask<string>(3, (machine, _nowMs, ticket) =>
+    decision({ replies: [{ ticket, response: machine.words.join(" "), when: "committed" }] }),
+  );
+
+describe("a request", () => {
+  test("is replayed at once, and answered when the log has it", async () => {
+    await lead();
+    log.isAutoCommit = false;
+    const one = watch(say("one"));
+    const two = watch(say("two"));
+    await clock.settle();
+    expect(latest().words).toEqual(["one", "two"]);
+    expect(latest().offsets).toEqual([0, 1]);
+    expect(one.value).toBeNull();
+    log.commit(1);
+    await clock.settle();
+    expect(one.value).toEqual({ ok: true, value: "said one" });
+    expect(two.value).toBeNull();
+    log.commit(2);
+    await clock.settle();
+    expect(two.value).toEqual({ ok: true, value: "said two" });
+  });
+
+  test("that reads waits for what was queued before it, and one about soft state does not", async () => {
+    await lead();
+    log.isAutoCommit = false;
+    void say("one");
+    const reading = watch(read());
+    const soft = watch(
+      runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+        decision({ replies: [{ ticket, response: "alive", when: "now" }] }),
+      ),
+    );
+    await clock.settle();
+    expect(soft.value).toEqual({ ok: true, value: "alive" });
+    expect(reading.value).toBeNull();
+    log.commit();
+    await clock.settle();
+    expect(reading.value).toEqual({ ok: true, value: "one" });
+  });
+
+  test("may be answered by a later decision", async () => {
+    await lead();
+    const waiting = watch(
+      runtime.ask<string>(3, (_machine, _nowMs, ticket) => decision({ soft: [{ waiting: ticket }] })),
+    );
+    await clock.advance(60_000);
+    expect(waiting.value).toBeNull();
+    await runtime.ask<string>(3, (machine, _nowMs, ticket) =>
+      decision({
+        soft: [{ waiting: null }],
+        replies: [
+          { ticket: machine.waiting!, response: "at last", when: "now" },
+          { ticket, response: "done", when: "now" },
+        ],
+      }),
+    );
+    await clock.settle();
+    expect(waiting.value).toEqual({ ok: true, value: "at last" });
+  });
+
+  test("goes to the coordinator that is here, or is told where it stands", async () => {
+    expect(await say("one")).toMatchObject({ failure: "not-coordinator" });
+    let open = (): void => {};
+    log.gate = new Promise((resolve) => (open = resolve));
+    runtime.onLeader(3, log);
+    expect(await say("one")).toMatchObject({ failure: "loading" });
+    open();
+    await clock.settle();
+    expect(await say("one")).toEqual({ ok: true, value: "said one" });
+    runtime.onResigned(3);
+    expect(await say("two")).toMatchObject({ failure: "not-coordinator" });
+  });
+
+  test("is not kept waiting for ever by a log that does not commit", async () => {
+    await lead();
+    log.isAutoCommit = false;
+    const one = watch(say("one"));
+    await clock.advance(4_999);
+    expect(one.value).toBeNull();
+    await clock.advance(2);
+    expect(one.value).toMatchObject({ failure: "not-available" });
+    // What was appended stays appended, and counts when it is committed.
+    log.commit();
+    expect(await read()).toEqual({ ok: true, value: "one" });
+  });
+});
+
+describe("when the log fails", () => {
+  test("those who wait are told, and the shard begins again from what the log has", async () => {
+    await lead();
+    await say("kept");
+    log.isAutoCommit = false;
+    const lost = watch(say("lost"));
+    const parked = watch(
+      runtime.ask<string>(3, (_machine, _nowMs, ticket) => decision({ soft: [{ waiting: ticket }] })),
+    );
+    await clock.settle();
+    log.lose("log-failed");
+    await clock.settle();
+    expect(lost.value).toMatchObject({ failure: "not-coordinator" });
+    expect(parked.value).toMatchObject({ failure: "not-coordinator" });
+    expect(await read()).toMatchObject({ failure: "not-coordinator" });
+    log.isAutoCommit = true;
+    await clock.advance(1_000);
+    expect(await read()).toEqual({ ok: true, value: "kept" });
+    expect(machines).toHaveLength(2);
+  });
+
+  test("a lost leadership ends it", async () => {
+    await lead();
+    log.isAutoCommit = false;
+    const lost = watch(say("lost"));
+    log.lose("not-leader");
+    await clock.settle();
+    expect(lost.value).toMatchObject({ failure: "not-coordinator" });
+    expect(runtime.partitions).toEqual([]);
+    await clock.advance(120_000);
+    expect(machines).toHaveLength(1);
+  });
+
+  test("an append that is refused changes nothing, and only the asker hears of it", async () => {
+    await lead();
+    log.refuseNext = "too-large";
+    const refused = runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+      decision({
+        records: ["huge"],
+        soft: [{ waiting: ticket }],
+        timers: [{ timer: { id: "bell" }, afterMs: 1 }],
+        replies: [{ ticket, response: "", when: "now" }],
+      }),
+    );
+    expect(await refused).toMatchObject({ failure: "too-large" });
+    expect(latest()).toMatchObject({ words: [], waiting: null });
+    log.refuseNext = "not-enough-replicas";
+    expect(await say("one")).toMatchObject({ failure: "not-available" });
+    expect(await say("two")).toEqual({ ok: true, value: "said two" });
+  });
+
+  test("a log that cannot be read is tried again, ever more seldom", async () => {
+    log.appendBatch(encodeBatch({ records: [{ key: Buffer.from([0]), value: Buffer.from("one") }] }));
+    log.gate = Promise.reject(new Error("no such file"));
+    log.gate.catch(() => {});
+    await lead();
+    expect(await read()).toMatchObject({ failure: "not-coordinator" });
+    await clock.advance(10_000);
+    expect(machines.length).toBeLessThan(6);
+    log.gate = null;
+    await clock.advance(60_000);
+    expect(await read()).toEqual({ ok: true, value: "one" });
+  });
+});
+
+describe("loading", () => {
+  test("replays what others wrote: unknown kinds are left alone, transactions count when they are committed", async () => {
+    const word = (text: string, kind = 0) => ({ key: Buffer.from([kind]), value: Buffer.from(text) });
+    const marker = { coordinatorEpoch: 0, producerEpoch: 0, timestamp: 0 };
+    log.appendBatch(encodeBatch({ records: [word("one"), word("of the future", 9)], compression: "none" }));
+    log.appendBatch(
+      encodeBatch({ records: [word("two")], producerId: 7, producerEpoch: 0, baseSequence: 0, isTransactional: true }),
+    );
+    log.appendBatch(
+      encodeBatch({
+        records: [word("never")],
+        producerId: 8,
+        producerEpoch: 0,
+        baseSequence: 0,
+        isTransactional: true,
+      }),
+    );
+    log.appendBatch(encodeEndTransactionMarker({ ...marker, isCommit: true, producerId: 7 }));
+    log.appendBatch(encodeEndTransactionMarker({ ...marker, isCommit: false, producerId: 8 }));
+    log.appendBatch(
+      encodeBatch({ records: [word("open")], producerId: 9, producerEpoch: 0, baseSequence: 0, isTransactional: true }),
+    );
+    await lead();
+    expect(latest().words).toEqual(["one", "two"]);
+    expect([...latest().pending]).toEqual([[9, ["open"]]]);
+    expect(events).toEqual(["loaded 2"]);
+    expect(await say("three")).toEqual({ ok: true, value: "said three" });
+    expect(latest().offsets.at(-1)).toBe(7);
+  });
+
+  test("a read after it waits until what was loaded is committed", async () => {
+    log.isAutoCommit = false;
+    log.appendBatch(encodeBatch({ records: [{ key: Buffer.from([0]), value: Buffer.from("one") }] }));
+    await lead();
+    const reading = watch(read());
+    await clock.settle();
+    expect(reading.value).toBeNull();
+    log.commit();
+    await clock.settle();
+    expect(reading.value).toEqual({ ok: true, value: "one" });
+  });
+
+  test("what all are told meanwhile is told afterwards", async () => {
+    let open = (): void => {};
+    log.gate = new Promise((resolve) => (open = resolve));
+    runtime.onLeader(3, log);
+    runtime.tellAll(() => decision({ records: ["news"] }));
+    open();
+    await clock.settle();
+    expect(latest().words).toEqual(["news"]);
+  });
+
+  test("stops when the leadership is lost meanwhile, and the next begins afresh", async () => {
+    let open = (): void => {};
+    log.gate = new Promise((resolve) => (open = resolve));
+    runtime.onLeader(3, log);
+    runtime.onResigned(3);
+    runtime.onLeader(3, log);
+    open();
+    await clock.settle();
+    expect(events).toEqual(["loaded 0"]);
+    expect(await say("one")).toEqual({ ok: true, value: "said one" });
+    expect(machines[0]!.words).toEqual([]);
+  });
+});
+
+describe("many records", () => {
+  test("of a decision that is not atomic are split over batches, of an atomic one never", async () => {
+    await lead();
+    const words = Array.from({ length: 20 }, (_, index) => `word-${index}`);
+    runtime.tellAll(() => decision({ records: words, isAtomic: false }));
+    expect(log.batchCount).toBeGreaterThan(2);
+    const before = log.batchCount;
+    runtime.tellAll(() => decision({ records: words }));
+    expect(log.batchCount).toBe(before + 1);
+    expect(latest().words).toEqual([...words, ...words]);
+    expect(latest().offsets).toEqual(Array.from({ length: 40 }, (_, index) => index));
+  });
+});
+
+describe("timers", () => {
+  const set = (id: string, afterMs: number | null): void =>
+    runtime.tellAll(() => decision({ timers: [{ timer: { id }, afterMs }] }));
+
+  test("only decide: what they decide is logged and replayed like any other", async () => {
+    await lead();
+    set("bell", 2_500);
+    set("gong", 1_000);
+    set("never", 1_500);
+    set("never", null);
+    await clock.advance(2_499);
+    expect(latest().words).toEqual(["gong rang"]);
+    await clock.advance(1);
+    expect(latest().words).toEqual(["gong rang", "bell rang"]);
+    expect(log.records).toHaveLength(2);
+  });
+
+  test("are moved by setting them again", async () => {
+    await lead();
+    set("bell", 2_000);
+    await clock.advance(1_500);
+    set("bell", 2_000);
+    await clock.advance(1_500);
+    expect(latest().words).toEqual([]);
+    set("bell", 100);
+    await clock.advance(100);
+    expect(latest().words).toEqual(["bell rang"]);
+  });
+
+  test("wait for input that already lies there: what it decides comes first", async () => {
+    await lead();
+    set("bell", 1_000);
+    await clock.advance(999);
+    clock.input = () => set("bell", 1_000);
+    await clock.advance(1);
+    expect(latest().words).toEqual([]);
+    await clock.advance(1_000);
+    expect(latest().words).toEqual(["bell rang"]);
+  });
+
+  test("do not run while the process is stopped", async () => {
+    await lead();
+    set("bell", 10_000);
+    await clock.advance(4_000);
+    // SIGSTOP for a minute, then everything that was due comes late and at once.
+    clock.stall(60_000);
+    await clock.advance(5_000);
+    expect(latest().words).toEqual([]);
+    await clock.advance(3_000);
+    expect(latest().words).toEqual(["bell rang"]);
+  });
+
+  test("try again when the log does not take what they decide", async () => {
+    await lead();
+    set("bell", 1_000);
+    log.refuseNext = "not-enough-replicas";
+    await clock.advance(1_000);
+    expect(latest().words).toEqual([]);
+    await clock.advance(1_000);
+    expect(latest().words).toEqual(["bell rang"]);
+  });
+
+  test("end with the shard", async () => {
+    await lead();
+    set("bell", 1_000);
+    runtime.onResigned(3);
+    await clock.advance(5_000);
+    expect(log.records).toHaveLength(0);
+  });
+});

@@ -1,0 +1,301 @@
+import { assert } from "@millrace/base/assert";
+import { Deque } from "@millrace/base/deque";
+import { failed, ok } from "@millrace/base/result";
+import type { Result } from "@millrace/base/result";
+import type { Clock } from "@millrace/base/world";
+import { readEndTransactionMarker } from "kafka-protocol-ts/records/control";
+import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
+import { readRecords } from "kafka-protocol-ts/records/record";
+import type { Decision, MachineTypes, Reply, ShardMachine, Ticket, TimerChange } from "./machine.ts";
+import type { CoordinatorRecord, ShardAppendFailure, ShardCommitFailure, ShardLog } from "./shard-log.ts";
+import { TimerQueue } from "./timer-queue.ts";
+
+/**
+ * Why a coordinator gave no answer of its own.
+ * - loading: ask again here in a moment
+ * - not-coordinator: ask FindCoordinator who it is now
+ * - not-available: nobody can take it at the moment
+ * - too-large: this request never will be taken
+ */
+export type CoordinatorFailure = "loading" | "not-coordinator" | "not-available" | "too-large";
+
+const codeOfAppend = {
+  "not-leader": "not-coordinator",
+  "log-failed": "not-coordinator",
+  "not-enough-replicas": "not-available",
+  "too-large": "too-large",
+} as const satisfies Record<ShardAppendFailure, CoordinatorFailure>;
+
+export interface ShardHost<Types extends MachineTypes> {
+  readonly clock: Clock;
+  /** Time as timers count it. */
+  heardMs(): number;
+  readonly commitTimeoutMs: number;
+  /** Records of one decision that is not atomic are split into batches of at most this. */
+  readonly batchBytesMax: number;
+  observe(partition: number, event: Types["event"]): void;
+  /** The log refused or lost something: the shard has answered everyone and is of no use any more. */
+  onFailed(shard: { readonly partition: number; readonly log: ShardLog }, failure: ShardCommitFailure): void;
+  /** `nextCheckMs` came closer. */
+  onTimersChanged(): void;
+}
+
+type Settle = (result: Result<unknown, CoordinatorFailure>) => void;
+
+interface Waiting {
+  readonly nextOffset: number;
+  readonly response: unknown;
+  readonly settle: Settle;
+  readonly sinceMs: number;
+}
+
+/** How long loading may keep the loop from everything else. */
+const LOADING_TURN_MS = 5;
+/** When the log may take again what it has no room or too few replicas for. */
+const RETRY_TIMER_MS = 1_000;
+
+/** What led to a decision, and has to be told or tried again when the log does not take it. */
+type Cause<Timer> = { readonly ticket: Ticket } | { readonly timer: Timer } | null;
+
+/**
+ * One incarnation of a coordinator for one partition: from becoming its leader until the leadership or the log is lost.
+ * What went wrong is never undone: the shard is dropped, and the next incarnation is loaded from the log.
+ */
+export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Types>> {
+  readonly partition: number;
+  readonly log: ShardLog;
+  readonly #machine: Machine;
+  readonly #host: ShardHost<Types>;
+  readonly timers: TimerQueue<Types["timer"]> = new TimerQueue();
+  #state: "loading" | "active" | "gone" = "loading";
+  readonly #open = new Map<number, Settle>();
+  #ticketsGiven = 0;
+  /** The next offset after all that was replayed: what an answer about hard state has to wait for. */
+  #endOffset = 0;
+  #committedOffset = 0;
+  #askedOffset = 0;
+  readonly #waiting = new Deque<Waiting>();
+
+  constructor(options: {
+    readonly partition: number;
+    readonly log: ShardLog;
+    readonly machine: Machine;
+    readonly host: ShardHost<Types>;
+  }) {
+    this.partition = options.partition;
+    this.log = options.log;
+    this.#machine = options.machine;
+    this.#host = options.host;
+  }
+
+  get state(): "loading" | "active" | "gone" {
+    return this.#state;
+  }
+
+  /** Requests that have not been answered: parked by the machine, or waiting for the log. */
+  get unansweredCount(): number {
+    return this.#open.size + this.#waiting.length;
+  }
+
+  /** When a timer or an answer that waits too long must be looked at. */
+  get nextCheckMs(): number {
+    const oldest = this.#waiting.first();
+    const commitDueMs = oldest === undefined ? Infinity : oldest.sinceMs + this.#host.commitTimeoutMs;
+    return Math.min(this.timers.nextCheckMs, commitDueMs);
+  }
+
+  /** Replays the whole log. Rejects when it cannot be read; a shard that went meanwhile just ends. */
+  async load(): Promise<void> {
+    let turnBeganMs = this.#host.clock.monotonicMs();
+    for await (const batch of this.log.batches()) {
+      if (this.#state === "gone") return;
+      this.#replayBatch(batch);
+      if (this.#host.clock.monotonicMs() - turnBeganMs < LOADING_TURN_MS) continue;
+      await new Promise<void>((resolve) => this.#host.clock.afterTurn(resolve));
+      turnBeganMs = this.#host.clock.monotonicMs();
+    }
+    if (this.#isGone()) return;
+    this.#state = "active";
+    this.#apply(this.#machine.decideLoaded(this.#host.clock.now()), null);
+  }
+
+  /** Puts one request to the machine. The promise settles when it answers, or when it no longer can. */
+  ask<Response>(
+    decide: (machine: Machine, ticket: Ticket<Response>) => Decision<Types>,
+  ): Promise<Result<Response, CoordinatorFailure>> {
+    return new Promise((settle) => {
+      const ticket: Ticket<Response> = { id: ++this.#ticketsGiven };
+      this.#open.set(ticket.id, settle as Settle);
+      this.#apply(decide(this.#machine, ticket), { ticket });
+    });
+  }
+
+  /** Something that nobody waits for. */
+  tell(decide: (machine: Machine) => Decision<Types>): void {
+    this.#apply(decide(this.#machine), null);
+  }
+
+  runTimers(nowMs: number): void {
+    this.#failUncommitted(nowMs);
+    for (let timer = this.#nextDue(nowMs); timer !== null; timer = this.#nextDue(nowMs)) {
+      this.#apply(this.#machine.decideTimer(timer, this.#host.clock.now()), { timer });
+    }
+  }
+
+  /** Answers everyone and stops. */
+  drop(failure: CoordinatorFailure): void {
+    if (this.#state === "gone") return;
+    this.#state = "gone";
+    const settles = [...this.#open.values()];
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) settles.push(next.settle);
+    this.#open.clear();
+    for (const settle of settles) settle(failed(failure));
+  }
+
+  #nextDue(nowMs: number): Types["timer"] | null {
+    return this.#state === "active" ? this.timers.takeDue(nowMs) : null;
+  }
+
+  #isGone(): boolean {
+    return this.#state === "gone";
+  }
+
+  #replayBatch(batch: RecordBatchView): void {
+    const { producerId } = batch;
+    for (const record of readRecords(batch)) {
+      if (batch.isControl) {
+        const marker = readEndTransactionMarker(record);
+        if (marker !== null) this.#machine.replayEndTransaction(producerId, marker.isCommit ? "commit" : "abort");
+        continue;
+      }
+      if (record.key === null) continue;
+      const decoded = this.#machine.decode(record.key, record.value);
+      if (decoded === null) continue;
+      this.#machine.replay(decoded, { offset: record.offset, producerId: batch.isTransactional ? producerId : -1 });
+    }
+    this.#endOffset = batch.lastOffset + 1;
+  }
+
+  #apply(decision: Decision<Types>, cause: Cause<Types["timer"]>): void {
+    if (decision.records.length === 0) {
+      for (const soft of decision.soft) this.#machine.applySoft(soft);
+    } else if (!this.#appendAndReplay(decision, cause)) {
+      return;
+    }
+    this.#move(decision.timers);
+    for (const reply of decision.replies) this.#reply(reply);
+    for (const event of decision.events) this.#host.observe(this.partition, event);
+  }
+
+  /** False: nothing was changed, or the shard is gone. */
+  #appendAndReplay(decision: Decision<Types>, cause: Cause<Types["timer"]>): boolean {
+    const { records } = decision;
+    const encoded = records.map((record) => this.#machine.encode(record));
+    let isFirst = true;
+    for (const [start, end] of decision.isAtomic ? [[0, encoded.length] as const] : this.#split(encoded)) {
+      const appended = this.log.append(encoded.slice(start, end), this.#host.clock.now());
+      if (!appended.ok) {
+        this.#refused(appended.failure, cause, isFirst);
+        return false;
+      }
+      if (isFirst) for (const soft of decision.soft) this.#machine.applySoft(soft);
+      isFirst = false;
+      this.#endOffset = appended.value;
+      for (let index = start; index < end; index++) {
+        this.#machine.replay(records[index], { offset: appended.value - end + index, producerId: -1 });
+      }
+    }
+    this.#askForCommit();
+    return !this.#isGone();
+  }
+
+  *#split(encoded: readonly CoordinatorRecord[]): Iterable<readonly [number, number]> {
+    let start = 0;
+    let bytes = 0;
+    for (const [index, { key, value }] of encoded.entries()) {
+      const recordBytes = key.length + (value?.length ?? 0) + 32;
+      if (index > start && bytes + recordBytes > this.#host.batchBytesMax) {
+        yield [start, index];
+        start = index;
+        bytes = 0;
+      }
+      bytes += recordBytes;
+    }
+    yield [start, encoded.length];
+  }
+
+  #refused(failure: ShardAppendFailure, cause: Cause<Types["timer"]>, isUntouched: boolean): void {
+    if (failure === "not-leader" || failure === "log-failed" || !isUntouched) {
+      this.#fail(failure === "not-leader" ? "not-leader" : "log-failed");
+    } else if (cause !== null && "timer" in cause) {
+      this.#move([{ timer: cause.timer, afterMs: RETRY_TIMER_MS }]);
+    } else if (cause !== null) {
+      const settle = this.#open.get(cause.ticket.id);
+      this.#open.delete(cause.ticket.id);
+      settle?.(failed(codeOfAppend[failure]));
+    }
+  }
+
+  #askForCommit(): void {
+    if (this.#endOffset <= this.#askedOffset) return;
+    const nextOffset = this.#endOffset;
+    this.#askedOffset = nextOffset;
+    this.log.whenCommitted(nextOffset, (failure) => {
+      if (this.#isGone()) return;
+      if (failure === null) this.#committed(nextOffset);
+      else this.#fail(failure);
+    });
+  }
+
+  #committed(nextOffset: number): void {
+    if (nextOffset > this.#committedOffset) this.#committedOffset = nextOffset;
+    for (
+      let first = this.#waiting.first();
+      first !== undefined && first.nextOffset <= this.#committedOffset;
+      first = this.#waiting.first()
+    ) {
+      this.#waiting.shift();
+      first.settle(ok(first.response));
+    }
+  }
+
+  #reply({ ticket, response, when }: Reply): void {
+    const settle = this.#open.get(ticket.id);
+    assert(settle !== undefined, () => `ticket ${ticket.id} is answered twice`);
+    this.#open.delete(ticket.id);
+    if (when === "committed") this.#askForCommit();
+    if (when === "now" || this.#endOffset <= this.#committedOffset) {
+      settle(ok(response));
+    } else {
+      const isFirst = this.#waiting.length === 0;
+      this.#waiting.push({ nextOffset: this.#endOffset, response, settle, sinceMs: this.#host.heardMs() });
+      if (isFirst) this.#host.onTimersChanged();
+    }
+  }
+
+  /** What was appended stays appended: the clients only stop waiting for it, as with any lost answer. */
+  #failUncommitted(nowMs: number): void {
+    for (let first = this.#waiting.first(); first !== undefined; first = this.#waiting.first()) {
+      if (first.sinceMs + this.#host.commitTimeoutMs > nowMs) return;
+      this.#waiting.shift();
+      first.settle(failed("not-available"));
+    }
+  }
+
+  #move(changes: readonly TimerChange<Types["timer"]>[]): void {
+    if (changes.length === 0) return;
+    const before = this.timers.nextCheckMs;
+    const nowMs = this.#host.heardMs();
+    for (const { timer, afterMs } of changes) {
+      if (afterMs === null) this.timers.cancel(timer.id);
+      else this.timers.set(timer, nowMs + afterMs);
+    }
+    if (this.timers.nextCheckMs < before) this.#host.onTimersChanged();
+  }
+
+  #fail(failure: ShardCommitFailure): void {
+    if (this.#isGone()) return;
+    this.drop("not-coordinator");
+    this.#host.onFailed(this, failure);
+  }
+}

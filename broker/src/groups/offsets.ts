@@ -1,0 +1,143 @@
+import type { TimeMs } from "@millrace/base/units";
+import type { FetchAnswer, FetchedPartition, FetchedTopic } from "./answers.ts";
+import { isSubscribed, refuseMember } from "./classic-group.ts";
+import type { ClassicGroup } from "./classic-group.ts";
+import type { CommitCommand, DeleteOffsetsCommand, FetchCommand, OffsetToCommit } from "./commands.ts";
+import { answered, decisionOf } from "./draft.ts";
+import type { GroupFailure } from "./failures.ts";
+import type { CommittedOffset, OffsetStore } from "./offset-store.ts";
+import type { GroupRecord } from "./records.ts";
+import type { GroupSettings } from "./settings.ts";
+import { sessionTimer } from "./types.ts";
+import type { GroupDecision } from "./types.ts";
+
+/** Decides an OffsetCommit: one record for each partition that is accepted. A member that commits is alive. */
+export function decideCommit(
+  group: ClassicGroup | null,
+  command: CommitCommand,
+  { settings, nowMs }: { readonly settings: GroupSettings; readonly nowMs: TimeMs },
+): GroupDecision {
+  const { ticket, groupId, memberId } = command;
+  const failure = refuseCommit(group, command);
+  if (failure !== null) return answered(ticket, { failure, partitions: [] });
+
+  const records: GroupRecord[] = [];
+  const expireTimestampMs = command.expireAfterMs === null ? -1 : nowMs + command.expireAfterMs;
+  const partitions = command.offsets.map((one) => {
+    if (one.metadata.length > settings.offsetMetadataMax) return "offset-metadata-too-large";
+    records.push(recordOf(groupId, one, { commitTimestampMs: nowMs, expireTimestampMs }));
+    return null;
+  });
+  const member = group?.members.get(memberId);
+  return decisionOf({
+    records,
+    timers: member === undefined ? [] : [{ timer: sessionTimer(groupId, memberId), afterMs: member.sessionTimeoutMs }],
+    replies: [{ ticket, response: { failure: null, partitions }, when: "committed" }],
+  });
+}
+
+/**
+ * From outside of the group (a tool, a consumer that assigns itself) only a group without members takes offsets. From
+ * inside, only the present generation may commit: a paused member that wakes after its partitions moved is refused.
+ */
+function refuseCommit(group: ClassicGroup | null, command: CommitCommand): GroupFailure | null {
+  const { memberId, instanceId, generation } = command;
+  if (group === null) {
+    if (generation < 0) return null;
+    return command.knowsGroupIdNotFound ? "group-id-not-found" : "illegal-generation";
+  }
+  if (generation < 0 && group.state === "Empty") return null;
+  if (generation < 0 && memberId === "" && instanceId === null) return "unknown-member-id";
+  const failure = refuseMember(group, memberId, instanceId);
+  if (failure !== null) return failure;
+  if (generation !== group.generation) return "illegal-generation";
+  // It knows the new generation but not its assignment: what it commits belongs to the old one.
+  return group.state === "CompletingRebalance" ? "rebalance-in-progress" : null;
+}
+
+function recordOf(
+  groupId: string,
+  { topic, topicId, partition, offset, leaderEpoch, metadata }: OffsetToCommit,
+  times: { readonly commitTimestampMs: number; readonly expireTimestampMs: number },
+): GroupRecord {
+  return { kind: "offset", groupId, topic, partition, value: { offset, leaderEpoch, metadata, topicId, ...times } };
+}
+
+/** Decides an OffsetFetch: a read, so it answers when all that was queued before it is committed. */
+export function decideFetch(offsets: OffsetStore, command: FetchCommand): GroupDecision {
+  const topics = command.topics === null ? allOf(offsets, command) : requestedOf(offsets, command, command.topics);
+  const answer: FetchAnswer = { topics };
+  return answered(command.ticket, answer, "committed");
+}
+
+function requestedOf(
+  offsets: OffsetStore,
+  command: FetchCommand,
+  topics: NonNullable<FetchCommand["topics"]>,
+): FetchedTopic[] {
+  return topics.map(({ topic, topicId, partitions }) => ({
+    topic,
+    partitions: partitions.map((partition) => {
+      const committed = offsets.get(command.groupId, topic, partition);
+      const isOfThisTopic =
+        topicId === null || committed === null || committed.topicId === null || committed.topicId === topicId;
+      return fetched(offsets, command, { topic, partition, committed: isOfThisTopic ? committed : null });
+    }),
+  }));
+}
+
+function allOf(offsets: OffsetStore, command: FetchCommand): FetchedTopic[] {
+  const byTopic = new Map<string, FetchedPartition[]>();
+  for (const one of offsets.of(command.groupId)) {
+    const partitions = byTopic.get(one.topic) ?? [];
+    partitions.push(fetched(offsets, command, one));
+    byTopic.set(one.topic, partitions);
+  }
+  return Array.from(byTopic, ([topic, partitions]) => ({ topic, partitions }));
+}
+
+function fetched(
+  offsets: OffsetStore,
+  { groupId, isStableRequired }: FetchCommand,
+  {
+    topic,
+    partition,
+    committed,
+  }: { readonly topic: string; readonly partition: number; readonly committed: CommittedOffset | null },
+): FetchedPartition {
+  const isUnstable = isStableRequired && offsets.isPending(groupId, topic, partition);
+  const failure: GroupFailure | null = isUnstable ? "unstable-offset-commit" : null;
+  if (isUnstable || committed === null) return { partition, failure, offset: -1, leaderEpoch: -1, metadata: "" };
+  return {
+    partition,
+    failure,
+    offset: committed.offset,
+    leaderEpoch: committed.leaderEpoch,
+    metadata: committed.metadata,
+  };
+}
+
+/** Decides an OffsetDelete (KIP-496). Offsets of a topic that the group reads stay. */
+export function decideDeleteOffsets(
+  group: ClassicGroup | null,
+  offsets: OffsetStore,
+  command: DeleteOffsetsCommand,
+): GroupDecision {
+  const { ticket, groupId } = command;
+  const failure = refuseDeleteOffsets(group);
+  if (failure !== null) return answered(ticket, { failure, partitions: [] });
+  const records: GroupRecord[] = [];
+  const partitions = command.partitions.map(({ topic, partition }): GroupFailure | null => {
+    if (group !== null && isSubscribed(group, topic)) return "group-subscribed-to-topic";
+    const isThere = offsets.get(groupId, topic, partition) !== null || offsets.isPending(groupId, topic, partition);
+    if (isThere) records.push({ kind: "offset", groupId, topic, partition, value: null });
+    return null;
+  });
+  return decisionOf({ records, replies: [{ ticket, response: { failure: null, partitions }, when: "committed" }] });
+}
+
+function refuseDeleteOffsets(group: ClassicGroup | null): GroupFailure | null {
+  if (group === null) return "group-id-not-found";
+  // Only of Kafka's consumer protocol does the coordinator know which topics are read.
+  return group.state === "Empty" || group.protocolType === "consumer" ? null : "non-empty-group";
+}

@@ -1,0 +1,14 @@
+/** A feature level that clients and brokers agree on (KIP-584), as this version of the broker can serve it. */
+export interface SupportedFeature {
+  readonly name: string;
+  readonly minVersion: number;
+  readonly maxVersion: number;
+}
+
+/**
+ * A feature stands here once it is built, and is finalised at the next start; what is missing counts as level 0.
+ * metadata.version 30 is Apache Kafka's 4.3-IV0.
+ */
+export const supportedFeatures: readonly SupportedFeature[] = [
+  { name: "metadata.version", minVersion: 30, maxVersion: 30 },
+];

@@ -1,0 +1,60 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { BadFrame, FrameAssembler } from "./frames.ts";
+
+const framed = (payload: Buffer): Buffer => {
+  const length = Buffer.alloc(4);
+  length.writeInt32BE(payload.length);
+  return Buffer.concat([length, payload]);
+};
+
+test("however a stream is cut into chunks, the same frames come out", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 12 }),
+      fc.array(fc.integer({ min: 1, max: 17 }), { minLength: 1, maxLength: 9 }),
+      (payloads, cuts) => {
+        const stream = Buffer.concat(payloads.map((payload) => framed(Buffer.from(payload))));
+        const assembler = new FrameAssembler(1024);
+        const frames: Buffer[] = [];
+        for (let at = 0, turn = 0; at < stream.length; turn++) {
+          const size = cuts[turn % cuts.length]!;
+          assembler.push(stream.subarray(at, at + size));
+          at += size;
+          for (let frame = assembler.next(); frame !== null; frame = assembler.next()) frames.push(frame);
+        }
+        expect(frames.map((frame) => frame.toString("hex"))).toEqual(
+          payloads.map((each) => Buffer.from(each).toString("hex")),
+        );
+        expect(assembler.bufferedBytes).toBe(0);
+      },
+    ),
+  );
+});
+
+test.for([
+  ["a negative length", -1],
+  ["a length above the limit", 101],
+])("%s is refused before anything is kept for it", ([, length]) => {
+  const assembler = new FrameAssembler(100);
+  const head = Buffer.alloc(4);
+  head.writeInt32BE(Number(length));
+  assembler.push(head);
+  expect(() => assembler.next()).toThrow(BadFrame);
+});
+
+test("a claimed length costs no memory before its bytes arrive", () => {
+  const assembler = new FrameAssembler(100 * 1024 * 1024);
+  const head = Buffer.alloc(4);
+  head.writeInt32BE(100 * 1024 * 1024);
+  assembler.push(head);
+  expect(assembler.next()).toBeNull();
+  expect(assembler.bufferedBytes).toBe(4);
+});
+
+test("a frame that lies in one chunk is a view of it", () => {
+  const assembler = new FrameAssembler(100);
+  const chunk = framed(Buffer.from("hello"));
+  assembler.push(chunk);
+  expect(assembler.next()?.buffer).toBe(chunk.buffer);
+});

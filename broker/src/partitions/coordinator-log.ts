@@ -1,0 +1,65 @@
+import { failed, ok } from "@millrace/base/result";
+import type { Result } from "@millrace/base/result";
+import type { TimeMs } from "@millrace/base/units";
+import { batchesIn } from "kafka-protocol-ts/records/batch";
+import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
+import { encodeBatch } from "kafka-protocol-ts/records/record";
+import { trustBatch } from "@millrace/storage/validation";
+import type { Offset } from "@millrace/storage/types";
+import type { CoordinatorRecord, ShardAppendFailure, ShardCommitFailure, ShardLog } from "../coordinator/shard-log.ts";
+import type { Partition } from "./partition.ts";
+import type { Partitions } from "./partitions.ts";
+
+const readBytes = 1024 * 1024;
+
+/** A partition of an internal topic, as the coordinator above it sees it. */
+export class CoordinatorLog implements ShardLog {
+  readonly #partition: Partition;
+  readonly #partitions: Partitions;
+
+  constructor(partition: Partition, partitions: Partitions) {
+    this.#partition = partition;
+    this.#partitions = partitions;
+  }
+
+  append(records: readonly CoordinatorRecord[], nowMs: TimeMs): Result<number, ShardAppendFailure> {
+    const bytes = encodeBatch({
+      records: records.map(({ key, value }) => ({ key, value, timestamp: nowMs })),
+    });
+    const { sizeBytesMax } = this.#partitions.rulesOf(this.#partition.topic).validation;
+    if (bytes.length > sizeBytesMax) return failed("too-large");
+    const appended = this.#partition.append(trustBatch(bytes), "coordinator", nowMs);
+    if (appended.ok) return ok(appended.value.nextOffset);
+    return failed(appended.failure === "not-leader" ? "not-leader" : "log-failed");
+  }
+
+  whenCommitted(nextOffset: number, settle: (failure: ShardCommitFailure | null) => void): void {
+    this.#partition.whenCommitted(nextOffset as Offset, (failure) => {
+      settle(failure === "disk-full" ? "log-failed" : failure);
+    });
+  }
+
+  async *batches(): AsyncIterable<RecordBatchView> {
+    let offset = this.#partition.logStartOffset;
+    while (offset < this.#partition.highWatermark) {
+      const read = await this.#partition.read(offset, {
+        sizeBytesMax: readBytes,
+        isolation: "uncommitted",
+        isWholeBatchGuaranteed: true,
+      });
+      if (!read.ok) throw new Error(`${this.#partition.topic}-${this.#partition.index} at ${offset}: ${read.failure}`);
+      const { slice } = read.value;
+      if (slice === null) return;
+      const bytes = Buffer.allocUnsafe(slice.sizeBytes);
+      try {
+        await slice.file.read(bytes, slice.position);
+      } finally {
+        slice.release();
+      }
+      for (const batch of batchesIn(bytes)) {
+        if (batch.lastOffset >= offset) yield batch;
+        offset = Math.max(offset, batch.lastOffset + 1) as Offset;
+      }
+    }
+  }
+}

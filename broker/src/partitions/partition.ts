@@ -1,0 +1,152 @@
+import { assert } from "@millrace/base/assert";
+import { Deque } from "@millrace/base/deque";
+import { failed, ok } from "@millrace/base/result";
+import type { Result } from "@millrace/base/result";
+import type { AppendFailure, AppendInfo, LogRead, PartitionLog, ReadFailure } from "@millrace/storage/log";
+import type { LeaderEpoch, Offset } from "@millrace/storage/types";
+import type { AnalyzedBatches } from "@millrace/storage/validation";
+import type { TimeMs } from "@millrace/base/units";
+
+/** Why something that waited for the high watermark will not get there. */
+export type CommitFailure = "not-leader" | "log-failed" | "disk-full";
+
+interface CommitWaiter {
+  readonly nextOffset: Offset;
+  settle(failure: CommitFailure | null): void;
+}
+
+export type Isolation = "uncommitted" | "committed";
+
+/**
+ * A partition this broker leads: its log, its leader epoch, its high watermark, and who waits for that to move.
+ * The high watermark is the least durable offset of the in-sync replicas; with one replica, the log's own.
+ */
+export class Partition {
+  readonly log: PartitionLog;
+  readonly #leaderEpoch: LeaderEpoch;
+  #highWatermark: Offset;
+  /** In the order of their offsets, since offsets are given in order. */
+  readonly #commitWaiters = new Deque<CommitWaiter>();
+  readonly #watchers = new Set<() => void>();
+  #isGone = false;
+
+  constructor(log: PartitionLog, leaderEpoch: LeaderEpoch) {
+    this.log = log;
+    this.#leaderEpoch = leaderEpoch;
+    this.#highWatermark = log.durableOffset;
+    log.onProgress = () => this.#advance();
+    log.onCut = (endOffset, why) => this.#cut(endOffset, why);
+  }
+
+  get topic(): string {
+    return this.log.topic;
+  }
+  get index(): number {
+    return this.log.partition;
+  }
+  get leaderEpoch(): LeaderEpoch {
+    return this.#leaderEpoch;
+  }
+  get highWatermark(): Offset {
+    return this.#highWatermark;
+  }
+  get logStartOffset(): Offset {
+    return this.log.logStartOffset;
+  }
+  /** With one replica min.insync.replicas is met by that one. */
+  get hasEnoughReplicas(): boolean {
+    return !this.#isGone;
+  }
+  get lastStableOffset(): Offset {
+    return this.log.lastStableOffsetBelow(this.#highWatermark);
+  }
+
+  /** Exclusive: readers with this isolation see what lies below. */
+  readableEnd(isolation: Isolation): Offset {
+    return isolation === "committed" ? this.lastStableOffset : this.#highWatermark;
+  }
+
+  append(
+    batches: AnalyzedBatches,
+    origin: "client" | "coordinator",
+    nowMs: TimeMs,
+  ): Result<AppendInfo, AppendFailure | "not-leader"> {
+    if (this.#isGone) return failed("not-leader");
+    return this.log.append(batches, { leaderEpoch: this.#leaderEpoch, origin, nowMs });
+  }
+
+  /** Calls back once: at once where the high watermark already covers `nextOffset`, else when it does or never will. */
+  whenCommitted(nextOffset: Offset, settle: (failure: CommitFailure | null) => void): void {
+    if (this.#isGone) return settle("not-leader");
+    if (nextOffset <= this.#highWatermark) return settle(null);
+    if (this.log.failure !== null) return settle("log-failed");
+    this.#commitWaiters.push({ nextOffset, settle });
+  }
+
+  read(
+    offset: Offset,
+    limits: { readonly sizeBytesMax: number; readonly isolation: Isolation; readonly isWholeBatchGuaranteed: boolean },
+  ): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
+    return this.log.read(offset, {
+      sizeBytesMax: limits.sizeBytesMax,
+      upTo: this.readableEnd(limits.isolation),
+      isWholeBatchGuaranteed: limits.isWholeBatchGuaranteed,
+      areAbortedTransactionsWanted: limits.isolation === "committed",
+    });
+  }
+
+  /** Calls `onChange` whenever there may be more to read, until the returned function is called. */
+  watch(onChange: () => void): () => void {
+    this.#watchers.add(onChange);
+    return () => this.#watchers.delete(onChange);
+  }
+
+  /** KIP-320: is the client's picture of the leadership older or newer than ours? -1 does not ask. */
+  checkLeaderEpoch(epoch: number): Result<void, "fenced-leader-epoch" | "unknown-leader-epoch"> {
+    if (epoch === -1 || epoch === this.#leaderEpoch) return ok(undefined);
+    return failed(epoch < this.#leaderEpoch ? "fenced-leader-epoch" : "unknown-leader-epoch");
+  }
+
+  /** The topic was deleted or the leadership lost: everything that waits is told. */
+  resign(): void {
+    this.#isGone = true;
+    this.#settleAll("not-leader");
+    this.#wakeWatchers();
+  }
+
+  #advance(): void {
+    if (this.log.failure !== null) this.#settleAll("log-failed");
+    const next = this.log.durableOffset;
+    assert(next >= this.#highWatermark, () => {
+      return `the high watermark of ${this.topic}-${this.index} would go back from ${this.#highWatermark} to ${next}`;
+    });
+    if (next === this.#highWatermark) return;
+    this.#highWatermark = next;
+    for (let first = this.#commitWaiters.first(); first !== undefined && first.nextOffset <= next;) {
+      this.#commitWaiters.shift();
+      first.settle(null);
+      first = this.#commitWaiters.first();
+    }
+    this.#wakeWatchers();
+  }
+
+  /** What was appended from `endOffset` on will never be there: whoever waits for it is told. */
+  #cut(endOffset: Offset, why: "disk-full" | "truncated"): void {
+    const kept: CommitWaiter[] = [];
+    for (let next = this.#commitWaiters.shift(); next !== undefined; next = this.#commitWaiters.shift()) {
+      if (next.nextOffset > endOffset) next.settle(why === "disk-full" ? "disk-full" : "not-leader");
+      else kept.push(next);
+    }
+    for (const waiter of kept) this.#commitWaiters.push(waiter);
+    this.#highWatermark = Math.min(this.#highWatermark, endOffset) as Offset;
+  }
+
+  #settleAll(failure: CommitFailure): void {
+    for (let next = this.#commitWaiters.shift(); next !== undefined; next = this.#commitWaiters.shift())
+      next.settle(failure);
+  }
+
+  #wakeWatchers(): void {
+    for (const onChange of this.#watchers) onChange();
+  }
+}

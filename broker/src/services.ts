@@ -1,0 +1,36 @@
+import type { Logger } from "@millrace/base/logger";
+import type { Clock, Random } from "@millrace/base/world";
+import type { Handler } from "./apis/handler.ts";
+import type { BrokerConfigs } from "./config/broker-configs.ts";
+import type { FetchSessions } from "./fetch/sessions.ts";
+import type { GroupCoordinator } from "./groups/coordinator.ts";
+import type { MetadataService } from "./metadata/metadata.ts";
+import type { Partitions } from "./partitions/partitions.ts";
+import type { ProducerIds } from "./producer-ids.ts";
+
+/** What handlers work with. Built once by `startBroker`; nobody reaches around it. */
+export interface Services {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly identity: BrokerIdentity;
+  readonly configs: BrokerConfigs;
+  readonly metadata: MetadataService;
+  readonly partitions: Partitions;
+  readonly groups: GroupCoordinator;
+  readonly producerIds: ProducerIds;
+  readonly fetchSessions: FetchSessions;
+  /** The handlers registered on a kind of listener: the ApiVersions answer comes from these. */
+  handlersOf(kind: "broker" | "controller"): ReadonlyMap<number, Handler>;
+}
+
+export interface BrokerIdentity {
+  readonly nodeId: number;
+  readonly clusterId: string;
+  readonly directoryId: string;
+  readonly rack: string | null;
+  /** Grows with each start of the process. */
+  readonly brokerEpoch: number;
+  /** Where clients of a listener are told to connect, by the listener's name. */
+  readonly advertised: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
+}
