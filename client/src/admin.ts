@@ -1,0 +1,90 @@
+import { ErrorCode } from "kafka-protocol-ts/errors";
+import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
+import { deleteTopics } from "kafka-protocol-ts/messages/20-delete-topics";
+import { describeConfigs } from "kafka-protocol-ts/messages/32-describe-configs";
+import { zeroUuid } from "kafka-protocol-ts/reader";
+import type { Cluster, TopicMetadata } from "./cluster.ts";
+import { brokerError } from "./errors.ts";
+
+export interface NewTopic {
+  readonly name: string;
+  /** Absent: the broker's num.partitions. */
+  readonly partitions?: number;
+  /** Absent: the broker's default.replication.factor. */
+  readonly replicationFactor?: number;
+  readonly config?: Readonly<Record<string, string>>;
+}
+
+export interface TopicDescription extends TopicMetadata {
+  /** Settings that differ from the defaults, by name. */
+  readonly config: ReadonlyMap<string, string>;
+}
+
+const topicResource = 2;
+const defaultSource = 5;
+
+/** Administration of a cluster; each call throws the first item's error, naming the item. */
+export class Admin {
+  readonly #cluster: Cluster;
+  readonly #timeoutMs = 30_000;
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  readonly topics = {
+    create: async (topic: NewTopic): Promise<void> => {
+      const answer = await this.#cluster.request(createTopics, {
+        topics: [
+          {
+            name: topic.name,
+            numPartitions: topic.partitions ?? -1,
+            replicationFactor: topic.replicationFactor ?? -1,
+            assignments: [],
+            configs: Object.entries(topic.config ?? {}).map(([name, value]) => ({ name, value })),
+          },
+        ],
+        timeoutMs: this.#timeoutMs,
+        validateOnly: false,
+      });
+      for (const { name, errorCode, errorMessage } of answer.topics) {
+        if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, `topic ${name}`, errorMessage);
+      }
+      this.#cluster.forget(topic.name);
+    },
+
+    delete: async (name: string): Promise<void> => {
+      const answer = await this.#cluster.request(deleteTopics, (version) =>
+        version >= 6
+          ? { topics: [{ name, topicId: zeroUuid }], timeoutMs: this.#timeoutMs }
+          : { topicNames: [name], timeoutMs: this.#timeoutMs },
+      );
+      for (const { errorCode, errorMessage } of answer.responses) {
+        if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, `topic ${name}`, errorMessage);
+      }
+      this.#cluster.forget(name);
+    },
+
+    list: async (): Promise<readonly TopicMetadata[]> => {
+      const topics = await this.#cluster.refresh(null);
+      return [...topics].sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
+
+    describe: async (name: string): Promise<TopicDescription> => {
+      // Listing, since asking for one name would create it where auto.create.topics.enable is on.
+      const topic = (await this.topics.list()).find((each) => each.name === name);
+      if (topic === undefined) throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `topic ${name}`);
+      const answer = await this.#cluster.request(describeConfigs, {
+        resources: [{ resourceType: topicResource, resourceName: name, configurationKeys: null }],
+      });
+      const [result] = answer.results;
+      if (result !== undefined && result.errorCode !== ErrorCode.NONE)
+        throw brokerError(result.errorCode, `topic ${name}`, result.errorMessage);
+      const config = new Map<string, string>();
+      for (const { name: key, value, configSource } of result?.configs ?? []) {
+        if (configSource !== defaultSource && value !== null) config.set(key, value);
+      }
+      return { ...topic, config };
+    },
+  } as const;
+}
