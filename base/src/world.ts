@@ -197,7 +197,7 @@ export interface Connection {
 }
 
 export interface ConnectionHandlers {
-  /** The chunk may be kept: it is never written again. */
+  /** The chunk is valid during the call only: the next read writes over it. What is kept is copied. */
   onData(chunk: Buffer): void;
   /** The peer will send no more. Answers may still go out. */
   onEnd(): void;

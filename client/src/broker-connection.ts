@@ -165,7 +165,7 @@ export class BrokerConnection {
   }
 
   #receive(chunk: Buffer): void {
-    this.#chunks.push(chunk);
+    this.#chunks.push(Buffer.from(chunk));
     this.#bufferedBytes += chunk.length;
     try {
       for (let frame = this.#nextFrame(); frame !== null; frame = this.#nextFrame()) this.#deliver(frame);

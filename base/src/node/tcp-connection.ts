@@ -5,6 +5,7 @@ import type { Address, Connection, ConnectionHandlers, FileSlice, Part } from ".
 import type { NativeSource } from "./native.ts";
 import { cachedReadBytesMax } from "./native.ts";
 import { NodeDiskFile } from "./node-disk.ts";
+import type { SharedReads } from "./shared-reads.ts";
 import { OutgoingSlice, SliceSender } from "./slice-sender.ts";
 import { connectionFailure, hostAndPort } from "./tcp-errors.ts";
 
@@ -27,6 +28,7 @@ export class TcpConnection implements Connection {
   readonly local: Address;
   readonly #socket: Socket;
   readonly #native: NativeSource;
+  readonly #reads: SharedReads;
   readonly #slices: SliceSender;
   readonly #queue = new Deque<Queued>();
   #handlers: ConnectionHandlers | null = null;
@@ -38,8 +40,9 @@ export class TcpConnection implements Connection {
   #isClosed = false;
   #closeReason: Error | null = null;
 
-  constructor(socket: Socket, native: NativeSource) {
+  constructor(socket: Socket, native: NativeSource, reads: SharedReads) {
     this.#socket = socket;
+    this.#reads = reads;
     this.#native = native;
     this.remote = { host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 };
     this.local = { host: plainHost(socket.localAddress), port: socket.localPort ?? 0 };
@@ -56,9 +59,9 @@ export class TcpConnection implements Connection {
       queueMicrotask(() => handlers.onClose(this.#closeReason));
       return;
     }
-    this.#socket.on("data", (chunk: Buffer) => {
+    this.#reads.receive = (chunk) => {
       if (!this.#isEnding) handlers.onData(chunk);
-    });
+    };
     this.#socket.on("end", () => {
       if (!this.#isEnding) handlers.onEnd();
     });

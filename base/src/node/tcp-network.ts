@@ -3,6 +3,7 @@ import { NetworkError } from "../world.ts";
 import type { Address, Connection, Listener, Network } from "../world.ts";
 import type { NativeSource } from "./native.ts";
 import { TcpConnection } from "./tcp-connection.ts";
+import { readShared, SharedReads } from "./shared-reads.ts";
 import { acceptFailure, connectFailure, hostAndPort, listenFailure } from "./tcp-errors.ts";
 
 export interface TcpNetworkOptions {
@@ -28,7 +29,10 @@ export class TcpNetwork implements Network {
     return new Promise((resolve, reject) => {
       const server = net.createServer(
         { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true },
-        (socket) => onConnection(new TcpConnection(socket, this.#native)),
+        (accepted) => {
+          const reads = new SharedReads();
+          onConnection(new TcpConnection(readShared(accepted, server, reads), this.#native, reads));
+        },
       );
       const onListenFailure = (error: Error): void => reject(listenFailure(error, address));
       server.once("error", onListenFailure);
@@ -53,7 +57,9 @@ export class TcpNetwork implements Network {
         return;
       }
       const { host, port } = address;
-      const socket = net.connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true });
+      const reads = new SharedReads();
+      const onread = reads.option;
+      const socket = net.connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, onread });
       // Paused before it connects, so that no byte is read before `start`.
       socket.pause();
       const settled = (): void => {
@@ -72,7 +78,7 @@ export class TcpNetwork implements Network {
       const onAbort = (): void => fail(new NetworkError("ABORT_ERR", `connecting to ${where} was given up`));
       const onConnect = (): void => {
         settled();
-        resolve(new TcpConnection(socket, this.#native));
+        resolve(new TcpConnection(socket, this.#native, reads));
       };
       const timer = setTimeout(
         () => fail(new NetworkError("ETIMEDOUT", `${where} did not answer within ${timeoutMs} ms`)),

@@ -8,8 +8,8 @@ const platformSizeMax = 1024;
  * Sets the size of the thread pool on which file calls run, unless the user has set UV_THREADPOOL_SIZE. The platform
  * reads the variable once, at the first use of the pool, so that entry points call this before anything else.
  */
-export function setThreadPoolSize(sizeMin: number = ourSize): number {
-  process.env["UV_THREADPOOL_SIZE"] ??= String(sizeMin);
+export function setThreadPoolSize(size: number = ourSize): number {
+  process.env["UV_THREADPOOL_SIZE"] ??= String(size);
   return threadPoolSize();
 }
 

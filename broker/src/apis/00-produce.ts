@@ -64,8 +64,9 @@ export const produceHandler: Handler = twoPhaseHandler(
         })),
       };
     };
-    if (request.acks === 0) return { inOrder, answer: (inOrder ?? Promise.resolve()).then(respond) };
-    return { inOrder, answer: appended.done.then(respond) };
+    if (request.acks === 0)
+      return { inOrder, answer: (inOrder ?? Promise.resolve()).then(respond), mayReuseRequest: () => false };
+    return { inOrder, answer: appended.done.then(respond), mayReuseRequest: () => appended.isAllWritten };
   },
 );
 
@@ -165,6 +166,8 @@ class Pending {
   readonly #waiting = new Set<Entry>();
   #resolve: () => void = () => {};
   #isClosed = false;
+  /** False once a batch's end is unknown: it may still wait to be written. */
+  isAllWritten = true;
   #forgetDeadline: (() => void) | null = null;
 
   constructor(services: Services, request: ProduceRequest) {
@@ -180,6 +183,7 @@ class Pending {
     partition.whenCommitted(nextOffset, (failure) => {
       if (!this.#waiting.delete(entry)) return;
       if (failure !== null) {
+        this.isAllWritten = false;
         entry.answer.errorCode = codeOfCommitFailure[failure];
         entry.answer.baseOffset = -1;
       }
@@ -192,6 +196,7 @@ class Pending {
     this.#isClosed = true;
     if (this.#waiting.size === 0) return this.#finish();
     this.#forgetDeadline = this.#services.partitions.deadlines.add(this.#request.timeoutMs, () => {
+      this.isAllWritten = false;
       for (const entry of this.#waiting) {
         entry.answer.errorCode = ErrorCode.REQUEST_TIMED_OUT;
         entry.answer.baseOffset = -1;

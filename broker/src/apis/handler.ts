@@ -33,6 +33,8 @@ export class CloseConnection extends Error {
 export interface TwoPhases<Res> {
   readonly inOrder: Promise<void> | null;
   readonly answer: Promise<Res | typeof noAnswer>;
+  /** Asked when the answer is there: true where nothing refers to the request's bytes any more, so that they may be written over. */
+  readonly mayReuseRequest: () => boolean;
 }
 
 type Awaitable<T> = T | Promise<T>;

@@ -9,6 +9,7 @@ import { metadata } from "kafka-protocol-ts/messages/03-metadata";
 import { zeroUuid } from "kafka-protocol-ts/reader";
 import { call, servicesOf } from "../../test/handler-call.ts";
 import { metadataService, registration, wish } from "../../test/metadata-world.ts";
+import { ReplayedImage } from "../metadata/image.ts";
 import type { Services } from "../services.ts";
 import { metadataHandler } from "./03-metadata.ts";
 import { createTopicsHandler } from "./19-create-topics.ts";
@@ -16,6 +17,7 @@ import { deleteTopicsHandler } from "./20-delete-topics.ts";
 import { createPartitionsHandler } from "./37-create-partitions.ts";
 import { describeClusterHandler } from "./60-describe-cluster.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
+import { viewPartition } from "./cluster-view.ts";
 
 const apis = {
   metadata: { api: metadata, handler: metadataHandler },
@@ -140,18 +142,36 @@ describe("Metadata", () => {
     ).toMatchObject({ errorCode: 3 });
   });
 
-  test("a partition whose leader is gone says so, and which replicas are offline", async () => {
+  test("brokers are told as the listener reaches them", async () => {
     const service = await metadataService();
-    await service.registerBroker(registration(2));
-    const assignments = [{ partitionIndex: 0, brokerIds: [2, 1] }];
-    await service.createTopics([wish("a", { assignments })]);
+    await service.registerBroker(registration(2, "r2"));
     const given = servicesOf(service);
-    const ask = () => call(given, apis.metadata, 12, { topics: [{ name: "a" }] });
-    const elsewhere = await call(given, apis.metadata, 12, { topics: [] }, { listenerName: "OTHER" });
-    expect((await ask()).brokers).toHaveLength(2);
-    expect((await ask()).topics[0]?.partitions[0]).toMatchObject({ errorCode: 0, leaderId: 2, offlineReplicas: [] });
-    expect(elsewhere.brokers).toEqual([]);
+    const ask = (listenerName: string) => call(given, apis.metadata, 12, { topics: [] }, { listenerName });
+    expect((await ask("PLAINTEXT")).brokers).toEqual([
+      { nodeId: 1, host: "127.0.0.1", port: 9092, rack: null },
+      { nodeId: 2, host: "host2", port: 9092, rack: "r2" },
+    ]);
+    expect((await ask("OTHER")).brokers).toEqual([]);
   });
+});
+
+test("a partition whose leader is fenced or unknown says so, and which replicas are offline", () => {
+  const image = new ReplayedImage();
+  const brokers = [1, 2].map((id) => ({ type: "broker", ...registration(id), epoch: 0, isFenced: id === 2 }) as const);
+  image.replay({ offset: 0, timeMs: 0, records: brokers });
+  const partition = { index: 0, replicas: [1, 2, 3], isr: [1], leaderEpoch: 4, partitionEpoch: 0 };
+  expect(viewPartition(image, { ...partition, leader: 1 })).toMatchObject({
+    errorCode: 0,
+    leaderId: 1,
+    leaderEpoch: 4,
+    offlineReplicas: [2, 3],
+  });
+  for (const leader of [2, 3, -1]) {
+    expect(viewPartition(image, { ...partition, leader })).toMatchObject({
+      errorCode: ErrorCode.LEADER_NOT_AVAILABLE,
+      leaderId: -1,
+    });
+  }
 });
 
 describe("CreateTopics", () => {

@@ -9,6 +9,7 @@ import { CloseConnection, noAnswer } from "../apis/handler.ts";
 import type { ConnectionInfo, Handler, RequestContext, TwoPhases } from "../apis/handler.ts";
 import { unsupportedApiVersions } from "../apis/18-api-versions.ts";
 import type { Services } from "../services.ts";
+import type { FramePool } from "./frame-pool.ts";
 import { BadFrame, FrameAssembler } from "./frames.ts";
 import type { BudgetHolder, MemoryBudget } from "./memory-budget.ts";
 
@@ -27,6 +28,7 @@ export interface ConversationHost {
   readonly handlers: ReadonlyMap<number, Handler>;
   readonly limits: ConversationLimits;
   readonly budget: MemoryBudget;
+  readonly framePool: FramePool;
   readonly clock: Clock;
   readonly logger: Logger;
   /** A bug showed itself: the broker stops. */
@@ -38,10 +40,12 @@ export interface ConversationHost {
 interface Reply {
   parts: readonly Part[] | null;
   isDone: boolean;
-  readonly frameBytes: number;
+  readonly frame: Buffer;
+  mayReuseFrame: (() => boolean) | null;
 }
 
 const apiVersionsKey = 18;
+const lengthBytes = 4;
 
 /**
  * One connection: frames in, answers out in the order of arrival. A request begins when the one before has run to its
@@ -72,7 +76,7 @@ export class Conversation implements BudgetHolder {
     this.#connection = connection;
     this.info = info;
     this.#host = host;
-    this.#frames = new FrameAssembler(host.limits.frameBytesMax);
+    this.#frames = new FrameAssembler(host.limits.frameBytesMax, host.framePool);
     this.lastActiveMs = host.clock.monotonicMs();
   }
 
@@ -187,7 +191,7 @@ export class Conversation implements BudgetHolder {
       if (handler.phases === "one" && this.#replies.length > 0) return false;
       const header = readRequestHeader(reader);
       context = { version, correlationId: header.correlationId, clientId: header.clientId, connection: this.info };
-      this.#serve(handler, handler.api.request.read(reader, version), context, frame.length);
+      this.#serve(handler, handler.api.request.read(reader, version), context, frame);
       return true;
     } catch (error) {
       this.#refuse(error, handler, frame);
@@ -196,21 +200,22 @@ export class Conversation implements BudgetHolder {
   }
 
   #replyUnsupportedApiVersions(frame: Buffer): void {
-    const reply = this.#enqueue(frame.length);
+    const reply = this.#enqueue(frame);
     this.#complete(reply, unsupportedApiVersions(frame.readInt32BE(4)));
   }
 
-  #enqueue(frameBytes: number): Reply {
-    const reply: Reply = { parts: null, isDone: false, frameBytes: frameBytes + 4 };
+  #enqueue(frame: Buffer): Reply {
+    const reply: Reply = { parts: null, isDone: false, frame, mayReuseFrame: null };
     this.#replies.push(reply);
     return reply;
   }
 
-  #serve(handler: Handler, request: unknown, context: RequestContext, frameBytes: number): void {
-    const reply = this.#enqueue(frameBytes);
+  #serve(handler: Handler, request: unknown, context: RequestContext, frame: Buffer): void {
+    const reply = this.#enqueue(frame);
     const outcome = handler.handle(this.#host.services, request, context);
     if (handler.phases === "two") {
-      const { inOrder, answer } = outcome as TwoPhases<unknown>;
+      const { inOrder, answer, mayReuseRequest } = outcome as TwoPhases<unknown>;
+      reply.mayReuseFrame = mayReuseRequest;
       answer.then(
         (response) => this.#answer(reply, handler, context, response),
         (error: unknown) => this.#fail(error, handler, context),
@@ -253,13 +258,19 @@ export class Conversation implements BudgetHolder {
     let first = this.#replies[0];
     while (first?.isDone === true && !this.#isClosed) {
       this.#replies.shift();
-      this.#heldBytes -= first.frameBytes;
-      this.#host.budget.release(first.frameBytes);
+      this.#release(first);
       if (first.parts !== null && first.parts.length > 0) this.#connection.send(first.parts, this.#onSent);
       first = this.#replies[0];
     }
     this.#pump();
     if (this.#isPeerDone || this.#isFinishing) this.#endWhenAnswered();
+  }
+
+  #release({ frame, mayReuseFrame }: Reply): void {
+    const heldBytes = frame.length + lengthBytes;
+    this.#heldBytes -= heldBytes;
+    this.#host.budget.release(heldBytes);
+    if (mayReuseFrame?.() === true) this.#host.framePool.give(frame);
   }
 
   readonly #onSent = (): void => {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { FramePool } from "./frame-pool.ts";
 import { BadFrame, FrameAssembler } from "./frames.ts";
 
 const framed = (payload: Buffer): Buffer => {
@@ -15,7 +16,7 @@ test("however a stream is cut into chunks, the same frames come out", () => {
       fc.array(fc.integer({ min: 1, max: 17 }), { minLength: 1, maxLength: 9 }),
       (payloads, cuts) => {
         const stream = Buffer.concat(payloads.map((payload) => framed(Buffer.from(payload))));
-        const assembler = new FrameAssembler(1024);
+        const assembler = new FrameAssembler(1024, new FramePool());
         const frames: Buffer[] = [];
         for (let at = 0, turn = 0; at < stream.length; turn++) {
           const size = cuts[turn % cuts.length]!;
@@ -36,7 +37,7 @@ test.for([
   ["a negative length", -1],
   ["a length above the limit", 101],
 ])("%s is refused before anything is kept for it", ([, length]) => {
-  const assembler = new FrameAssembler(100);
+  const assembler = new FrameAssembler(100, new FramePool());
   const head = Buffer.alloc(4);
   head.writeInt32BE(Number(length));
   assembler.push(head);
@@ -44,7 +45,7 @@ test.for([
 });
 
 test("a claimed length costs no memory before its bytes arrive", () => {
-  const assembler = new FrameAssembler(100 * 1024 * 1024);
+  const assembler = new FrameAssembler(100 * 1024 * 1024, new FramePool());
   const head = Buffer.alloc(4);
   head.writeInt32BE(100 * 1024 * 1024);
   assembler.push(head);
@@ -52,9 +53,33 @@ test("a claimed length costs no memory before its bytes arrive", () => {
   expect(assembler.bufferedBytes).toBe(4);
 });
 
-test("a frame that lies in one chunk is a view of it", () => {
-  const assembler = new FrameAssembler(100);
+test("a frame is a copy: the chunk may be written over", () => {
+  const assembler = new FrameAssembler(100, new FramePool());
   const chunk = framed(Buffer.from("hello"));
   assembler.push(chunk);
-  expect(assembler.next()?.buffer).toBe(chunk.buffer);
+  chunk.fill(0);
+  expect(assembler.next()?.toString()).toBe("hello");
+});
+
+test("frames before a bad length are handed out first", () => {
+  const assembler = new FrameAssembler(100, new FramePool());
+  assembler.push(Buffer.concat([framed(Buffer.from("good")), Buffer.from([0x7f, 0, 0, 0])]));
+  expect(assembler.next()?.toString()).toBe("good");
+  expect(() => assembler.next()).toThrow(BadFrame);
+});
+
+test("large frames that were given back are used again, and grow as their bytes arrive", () => {
+  const pool = new FramePool();
+  const payload = Buffer.alloc(300_000, 7);
+  const stream = framed(payload);
+  const assembler = new FrameAssembler(1_000_000, pool);
+  const seen = new Set<ArrayBufferLike>();
+  for (let round = 0; round < 5; round++) {
+    for (let at = 0; at < stream.length; at += 65_536) assembler.push(stream.subarray(at, at + 65_536));
+    const frame = assembler.next()!;
+    expect(frame.equals(payload)).toBe(true);
+    seen.add(frame.buffer);
+    pool.give(frame);
+  }
+  expect(seen.size).toBeLessThan(3);
 });

@@ -1,21 +1,38 @@
+import { Deque } from "@millrace/base/deque";
+import type { FramePool } from "./frame-pool.ts";
+
 /** A frame that can not be one: the connection is closed with this reason. */
 export class BadFrame extends Error {
   override readonly name = "BadFrame";
 }
 
+const lengthBytes = 4;
+/** What a connection that has not shown larger frames yet gets at once for a frame it announces. */
+const trustedBytesMin = 16 * 1024;
+const trustedBytesMax = 4 * 1024 * 1024;
+
 /**
- * Cuts a stream of chunks into frames: an int32 length, then so many bytes. A claimed length costs nothing: bytes are
- * kept as they arrived, and only a frame that is wholly there and lies in several chunks is copied together.
+ * Cuts a stream of chunks into frames: an int32 length, then so many bytes. A claimed length costs little: a frame's
+ * memory grows with the bytes that arrive, and only a connection that has sent frames of a size before gets so much at once.
  */
 export class FrameAssembler {
   readonly #frameBytesMax: number;
-  readonly #chunks: Buffer[] = [];
-  /** Where the next frame begins in the first chunk. */
-  #start = 0;
+  readonly #pool: FramePool;
+  readonly #whole = new Deque<Buffer>();
+  /** Whole frames and the begun one, lengths included. */
   #bufferedBytes = 0;
+  readonly #length = Buffer.alloc(lengthBytes);
+  #lengthFilled = 0;
+  /** The frame that is being filled. */
+  #frame: Buffer | null = null;
+  #frameBytes = 0;
+  #filledBytes = 0;
+  #trustedBytes = trustedBytesMin;
+  #failure: BadFrame | null = null;
 
-  constructor(frameBytesMax: number) {
+  constructor(frameBytesMax: number, pool: FramePool) {
     this.#frameBytesMax = frameBytesMax;
+    this.#pool = pool;
   }
 
   /** Bytes that arrived and were not yet handed out. */
@@ -23,75 +40,71 @@ export class FrameAssembler {
     return this.#bufferedBytes;
   }
 
+  /** Takes a copy of the chunk's bytes. */
   push(chunk: Buffer): void {
-    this.#chunks.push(chunk);
     this.#bufferedBytes += chunk.length;
+    let at = 0;
+    while (at < chunk.length && this.#failure === null) {
+      if (this.#frame === null) at = this.#readLength(chunk, at);
+      else at = this.#fill(this.#frame, chunk, at);
+    }
   }
 
   /**
-   * The next frame without its length, or null while it is incomplete. It is a view of the bytes that arrived, or one copy of them.
-   * @throws BadFrame when the length is negative or above the limit.
+   * The next whole frame without its length, or null while there is none.
+   * @throws BadFrame when, after all frames before it, a length is negative or above the limit.
    */
   next(): Buffer | null {
-    if (this.#bufferedBytes < 4) return null;
-    const sizeBytes = this.#peekLength();
-    if (sizeBytes < 0) throw new BadFrame(`a frame claims ${sizeBytes} bytes`);
-    if (sizeBytes > this.#frameBytesMax) {
-      throw new BadFrame(`a frame claims ${sizeBytes} bytes; socket.request.max.bytes is ${this.#frameBytesMax}`);
-    }
-    if (this.#bufferedBytes < 4 + sizeBytes) return null;
-    this.#skip(4);
-    return this.#take(sizeBytes);
-  }
-
-  #peekLength(): number {
-    const first = this.#chunks[0];
-    if (first !== undefined && first.length - this.#start >= 4) return first.readInt32BE(this.#start);
-    let value = 0;
-    let index = 0;
-    let position = this.#start;
-    for (let byte = 0; byte < 4; byte++) {
-      let chunk = this.#chunks[index];
-      while (chunk !== undefined && position >= chunk.length) {
-        chunk = this.#chunks[++index];
-        position = 0;
-      }
-      value = (value << 8) | (chunk?.[position++] ?? 0);
-    }
-    return value;
-  }
-
-  #skip(countBytes: number): void {
-    this.#bufferedBytes -= countBytes;
-    let left = countBytes;
-    let first = this.#chunks[0];
-    while (first !== undefined && left >= first.length - this.#start) {
-      left -= first.length - this.#start;
-      this.#chunks.shift();
-      this.#start = 0;
-      first = this.#chunks[0];
-    }
-    this.#start += left;
-  }
-
-  #take(sizeBytes: number): Buffer {
-    const first = this.#chunks[0];
-    if (sizeBytes === 0 || first === undefined) return Buffer.alloc(0);
-    if (first.length - this.#start >= sizeBytes) {
-      const frame = first.subarray(this.#start, this.#start + sizeBytes);
-      this.#skip(sizeBytes);
+    const frame = this.#whole.shift();
+    if (frame !== undefined) {
+      this.#bufferedBytes -= frame.length + lengthBytes;
       return frame;
     }
-    const frame = Buffer.allocUnsafeSlow(sizeBytes);
-    let filled = 0;
-    while (filled < sizeBytes) {
-      const chunk = this.#chunks[0];
-      if (chunk === undefined) break;
-      const count = Math.min(chunk.length - this.#start, sizeBytes - filled);
-      chunk.copy(frame, filled, this.#start, this.#start + count);
-      filled += count;
-      this.#skip(count);
+    if (this.#failure !== null) throw this.#failure;
+    return null;
+  }
+
+  #readLength(chunk: Buffer, from: number): number {
+    let at = from;
+    while (this.#lengthFilled < lengthBytes && at < chunk.length) this.#length[this.#lengthFilled++] = chunk[at++] ?? 0;
+    if (this.#lengthFilled < lengthBytes) return at;
+    this.#lengthFilled = 0;
+    const sizeBytes = this.#length.readInt32BE(0);
+    if (sizeBytes < 0) {
+      this.#failure = new BadFrame(`a frame claims ${sizeBytes} bytes`);
+    } else if (sizeBytes > this.#frameBytesMax) {
+      const limit = `socket.request.max.bytes is ${this.#frameBytesMax}`;
+      this.#failure = new BadFrame(`a frame claims ${sizeBytes} bytes; ${limit}`);
+    } else {
+      const atOnce = Math.max(this.#trustedBytes, chunk.length - at);
+      this.#frame = this.#pool.take(Math.min(sizeBytes, atOnce));
+      this.#frameBytes = sizeBytes;
+      this.#filledBytes = 0;
+      if (sizeBytes === 0) this.#finish(this.#frame);
     }
+    return at;
+  }
+
+  #fill(begun: Buffer, chunk: Buffer, from: number): number {
+    const count = Math.min(this.#frameBytes - this.#filledBytes, chunk.length - from);
+    const frame = this.#filledBytes + count <= begun.length ? begun : this.#grown(begun, this.#filledBytes + count);
+    chunk.copy(frame, this.#filledBytes, from, from + count);
+    this.#filledBytes += count;
+    if (this.#filledBytes === this.#frameBytes) this.#finish(frame);
+    return from + count;
+  }
+
+  #grown(begun: Buffer, sizeBytesMin: number): Buffer {
+    const frame = this.#pool.take(Math.min(this.#frameBytes, Math.max(sizeBytesMin, begun.length * 2)));
+    begun.copy(frame, 0, 0, this.#filledBytes);
+    this.#pool.give(begun);
+    this.#frame = frame;
     return frame;
+  }
+
+  #finish(frame: Buffer): void {
+    this.#whole.push(frame.subarray(0, this.#frameBytes));
+    this.#trustedBytes = Math.min(trustedBytesMax, Math.max(this.#trustedBytes, this.#frameBytes));
+    this.#frame = null;
   }
 }

@@ -4,6 +4,7 @@ import type { Handler } from "../apis/handler.ts";
 import type { Services } from "../services.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationHost, ConversationLimits } from "./conversation.ts";
+import { FramePool } from "./frame-pool.ts";
 import { MemoryBudget } from "./memory-budget.ts";
 
 export interface ListenerConfig {
@@ -29,6 +30,7 @@ export class Server {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #budget: MemoryBudget;
+  readonly #framePool = new FramePool();
   readonly #listeners: Listener[] = [];
   readonly #conversations = new Set<Conversation>();
   readonly #perHost = new Map<string, number>();
@@ -75,6 +77,7 @@ export class Server {
       fatal: (error) => serving.fatal(error),
       limits: this.#limits,
       budget: this.#budget,
+      framePool: this.#framePool,
       clock: this.#clock,
       logger: this.#logger,
       onClosed: (conversation) => this.#closed(conversation),

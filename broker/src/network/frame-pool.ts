@@ -1,0 +1,47 @@
+/** Smaller frames come from the platform's own pool. */
+export const pooledBytesMin: number = 32 * 1024;
+const pooledBytesMax = 4 * 1024 * 1024;
+
+/**
+ * Memory of large request frames, used again when nobody refers to a frame any more: a fresh buffer for each would have
+ * the garbage collector run many times a second. Frames that are not given back are collected like everything else.
+ */
+export class FramePool {
+  readonly #keptBytesMax: number;
+  readonly #free = new Map<number, Buffer[]>();
+  #keptBytes = 0;
+
+  constructor(keptBytesMax: number = 32 * 1024 * 1024) {
+    this.#keptBytesMax = keptBytesMax;
+  }
+
+  /** A buffer of at least so many bytes, with anything in it. */
+  take(sizeBytes: number): Buffer {
+    if (sizeBytes < pooledBytesMin) return Buffer.allocUnsafe(sizeBytes);
+    const classBytes = sizeClass(sizeBytes);
+    if (classBytes > pooledBytesMax) return Buffer.allocUnsafeSlow(sizeBytes);
+    const kept = this.#free.get(classBytes)?.pop();
+    if (kept === undefined) return Buffer.allocUnsafeSlow(classBytes);
+    this.#keptBytes -= classBytes;
+    return kept;
+  }
+
+  /** The frame's memory will be written over: nobody may refer to it. Frames that did not come from here are left alone. */
+  give(frame: Buffer): void {
+    const { buffer, byteOffset } = frame;
+    const classBytes = buffer.byteLength;
+    const isPooled = byteOffset === 0 && classBytes >= pooledBytesMin && sizeClass(classBytes) === classBytes;
+    if (!isPooled || classBytes > pooledBytesMax || this.#keptBytes + classBytes > this.#keptBytesMax) return;
+    let free = this.#free.get(classBytes);
+    if (free === undefined) this.#free.set(classBytes, (free = []));
+    free.push(Buffer.from(buffer));
+    this.#keptBytes += classBytes;
+  }
+}
+
+/** Powers of two and the middle between them: at most a third is wasted. */
+function sizeClass(sizeBytes: number): number {
+  const power = 2 ** Math.ceil(Math.log2(sizeBytes));
+  const middle = (power / 4) * 3;
+  return sizeBytes <= middle ? middle : power;
+}
