@@ -6,11 +6,11 @@ export function defaultText({ schema, struct, nullableFrom }: Field): string {
   const { default: value, type } = schema;
   if (value === null) return "null";
   if (type === "array") return "[]";
-  if (type === "struct") return `default${struct?.type}`;
+  if (struct !== null) return `default${struct.type}`;
   if (typeof value === "bigint") return String(saturated(value));
   if (value !== undefined) return JSON.stringify(value);
   if (type === "records" && nullableFrom !== null) return "null";
-  return zeros[type];
+  return type === "struct" ? "{}" : zeros[type];
 }
 
 /** What a scalar is where nothing is said, as an expression. */

@@ -68,7 +68,12 @@ function readPresent(field: Field): string {
 function readOne({ schema, struct }: Field, isNullable: boolean): string {
   if (struct === null) return `r.${methodOf(schema, isNullable)}()`;
   if (schema.type === "array") return `read${struct.type}Array${isNullable ? "OrNull" : ""}(r, v)`;
-  return isNullable ? `r.isPresent() ? read${struct.type}(r, v) : null` : `read${struct.type}(r, v)`;
+  return isNullable ? `r.${presence(schema)}() ? read${struct.type}(r, v) : null` : `read${struct.type}(r, v)`;
+}
+
+/** The method for what stands in front of a struct that may be null. */
+export function presence({ tag }: FieldSchema): string {
+  return tag === undefined ? "isPresent" : "isTaggedPresent";
 }
 
 const operand = (expression: string): string => (expression.includes(" ? ") ? `(${expression})` : expression);

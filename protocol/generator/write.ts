@@ -1,6 +1,6 @@
 import { defaultText, structsWithDefault } from "./defaults.ts";
 import { arrayUses, type Field, flexibleRange, inRange, type Message, type Struct, whenFlexible } from "./plan.ts";
-import { indented, methodOf, versionLines } from "./read.ts";
+import { indented, methodOf, presence, versionLines } from "./read.ts";
 
 /** The functions that write a message: one for each struct, one for each array of structs. */
 export function writersOf(message: Message): string {
@@ -66,7 +66,7 @@ function writeNullable(field: Field, value: string): string[] {
   const local = isName ? value : `given${capital(field.name)}`;
   return [
     ...(isName ? [] : [`const ${local} = ${value};`]),
-    `w.isPresent(${local} !== null);`,
+    `w.${presence(schema)}(${local} !== null);`,
     `if (${local} !== null) write${struct.type}(w, ${local}, v);`,
   ];
 }

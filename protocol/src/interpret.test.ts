@@ -4,6 +4,7 @@ import { messageIn } from "../test/arbitrary.ts";
 import { subjects, versionsOf } from "../test/codecs.ts";
 import type { DataCodec } from "./api.ts";
 import type { AnyMessage } from "./interpret.ts";
+import { listOffsets } from "./messages/02-list-offsets.ts";
 import { ByteReader } from "./reader.ts";
 import { UnsupportedFieldVersion } from "./unsupported.ts";
 import { ByteWriter } from "./writer.ts";
@@ -90,4 +91,12 @@ test("a version that does not exist is refused", () => {
       }
     }
   }
+});
+
+test("ListOffsets answers a timestamp exactly that no number holds", () => {
+  const timestamp = 2n ** 60n + 1n;
+  const partitions = [{ partitionIndex: 0, errorCode: 0, timestamp, offset: 5, leaderEpoch: 1 }];
+  const writer = new ByteWriter();
+  listOffsets.response.write(writer, { throttleTimeMs: 0, topics: [{ name: "t", partitions }] }, 7);
+  expect(writer.toBuffer().readBigInt64BE(4 + 1 + 2 + 1 + 4 + 2)).toBe(timestamp);
 });

@@ -130,7 +130,8 @@ function readField(field: FieldSchema, reader: ByteReader, version: number): unk
     );
   }
   if (field.type === "struct") {
-    return isNullable && !reader.isPresent() ? null : readStruct(field.of, reader, version);
+    const isPresent = !isNullable || (field.tag === undefined ? reader.isPresent() : reader.isTaggedPresent());
+    return isPresent ? readStruct(field.of, reader, version) : null;
   }
   return field.neverFlexible === true ? reader.nullableInt16String() : scalars[field.type].read(reader, isNullable);
 }
@@ -179,7 +180,8 @@ function writeField(
       else scalars[field.of].write(writer, element as never);
     }
   } else if (field.type === "struct") {
-    if (isNullable) writer.isPresent(value !== null);
+    if (isNullable && field.tag === undefined) writer.isPresent(value !== null);
+    else if (isNullable) writer.isTaggedPresent(value !== null);
     if (value !== null) writeStruct(schema, field.of, writer, value as AnyMessage, version);
   } else if (field.neverFlexible === true) {
     writer.nullableInt16String(value as string | null);

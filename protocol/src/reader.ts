@@ -1,6 +1,7 @@
 import { MalformedMessage } from "./malformed.ts";
 import { uuidAt } from "./uuid.ts";
 
+/** Who reads a uuid compares it with this one. */
 export { zeroUuid } from "./uuid.ts";
 
 /** The bytes that stand for "nothing". */
@@ -221,6 +222,11 @@ export class ByteReader {
   /** The int8 in front of a struct that may be null. */
   isPresent(): boolean {
     return this.int8() >= 0;
+  }
+
+  /** The same in front of a tagged struct: there it is an unsigned varint. */
+  isTaggedPresent(): boolean {
+    return this.unsignedVarint() > 0;
   }
 
   int8Array(): number[] {

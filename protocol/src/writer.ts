@@ -313,6 +313,11 @@ export class ByteWriter {
     this.int8(value ? 1 : -1);
   }
 
+  /** The same in front of a tagged struct: there it is an unsigned varint. */
+  isTaggedPresent(value: boolean): void {
+    this.unsignedVarint(value ? 1 : 0);
+  }
+
   int8Array(values: readonly number[]): void {
     this.arrayLength(values.length);
     for (const value of values) this.int8(value);

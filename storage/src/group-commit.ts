@@ -7,12 +7,20 @@ export interface CommitterOptions {
   readonly clock: Clock;
   /** Bytes of one log that may be written and not yet synced: `millrace.unsynced.bytes.max`. */
   readonly unsyncedBytesMax: number;
+  /**
+   * When so many bytes wait, over all logs, they are written while the group before is still being synced; fewer go in fewer
+   * calls after it.
+   */
+  readonly eagerBytes: number;
   /** A sync failed: nothing is known about the directory any more (R16). */
   onSyncFailed(error: unknown): void;
 }
 
-/** A log with so much waiting is written while the group before is still being synced; less waits, and goes in one call. */
-const EAGER_BYTES = 128 * 1024;
+/** So little costs less to write on the calling thread than to hand to another. */
+const SMALL_BYTES = 16 * 1024;
+/** The system makes a writer wait when too much is dirty: then nothing is written on this thread for a while. */
+const STALL_MS = 10;
+const STALL_PAUSE_MS = 1000;
 
 /** What one sync will cover. */
 interface Group {
@@ -43,6 +51,8 @@ export class Committer {
   #isScheduled = false;
   #isFailed = false;
   #queuedBytes = 0;
+  readonly #small: Buffer = Buffer.allocUnsafe(SMALL_BYTES);
+  #stalledUntilMs = 0;
 
   constructor(options: CommitterOptions) {
     this.#options = options;
@@ -106,19 +116,24 @@ export class Committer {
 
   #pump(): void {
     if (this.#isFailed) return;
+    const isLater = this.#gathering.isClosed || (this.#syncing !== null && this.#queuedBytes < this.#options.eagerBytes);
     const waiting = this.#waiting;
+    const { clock } = this.#options;
+    const startMs = clock.monotonicMs();
+    const isSmallWrittenHere = startMs >= this.#stalledUntilMs;
     this.#waiting = [];
     for (const queue of waiting) {
       queue.isWaiting = false;
-      this.#start(queue);
+      this.#start(queue, isLater, isSmallWrittenHere);
     }
+    const endMs = clock.monotonicMs();
+    if (endMs - startMs > STALL_MS) this.#stalledUntilMs = endMs + STALL_PAUSE_MS;
     this.#maybeSync();
   }
 
-  #start(queue: WriteQueue): void {
+  #start(queue: WriteQueue, isLater: boolean, isSmallWrittenHere: boolean): void {
     // The end of the pause, and of the write, submit it again.
     if (queue.isPaused || queue.isWriting || queue.queuedBytes === 0) return;
-    const isLater = this.#gathering.isClosed || (this.#syncing !== null && queue.queuedBytes < EAGER_BYTES);
     const portion = queue.isSyncWanted && isLater ? null : queue.take(this.#options.unsyncedBytesMax);
     if (portion === null) {
       queue.isWaiting = true;
@@ -135,7 +150,9 @@ export class Committer {
       queue.gatheringBytes += portion.sizeBytes;
       group.writesUnderWay += 1;
     }
-    this.#write(queue, portion, group);
+    if (isSmallWrittenHere && portion.sizeBytes <= SMALL_BYTES && portion.segment.isOpen)
+      this.#writeHere(queue, portion, group);
+    else this.#write(queue, portion, group);
   }
 
   #join(group: Group, queue: WriteQueue): void {
@@ -159,28 +176,60 @@ export class Committer {
       : queue.owner.open(segment).then(() => segment.log.write(buffers, position));
     writing.then(
       () => {
-        queue.isWriting = false;
-        queue.writtenOffset = portion.nextOffset;
-        segment.sizeBytes = position + portion.sizeBytes;
-        if (group === null) queue.markDirty(segment);
-        if (!this.#isFailed) queue.owner.onWritten(portion);
-        this.#afterWrite(queue, portion, group);
+        this.#onWritten(queue, portion, group);
+        if (!this.#isFailed) this.#maybeSync();
       },
       (error: unknown) => {
-        queue.isWriting = false;
-        if (!this.#isFailed) queue.owner.onWriteFailed(portion, error);
-        this.#afterWrite(queue, portion, group);
+        this.#onWriteFailed(queue, portion, group, error);
+        if (!this.#isFailed) this.#maybeSync();
       },
     );
+  }
+
+  #writeHere(queue: WriteQueue, portion: Portion, group: Group | null): void {
+    let failure: { readonly error: unknown } | null = null;
+    try {
+      portion.segment.log.writeNow(this.#joined(portion), portion.position);
+    } catch (error) {
+      failure = { error };
+    }
+    if (failure === null) this.#onWritten(queue, portion, group);
+    else this.#onWriteFailed(queue, portion, group, failure.error);
+  }
+
+  /** Many small buffers cost more in a call than their bytes in a copy. */
+  #joined({ buffers, sizeBytes }: Portion): Buffer {
+    const [first] = buffers;
+    if (buffers.length === 1 && first !== undefined) return first;
+    let at = 0;
+    for (const bytes of buffers) {
+      this.#small.set(bytes, at);
+      at += bytes.length;
+    }
+    return this.#small.subarray(0, sizeBytes);
+  }
+
+  #onWritten(queue: WriteQueue, portion: Portion, group: Group | null): void {
+    const { segment } = portion;
+    queue.isWriting = false;
+    queue.writtenOffset = portion.nextOffset;
+    segment.sizeBytes = portion.position + portion.sizeBytes;
+    if (group === null) queue.markDirty(segment);
+    if (!this.#isFailed) queue.owner.onWritten(portion);
+    this.#afterWrite(queue, portion, group);
+  }
+
+  #onWriteFailed(queue: WriteQueue, portion: Portion, group: Group | null, error: unknown): void {
+    queue.isWriting = false;
+    if (!this.#isFailed) queue.owner.onWriteFailed(portion, error);
+    this.#afterWrite(queue, portion, group);
   }
 
   #afterWrite(queue: WriteQueue, portion: Portion, group: Group | null): void {
     if (group === null) portion.segment.release();
     else group.writesUnderWay -= 1;
     queue.noticeIdle();
-    if (this.#isFailed) return;
-    if (queue.queuedBytes > 0) this.submit(queue, 0);
-    this.#maybeSync();
+    if (!this.#isFailed && queue.queuedBytes > 0) this.submit(queue, 0);
   }
 
   #maybeSync(): void {

@@ -5,7 +5,7 @@ import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import { days, MiB, seconds } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
-import type { Clock, Disk, DiskFile, Random, Timer } from "@millrace/base/world";
+import type { Clock, DirectoryEntry, Disk, DiskFile, Random, Timer } from "@millrace/base/world";
 import { decodeOffsets, encodeOffsets, partitionKey } from "./checkpoints.ts";
 import type { OffsetsByPartition } from "./checkpoints.ts";
 import { Coalesced, forEachOf } from "./concurrency.ts";
@@ -15,6 +15,7 @@ import {
   deletedDirectoryName,
   fileNames,
   parsePartitionDirectoryName,
+  parseSegmentFileName,
   partitionDirectoryName,
   segmentFileName,
 } from "./file-names.ts";
@@ -54,6 +55,8 @@ export interface LogDirectoryOptions {
 export interface LogDirectoryLimits {
   /** `millrace.unsynced.bytes.max`: what may be written and not synced, a partition. */
   readonly unsyncedBytesMax: number;
+  /** While so much waits to be written, it is written during a sync. */
+  readonly eagerBytes: number;
   /** Segments whose files are open at the same time; three files each. */
   readonly openSegmentsMax: number;
   /** Logs that are loaded, or closed, at the same time. */
@@ -69,6 +72,7 @@ export interface LogDirectoryLimits {
 
 export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   unsyncedBytesMax: 16 * MiB,
+  eagerBytes: MiB,
   openSegmentsMax: 4096,
   loadingMax: 16,
   checkpointIntervalMs: seconds(60),
@@ -121,6 +125,8 @@ export class LogDirectory {
   readonly #environment: LogEnvironment;
   readonly #logs = new Map<string, PartitionLog>();
   #highWatermarks: OffsetsByPartition = new Map();
+  /** By checkpoint file: the partitions that it names. */
+  readonly #notedKeys = new Map<string, ReadonlySet<string>>();
   #creations: Creation[] = [];
   readonly #timers = new Set<Timer>();
   readonly #waitingForSpace: (() => void)[] = [];
@@ -159,7 +165,13 @@ export class LogDirectory {
       clock,
       random,
       logger,
-      committer: new Committer({ disk, clock, unsyncedBytesMax: limits.unsyncedBytesMax, onSyncFailed: failDirectory }),
+      committer: new Committer({
+        disk,
+        clock,
+        unsyncedBytesMax: limits.unsyncedBytesMax,
+        eagerBytes: limits.eagerBytes,
+        onSyncFailed: failDirectory,
+      }),
       openSegments: new OpenSegments(disk, limits.openSegmentsMax),
       trash: new Trash({ disk, clock }),
       persistLogStarts: () => this.#logStarts.run(),
@@ -226,6 +238,8 @@ export class LogDirectory {
       if (failure !== null) found.offline.push({ topic, partition, message: failure.message });
       this.#logs.set(key, loaded.log);
     });
+    // A process that died may have left names that only the system knew.
+    if (!this.#claim.isClean) await disk.syncDirectory(this.path);
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
     this.#startHousekeeping();
@@ -244,14 +258,19 @@ export class LogDirectory {
     if (metadata === null) return null;
     const topicId = decodePartitionMetadata(metadata);
     if (!topicId.ok) {
-      logger.error("a partition's directory is left alone", { directory: at.directory, reason: topicId.message });
+      const fields = { directory: at.directory, reason: topicId.message };
+      if (await holdsRecords(disk, at.directory)) logger.error("a partition's directory is left alone", fields);
+      else logger.warn("a crash came before a partition was created", fields);
       return null;
     }
     const identity = { ...at, topicId: topicId.value };
     const config = configOf(at.topic, topicId.value);
     const offline = (kind: LogFailure["kind"], message: string): PartitionLog => {
       logger.error("a log is offline: nothing was cut", { topic: at.topic, partition: at.partition, reason: message });
-      const log = new PartitionLog(this.#environment, identity, config, emptyLog(at.directory, offsets.recoveryPoint));
+      // Its offsets stay in the checkpoints as they are.
+      const { recoveryPoint, logStartOffset } = offsets;
+      const kept = emptyLog(at.directory, { recoveryPoint, logStartOffset: logStartOffset ?? firstOffset(names) });
+      const log = new PartitionLog(this.#environment, identity, config, kept);
       log.fail({ kind, message });
       return log;
     };
@@ -271,10 +290,7 @@ export class LogDirectory {
       });
       if (!loaded.ok) return { log: offline("corrupt", loaded.message ?? loaded.failure), ...nothingRead };
       if (loaded.value.cutBytes > 0) logger.warn("a torn tail was cut", { directory, bytes: loaded.value.cutBytes });
-      const log = new PartitionLog(this.#environment, identity, config, loaded.value);
-      // Recovery has synced what it found: the next one begins here.
-      if (!isClean) await log.checkpoint();
-      return { log, ...loaded.value };
+      return { log: new PartitionLog(this.#environment, identity, config, loaded.value), ...loaded.value };
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
       return { log: offline("disk-failed", error.message), ...nothingRead };
@@ -298,6 +314,8 @@ export class LogDirectory {
     const files: DiskFile[] = [];
     try {
       assert(!this.#isClosed && this.#failure === null, "logs are created in a directory that works");
+      await forEachOf(creations, this.#limits.loadingMax, ({ wanted }) => this.#makeRoom(wanted));
+      await this.#forgetNamesakes(creations);
       await forEachOf(creations, this.#limits.loadingMax, async ({ wanted }) => {
         files.push(...(await this.#makeFiles(wanted)));
       });
@@ -318,11 +336,24 @@ export class LogDirectory {
     return `${this.path}/${partitionDirectoryName(topic, partition)}`;
   }
 
+  async #makeRoom(wanted: NewLog): Promise<void> {
+    const present = this.#logs.get(partitionKey(wanted.topic, wanted.partition));
+    const isTaken = present !== undefined || (await holdsRecords(this.#options.disk, this.#directoryOf(wanted)));
+    if (isTaken) await this.#setAside(wanted, present);
+  }
+
+  /** Checkpoints know names only: after a crash, what they say of a deleted topic must not be taken for the new one. */
+  async #forgetNamesakes(creations: readonly Creation[]): Promise<void> {
+    const isNoted = ({ wanted }: Creation): boolean =>
+      this.#notedKeys.values().some((keys) => keys.has(partitionKey(wanted.topic, wanted.partition)));
+    if (!creations.some(isNoted)) return;
+    await this.#recoveryPoints.run();
+    await this.#logStarts.run();
+  }
+
   async #makeFiles(wanted: NewLog): Promise<DiskFile[]> {
     const { disk } = this.#options;
     const directory = this.#directoryOf(wanted);
-    const present = this.#logs.get(partitionKey(wanted.topic, wanted.partition));
-    if (present !== undefined || (await holdsRecords(disk, directory))) await this.#setAside(wanted, present);
     await disk.makeDirectory(directory);
     const metadata = await disk.open(`${directory}/${fileNames.partitionMetadata}`, "create");
     await metadata.truncate(0);
@@ -349,7 +380,7 @@ export class LogDirectory {
       this.#environment,
       { topic, partition, topicId, directory },
       config,
-      emptyLog(directory, 0 as Offset),
+      emptyLog(directory),
     );
     this.#logs.set(partitionKey(topic, partition), log);
     return log;
@@ -485,8 +516,9 @@ export class LogDirectory {
       partition: log.partition,
       offset: offsetOf(log),
     }));
-    const text = encodeOffsets(offsets.filter(({ offset }) => offset > 0));
-    await replaceFile(this.#options.disk, `${this.path}/${name}`, Buffer.from(text));
+    const noted = offsets.filter(({ offset }) => offset > 0);
+    await replaceFile(this.#options.disk, `${this.path}/${name}`, Buffer.from(encodeOffsets(noted)));
+    this.#notedKeys.set(name, new Set(noted.map(({ topic, partition }) => partitionKey(topic, partition))));
   }
 
   async #writeHighWatermarks(): Promise<void> {
@@ -528,12 +560,11 @@ export class LogDirectory {
 
 function emptyLog(
   directory: string,
-  recoveryPoint: Offset,
+  { recoveryPoint, logStartOffset } = { recoveryPoint: 0 as Offset, logStartOffset: 0 as Offset },
 ): { readonly state: LogState; readonly logStartOffset: Offset } {
   const segments = new Segments();
   segments.add(new Segment(directory, 0 as Offset, { sizeBytes: 0, isNew: false }));
   segments.active.aborted = [];
-  const logStartOffset = 0 as Offset;
   const endOffset = 0 as Offset;
   return {
     state: {
@@ -545,9 +576,19 @@ function emptyLog(
       recoveryPoint,
       snapshotOffset: null,
       rollTimestamp: null,
+      uncheckedBytes: 0,
     },
     logStartOffset,
   };
+}
+
+function firstOffset(names: readonly DirectoryEntry[]): Offset {
+  let first = Number.POSITIVE_INFINITY;
+  for (const { name } of names) {
+    const parsed = parseSegmentFileName(name);
+    if (parsed?.suffix === ".log") first = Math.min(first, parsed.baseOffset);
+  }
+  return (first === Number.POSITIVE_INFINITY ? 0 : first) as Offset;
 }
 
 async function readText(disk: Disk, path: string): Promise<string | null> {

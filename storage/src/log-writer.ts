@@ -34,6 +34,8 @@ export interface LogState {
   readonly snapshotOffset: Offset | null;
   /** The largest timestamp of the active segment's first batch. */
   readonly rollTimestamp: ExactTimestamp | null;
+  /** What the next recovery would have to read again. */
+  readonly uncheckedBytes: number;
 }
 
 /** Told when offsets move, or when the log's end went back. */
@@ -79,7 +81,8 @@ export class LogWriter implements WriteQueueOwner {
   #rollJitterMs = 0;
   #snapshotOffset: Offset | null;
   /** Appended since the last checkpoint. */
-  uncheckedBytes = 0;
+  uncheckedBytes: number;
+  #isFailed = false;
   #messagesSinceFlush = 0;
   /** When the oldest batch was written that is not flushed; monotonic. */
   #dirtySinceMs: number | null = null;
@@ -99,6 +102,7 @@ export class LogWriter implements WriteQueueOwner {
     this.#durableOffset = state.endOffset;
     this.#snapshotOffset = state.snapshotOffset;
     this.#rollTimestamp = state.rollTimestamp;
+    this.uncheckedBytes = state.uncheckedBytes;
     this.#appendPosition = state.segments.active.sizeBytes;
     this.queue = new WriteQueue(this, state.endOffset);
     this.config = config;
@@ -114,7 +118,9 @@ export class LogWriter implements WriteQueueOwner {
     const { isSyncWanted, flushedOffset, writtenOffset } = this.queue;
     let counted = isSyncWanted ? flushedOffset : writtenOffset;
     if (this.#flushWantedOffset !== null) counted = Math.min(counted, this.#flushWantedOffset) as Offset;
-    this.#durableOffset = Math.max(this.#durableOffset, flushedOffset, counted) as Offset;
+    const durableOffset = Math.max(this.#durableOffset, flushedOffset, counted) as Offset;
+    if (durableOffset === this.#durableOffset) return;
+    this.#durableOffset = durableOffset;
     this.#owner.onProgress();
   }
 
@@ -311,7 +317,7 @@ export class LogWriter implements WriteQueueOwner {
   /** True when everything below `offset` is durable; false when it never will be. */
   #flushed(offset: Offset): Promise<boolean> {
     if (this.queue.flushedOffset >= offset) return Promise.resolve(true);
-    if (offset > this.endOffset) return Promise.resolve(false);
+    if (offset > this.endOffset || this.#isFailed) return Promise.resolve(false);
     return new Promise((resolve) => {
       this.#flushWaiters.push({ offset, resolve });
       this.#environment.committer.syncSoon(this.queue);
@@ -403,9 +409,12 @@ export class LogWriter implements WriteQueueOwner {
 
   // --- Cutting and closing --------------------------------------------------------------------------------------------
 
-  /** Waits until nothing is written, synced or finished in the background. Appends may go on being queued. */
+  /** Waits until all is durable, and nothing is written, synced or finished in the background any more. */
   async quiesce(): Promise<void> {
+    await this.#flushed(this.endOffset);
     await this.queue.pause();
+    // Who still waits for a flush waits for what came after.
+    this.#failFlushWaiters(this.queue.flushedOffset);
     await this.#background;
   }
 
@@ -455,6 +464,7 @@ export class LogWriter implements WriteQueueOwner {
 
   /** Nothing will be written any more: the directory has failed. */
   fail(): void {
+    this.#isFailed = true;
     this.#environment.committer.forget(this.queue.clear());
     this.#failFlushWaiters(-1 as Offset);
   }

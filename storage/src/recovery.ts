@@ -113,6 +113,7 @@ class Recovery {
         recoveryPoint: isClean ? endOffset : recoveryPoint,
         snapshotOffset: loaded.snapshotOffset,
         rollTimestamp: await this.#firstTimestamp(active),
+        uncheckedBytes: endOffset > recoveryPoint ? this.#scannedBytes : 0,
       },
       logStartOffset: Math.max(this.#segments.first.baseOffset, this.#loading.logStartOffset ?? 0) as Offset,
       scannedBytes: this.#scannedBytes,
@@ -193,7 +194,7 @@ class Recovery {
     const { active } = this.#segments;
     if (active.sizeBytes === 0) return ok(active.baseOffset);
     return this.#using(active, () =>
-      this.#areIndexesThere(active) && isIndexSane(active, Number.MAX_SAFE_INTEGER as Offset)
+      this.#areIndexesThere(active) && areIndexesSane(active, Number.MAX_SAFE_INTEGER as Offset)
         ? this.#walkTail(active, Number.MAX_SAFE_INTEGER as Offset)
         : this.#scanSegment(active, { from: 0, isCrcChecked: false }),
     );
@@ -212,7 +213,7 @@ class Recovery {
   // --- After an unclean one -------------------------------------------------------------------------------------------
 
   async #recover(): Promise<Result<Offset, Corruption>> {
-    const { recoveryPoint, disk } = this.#loading;
+    const { recoveryPoint } = this.#loading;
     const first = this.#segments.indexOf(recoveryPoint);
     for (let index = 0; index < first; index++) {
       const checked = await this.#checkClosed(index);
@@ -221,12 +222,27 @@ class Recovery {
     const held: Segment[] = [];
     try {
       const ended = await this.#recoverFrom(first, held);
-      // What was read may so far lie only in memory; from now on it counts.
-      if (ended.ok) await disk.syncFiles(held.map((segment) => segment.log));
+      // Without a recovery point it is not even known whether the creation of this log had ended.
+      const isNews = recoveryPoint === 0 || this.#cutBytes > 0 || (ended.ok && ended.value > recoveryPoint);
+      if (ended.ok && isNews) await this.#syncFound(held);
       return ended;
     } finally {
       for (const segment of held) segment.release();
     }
+  }
+
+  /** What was found may so far lie only in the system's memory, names included; from now on it counts. */
+  async #syncFound(segments: readonly Segment[]): Promise<void> {
+    const { disk, directory, recoveryPoint } = this.#loading;
+    const files = segments.map((segment) => segment.log);
+    const metadata = recoveryPoint > 0 ? null : await disk.open(`${directory}/${fileNames.partitionMetadata}`, "write");
+    if (metadata !== null) files.push(metadata);
+    try {
+      await disk.syncFiles(files);
+    } finally {
+      await metadata?.close();
+    }
+    await disk.syncDirectory(directory);
   }
 
   async #recoverFrom(first: number, held: Segment[]): Promise<Result<Offset, Corruption>> {
@@ -283,7 +299,8 @@ class Recovery {
     const { recoveryPoint, unsyncedBytesMax } = this.#loading;
     const start = { position: 0, nextOffset: segment.baseOffset };
     const isBelow = recoveryPoint > segment.baseOffset;
-    if (!isBelow || !this.#areIndexesThere(segment) || !isIndexSane(segment, recoveryPoint)) return start;
+    trimIndexes(segment, this.#areIndexesThere(segment) ? recoveryPoint : segment.baseOffset);
+    if (!isBelow) return start;
     const point = segment.offsets.positionAtOrBefore((recoveryPoint - 1) as Offset);
     const position = segment.offsets.startAtOrBefore(point - unsyncedBytesMax);
     if (position === 0) return start;
@@ -336,7 +353,7 @@ class Recovery {
     const next = this.#segments.at(index + 1);
     assert(next !== undefined, "a closed segment has a next one");
     const ended = await this.#using(segment, () =>
-      this.#areIndexesThere(segment) && isIndexSane(segment, next.baseOffset)
+      this.#areIndexesThere(segment) && areIndexesSane(segment, next.baseOffset)
         ? this.#walkTail(segment, next.baseOffset)
         : this.#scanSegment(segment, { from: 0, isCrcChecked: false }),
     );
@@ -451,18 +468,41 @@ class Recovery {
   }
 }
 
-/** Entries below `below` rise and lie inside the segment. Those above are made again anyway. */
-function isIndexSane(segment: Segment, below: Offset): boolean {
-  const { entries } = segment.offsets;
+/**
+ * Forgets the index entries from the first on that is not possible or not below `below`: after a crash the end of an index is
+ * whatever the disk had. What stays is a smaller index, never a wrong one.
+ */
+function trimIndexes(segment: Segment, below: Offset): void {
+  const { offsets, times } = segment;
   let lastOffset = segment.baseOffset - 1;
   let position = -1;
-  for (let index = 0; index < entries.count; index++) {
-    const entry = segment.offsets.entry(index);
-    if (entry.lastOffset >= below) return true;
-    if (entry.lastOffset <= lastOffset || entry.position <= position || entry.position >= segment.sizeBytes)
-      return false;
+  let count = 0;
+  for (; count < offsets.entries.count; count++) {
+    const entry = offsets.entry(count);
+    const isPossible = entry.lastOffset > lastOffset && entry.position > position && entry.position < segment.sizeBytes;
+    if (!isPossible || entry.lastOffset >= below) break;
     lastOffset = entry.lastOffset;
     position = entry.position;
   }
-  return true;
+  offsets.entries.truncate(count);
+
+  let timeOffset = segment.baseOffset - 1;
+  let timestamp: ExactTimestamp = -1;
+  for (count = 0; count < times.entries.count; count++) {
+    const entry = times.entry(count);
+    const isPossible = entry.timestamp > timestamp && entry.offset >= timeOffset && entry.offset >= segment.baseOffset;
+    if (!isPossible || entry.offset >= below) break;
+    timeOffset = entry.offset;
+    timestamp = entry.timestamp;
+  }
+  times.entries.truncate(count);
+  times.resume();
+}
+
+/** Whether nothing had to be forgotten. */
+function areIndexesSane(segment: Segment, below: Offset): boolean {
+  const { offsets, times } = segment;
+  const before = [offsets.entries.count, times.entries.count];
+  trimIndexes(segment, below);
+  return offsets.entries.count === before[0] && times.entries.count === before[1];
 }

@@ -62,6 +62,18 @@ export class Bench {
   }
 }
 
+/** The disk of a process that has died: its locks are gone with it, and nothing else is. */
+export function withoutLocks<D extends Disk>(disk: D): D {
+  const lock: Disk["lock"] = async () => ({ release: async () => {} });
+  return new Proxy(disk, {
+    get: (target, name) => {
+      if (name === "lock") return lock;
+      const found: unknown = Reflect.get(target, name, target);
+      return typeof found === "function" ? found.bind(target) : found;
+    },
+  });
+}
+
 export interface BenchOptions {
   readonly disk?: Disk;
   readonly clock?: VirtualClock;
@@ -94,7 +106,11 @@ export function batchOf(input: BatchInput = {}): Buffer {
   return encodeBatch({ ...options, records: values });
 }
 
-export function append(log: PartitionLog, input: BatchInput | Buffer = {}, options: Partial<AppendOptions> = {}): AppendInfo {
+export function append(
+  log: PartitionLog,
+  input: BatchInput | Buffer = {},
+  options: Partial<AppendOptions> = {},
+): AppendInfo {
   const result = tryAppend(log, input, options);
   if (!result.ok) throw new Error(`${result.failure.kind}: ${result.failure.message}`);
   return result.value;
@@ -143,7 +159,11 @@ export async function readBytes(
 }
 
 /** All records from an offset to the log's durable end, with as many reads as it takes. */
-export async function readAll(log: PartitionLog, from: number = log.logStartOffset, sizeBytesMax = 1 << 20): Promise<Record[]> {
+export async function readAll(
+  log: PartitionLog,
+  from: number = log.logStartOffset,
+  sizeBytesMax = 1 << 20,
+): Promise<Record[]> {
   const found: Record[] = [];
   let offset = from;
   while (offset < log.durableOffset) {

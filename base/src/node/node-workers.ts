@@ -5,6 +5,8 @@ import type { WorkerAnswer, WorkerRequest } from "./worker-thread.ts";
 
 export interface NodeWorkersOptions {
   readonly threadsMax?: number;
+  /** URLs of modules that each thread loads first, such as one that registers codecs. */
+  readonly preload?: readonly string[];
 }
 
 interface Job {
@@ -17,12 +19,14 @@ interface Job {
 /** Worker threads, started when first needed. Each computes one task at a time; the others wait in order. */
 export class NodeWorkers implements Workers {
   readonly #threadsMax: number;
+  readonly #preload: readonly string[];
   readonly #threads = new Set<Thread>();
   readonly #waiting = new Deque<Job>();
   #isClosed = false;
 
   constructor(options: NodeWorkersOptions = {}) {
     this.#threadsMax = options.threadsMax ?? 2;
+    this.#preload = options.preload ?? [];
   }
 
   run<Input, Output>(
@@ -58,7 +62,7 @@ export class NodeWorkers implements Workers {
   #idleThread(): Thread | null {
     for (const thread of this.#threads) if (thread.isIdle) return thread;
     if (this.#threads.size >= this.#threadsMax) return null;
-    const thread: Thread = new Thread({
+    const thread: Thread = new Thread(this.#preload, {
       onIdle: () => this.#assign(),
       onDead: () => {
         this.#threads.delete(thread);
@@ -77,11 +81,12 @@ class Thread {
   readonly #onIdle: () => void;
   #job: Job | null = null;
 
-  constructor(host: { readonly onIdle: () => void; readonly onDead: () => void }) {
+  constructor(preload: readonly string[], host: { readonly onIdle: () => void; readonly onDead: () => void }) {
     this.#onIdle = host.onIdle;
     const script = new URL(isFromSources ? "./worker-thread.ts" : "./worker-thread.js", import.meta.url);
     // Sources name each other by the condition "source", which a worker does not inherit from every kind of host.
-    this.#worker = new Worker(script, isFromSources ? { execArgv: ["--conditions=source"] } : {});
+    const execArgv = isFromSources ? { execArgv: ["--conditions=source"] } : {};
+    this.#worker = new Worker(script, { workerData: preload, ...execArgv });
     this.#worker.unref();
     this.#worker.on("message", (answer: WorkerAnswer) => this.#settle(answer));
     this.#worker.on("error", (error) => this.#settle({ ok: false, error }));

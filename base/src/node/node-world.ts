@@ -12,6 +12,8 @@ export interface NodeWorldOptions {
   /** See NodeDisk. */
   readonly syncFilesMax?: number;
   readonly workerThreadsMax?: number;
+  /** See NodeWorkers. */
+  readonly workerPreload?: readonly string[];
   /** See TcpNetwork. */
   readonly onAcceptFailure?: (error: NetworkError) => void;
 }
@@ -23,13 +25,16 @@ export interface NodeWorld extends World {
 
 export function nodeWorld(options: NodeWorldOptions = {}): NodeWorld {
   const native = new Native({ isWanted: options.isNativeWanted ?? true });
-  const { syncFilesMax, workerThreadsMax, onAcceptFailure } = options;
+  const { syncFilesMax, workerThreadsMax, workerPreload, onAcceptFailure } = options;
   return {
     native,
     clock: systemClock,
     disk: new NodeDisk({ native, ...(syncFilesMax === undefined ? {} : { syncFilesMax }) }),
     network: new TcpNetwork({ native, ...(onAcceptFailure === undefined ? {} : { onAcceptFailure }) }),
     random: systemRandom,
-    workers: new NodeWorkers(workerThreadsMax === undefined ? {} : { threadsMax: workerThreadsMax }),
+    workers: new NodeWorkers({
+      ...(workerThreadsMax === undefined ? {} : { threadsMax: workerThreadsMax }),
+      ...(workerPreload === undefined ? {} : { preload: workerPreload }),
+    }),
   };
 }

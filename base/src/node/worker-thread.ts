@@ -1,4 +1,4 @@
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 
 /** What a worker thread is asked, and what it answers. */
 export interface WorkerRequest {
@@ -11,8 +11,13 @@ export type WorkerAnswer =
   | { readonly ok: true; readonly output: unknown }
   | { readonly ok: false; readonly error: unknown };
 
+const preloaded = Promise.all(((workerData ?? []) as readonly string[]).map(async (module) => import(module)));
+// Told to whoever asks first.
+preloaded.catch(() => {});
+
 async function compute({ module, name, input }: WorkerRequest): Promise<WorkerAnswer> {
   try {
+    await preloaded;
     const tasks = (await import(module)) as Readonly<Record<string, unknown>>;
     const task = tasks[name];
     if (typeof task !== "function") throw new TypeError(`${module} exports no function ${name}`);

@@ -23,7 +23,7 @@ const earliestPendingUpload = -6;
 
 export const listOffsetsHandler: Handler = handler(
   listOffsets,
-  async (services, request): Promise<ListOffsetsResponseInput> => {
+  async (services, request, context): Promise<ListOffsetsResponseInput> => {
     const topics: ListOffsetsResponseInput["topics"][number][] = [];
     for (const { name, partitions } of request.topics) {
       const seen = new Set<number>();
@@ -34,7 +34,10 @@ export const listOffsetsHandler: Handler = handler(
         answers.push(
           isRepeated
             ? failure(asked, ErrorCode.INVALID_REQUEST)
-            : await answerOne(services, name, asked, request.isolationLevel === 1),
+            : await answerOne(services, name, asked, {
+                isCommittedOnly: request.isolationLevel === 1,
+                version: context.version,
+              }),
         );
       }
       topics.push({ name, partitions: answers });
@@ -47,7 +50,7 @@ async function answerOne(
   services: Services,
   topic: string,
   asked: PartitionAsked,
-  isCommittedOnly: boolean,
+  { isCommittedOnly, version }: { readonly isCommittedOnly: boolean; readonly version: number },
 ): Promise<PartitionAnswer> {
   const found = services.partitions.leading(topic, asked.partitionIndex);
   if (!found.ok) return failure(asked, found.failure);
@@ -55,14 +58,14 @@ async function answerOne(
   const epoch = partition.checkLeaderEpoch(asked.currentLeaderEpoch);
   if (!epoch.ok) return failure(asked, codeOfReadFailure[epoch.failure]);
   const at = await lookUp(partition, asked.timestamp, isCommittedOnly);
-  return at.errorCode === ErrorCode.NONE
-    ? { partitionIndex: asked.partitionIndex, ...at }
-    : failure(asked, at.errorCode);
+  if (at.errorCode !== ErrorCode.NONE) return failure(asked, at.errorCode);
+  // Before v4 (KIP-320) an answer has no epoch.
+  return { partitionIndex: asked.partitionIndex, ...at, leaderEpoch: version >= 4 ? at.leaderEpoch : -1 };
 }
 
 interface Found {
   readonly errorCode: ErrorCode;
-  readonly timestamp: number;
+  readonly timestamp: number | bigint;
   readonly offset: number;
   readonly leaderEpoch: number;
 }

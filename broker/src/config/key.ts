@@ -27,11 +27,15 @@ export interface ConfigKey {
 
 /** What a setting without effect waits for, or will never need. */
 export type Missing =
+  | "checkpoints"
   | "cluster"
+  | "compaction"
   | "new-groups"
   | "one-directory"
   | "one-loop"
+  | "preallocation"
   | "quotas"
+  | "recompression"
   | "security"
   | "share-groups"
   | "single-quorum"
@@ -41,11 +45,15 @@ export type Missing =
   | "transactions";
 
 export const whyMissing: Readonly<Record<Missing, string>> = {
+  checkpoints: "Checkpoints are written on a schedule of the log's own.",
   cluster: "It matters once there is more than one broker.",
+  compaction: "Compaction is not built yet: a compacted topic keeps its records.",
   "new-groups": "Groups of the consumer, share and streams protocols are not built yet.",
   "one-directory": "A broker has one log directory.",
   "one-loop": "One event loop and its thread pool serve a node; more cores are more nodes.",
+  preallocation: "Files grow as they are written.",
   quotas: "Quotas are not built yet.",
+  recompression: "The broker does not compress yet: batches are kept as they came.",
   security: "Authentication, authorization and TLS are not built yet.",
   "share-groups": "Share groups are not built yet.",
   "single-quorum": "A single node is a quorum of one.",

@@ -17,6 +17,7 @@ export const topicKeys = {
     orEqual: -1,
     fallback: "compression.gzip.level",
     doc: "Effort of gzip where the broker compresses; -1 takes the library's own choice.",
+    inert: "recompression",
   },
   "compression.lz4.level": {
     kind: "int",
@@ -25,6 +26,7 @@ export const topicKeys = {
     max: 17,
     fallback: "compression.lz4.level",
     doc: "Effort of lz4 where the broker compresses.",
+    inert: "recompression",
   },
   "compression.type": {
     kind: "string",
@@ -32,6 +34,7 @@ export const topicKeys = {
     oneOf: ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"],
     fallback: "compression.type",
     doc: "Codec in which batches are kept; producer keeps each batch as it came.",
+    inert: "recompression",
   },
   "compression.zstd.level": {
     kind: "int",
@@ -40,6 +43,7 @@ export const topicKeys = {
     max: 22,
     fallback: "compression.zstd.level",
     doc: "Effort of zstd where the broker compresses.",
+    inert: "recompression",
   },
   "delete.retention.ms": {
     kind: "long",
@@ -47,6 +51,7 @@ export const topicKeys = {
     min: 0,
     fallback: "log.cleaner.delete.retention.ms",
     doc: "How long a compacted topic keeps a tombstone: the time a reader has to see that a key is gone.",
+    inert: "compaction",
   },
   "file.delete.delay.ms": {
     kind: "long",
@@ -112,6 +117,7 @@ export const topicKeys = {
     min: 1,
     fallback: "log.cleaner.max.compaction.lag.ms",
     doc: "Age at which a record must have been through compaction.",
+    inert: "compaction",
   },
   "max.message.bytes": {
     kind: "int",
@@ -156,6 +162,7 @@ export const topicKeys = {
     max: 1,
     fallback: "log.cleaner.min.cleanable.ratio",
     doc: "Share of a compacted log that must be uncleaned before the cleaner takes it up.",
+    inert: "compaction",
   },
   "min.compaction.lag.ms": {
     kind: "long",
@@ -163,6 +170,7 @@ export const topicKeys = {
     min: 0,
     fallback: "log.cleaner.min.compaction.lag.ms",
     doc: "Age below which compaction leaves a record alone.",
+    inert: "compaction",
   },
   "min.insync.replicas": {
     kind: "int",
@@ -176,6 +184,7 @@ export const topicKeys = {
     default: false,
     fallback: "log.preallocate",
     doc: "Whether a new segment's file takes its full size at once.",
+    inert: "preallocation",
   },
   "remote.log.copy.disable": {
     kind: "boolean",

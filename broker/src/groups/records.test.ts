@@ -3,7 +3,7 @@ import { groupMetadata, legacyOffsetCommit, offsetCommit } from "kafka-protocol-
 import { MalformedMessage } from "kafka-protocol-ts/malformed";
 import { ByteWriter } from "kafka-protocol-ts/writer";
 import { expect, test } from "vitest";
-import { decodeRecord, encodeRecord, groupValueBytesMax } from "./records.ts";
+import { decodeRecord, encodeRecord, groupRecordBytesMax } from "./records.ts";
 import type { GroupRecord, GroupValue } from "./records.ts";
 
 const hex = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString("hex");
@@ -144,7 +144,7 @@ test("what is written is read again, and is no larger than was reckoned", () => 
     fc.property(name, value, (groupId, one) => {
       const { key, value: written } = encodeRecord({ kind: "group", groupId, value: one });
       expect(decodeRecord(key, written)).toEqual({ kind: "group", groupId, value: one });
-      expect(written!.length).toBeLessThanOrEqual(groupValueBytesMax(one));
+      expect(key.length + written!.length).toBeLessThanOrEqual(groupRecordBytesMax(groupId, one));
     }),
   );
 });

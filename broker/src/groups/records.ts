@@ -93,15 +93,18 @@ export function decodeRecord(key: Uint8Array, value: Uint8Array | null): GroupRe
 }
 
 /** No record of this group is larger than this: reckoned before any of it is built. */
-export function groupValueBytesMax(value: GroupValue): number {
-  let bytes =
-    128 + 3 * ((value.protocolName?.length ?? 0) + (value.protocolType?.length ?? 0) + (value.leaderId?.length ?? 0));
-  for (const member of value.members) {
-    const { memberId, instanceId, clientId, clientHost, subscription, assignment } = member;
-    bytes += 32 + 3 * (memberId.length + (instanceId?.length ?? 0) + clientId.length + clientHost.length);
+export function groupRecordBytesMax(groupId: string, value: GroupValue): number {
+  const { protocolName, protocolType, leaderId } = value;
+  let bytes = 64 + textBytes(groupId) + textBytes(protocolName) + textBytes(protocolType) + textBytes(leaderId);
+  for (const { memberId, instanceId, clientId, clientHost, subscription, assignment } of value.members) {
+    bytes += 32 + textBytes(memberId) + textBytes(instanceId) + textBytes(clientId) + textBytes(clientHost);
     bytes += subscription.length + assignment.length;
   }
   return bytes;
+}
+
+function textBytes(text: string | null): number {
+  return text === null ? 0 : Buffer.byteLength(text, "utf8");
 }
 
 /** An expiry of its own fits version 1 only, a topic id version 4 only. */

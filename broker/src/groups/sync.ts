@@ -5,7 +5,7 @@ import type { SyncCommand } from "./commands.ts";
 import { answered, GroupDraft } from "./draft.ts";
 import type { Surroundings } from "./draft.ts";
 import type { GroupFailure } from "./failures.ts";
-import { groupValueBytesMax } from "./records.ts";
+import { groupRecordBytesMax } from "./records.ts";
 import { beginRebalance } from "./rebalance.ts";
 import { syncTimer } from "./types.ts";
 import type { GroupDecision } from "./types.ts";
@@ -69,7 +69,7 @@ function assign(draft: GroupDraft, assignments: ReadonlyMap<string, Uint8Array>)
   for (const member of [...group.members.values()]) {
     draft.putMember({ ...member, assignment: assignments.get(member.memberId) ?? noBytes });
   }
-  if (groupValueBytesMax(draft.groupValue()) > draft.settings.recordBytesMax) {
+  if (groupRecordBytesMax(group.groupId, draft.groupValue()) > draft.settings.recordBytesMax) {
     refuseAll(draft, "assignment-too-large");
     return;
   }

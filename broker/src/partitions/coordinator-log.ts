@@ -40,14 +40,13 @@ export class CoordinatorLog implements ShardLog {
   }
 
   async *batches(): AsyncIterable<RecordBatchView> {
-    let offset = this.#partition.logStartOffset;
-    while (offset < this.#partition.highWatermark) {
-      const read = await this.#partition.read(offset, {
-        sizeBytesMax: readBytes,
-        isolation: "uncommitted",
-        isWholeBatchGuaranteed: true,
-      });
-      if (!read.ok) throw new Error(`${this.#partition.topic}-${this.#partition.index} at ${offset}: ${read.failure}`);
+    const { log } = this.#partition;
+    let offset = log.logStartOffset;
+    // To the end, also beyond the high watermark: what a coordinator before this one wrote may still be committed.
+    const end = log.writtenOffset;
+    while (offset < end) {
+      const read = await log.read(offset, { sizeBytesMax: readBytes, upTo: end, isWholeBatchGuaranteed: true });
+      if (!read.ok) throw new Error(`${log.topic}-${log.partition} at ${offset}: ${read.failure}`);
       const { slice } = read.value;
       if (slice === null) return;
       const bytes = Buffer.allocUnsafe(slice.sizeBytes);

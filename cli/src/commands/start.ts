@@ -11,7 +11,7 @@ import { UsageError } from "../usage-error.ts";
 export async function start(options: StartOptions): Promise<number> {
   const logger = pinoLogger({ output: "stderr" });
   const accelerators = installNodeAccelerators();
-  const world = nodeWorld();
+  const world = nodeWorld({ workerPreload: [import.meta.resolve("kafka-protocol-ts/install")] });
   const port = wholeNumber("--port", options.port);
   const given = keyValues(options.set);
   const config: Record<string, string> = {
@@ -43,19 +43,26 @@ export async function start(options: StartOptions): Promise<number> {
       },
     );
   });
+  // While the broker stops, paused sockets and its own timers would let the process end before all is synced.
+  const alive = setInterval(() => {}, 0x7fff_ffff);
   const exitCode = await ended.promise;
   if (exitCode !== 0) await broker.stop().catch(() => {});
+  clearInterval(alive);
   return exitCode;
 }
 
+/** Ctrl-C under `npm start` comes twice: from the terminal, and from npm, which passes it on. */
+const oneSignalMs = 300;
+
 /** The first signal stops cleanly, a second one at once. */
 function stopOnSignal(stop: () => void): void {
-  let isStopping = false;
+  let firstMs: number | null = null;
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
-      if (isStopping) process.kill(process.pid, "SIGKILL");
-      isStopping = true;
-      stop();
+      if (firstMs === null) {
+        firstMs = performance.now();
+        stop();
+      } else if (performance.now() - firstMs > oneSignalMs) process.kill(process.pid, "SIGKILL");
     });
   }
 }

@@ -563,7 +563,7 @@ function readConsumerGroupMemberMetadataValue(r: ByteReader, v: number): Consume
   for (let left = r.unsignedVarint(); left > 0; left--) {
     const tag = r.unsignedVarint();
     const end = r.taggedEnd();
-    if (tag === 0) classicMemberMetadata = r.isPresent() ? readConsumerGroupMemberMetadataValueClassicMemberMetadata(r, v) : null;
+    if (tag === 0) classicMemberMetadata = r.isTaggedPresent() ? readConsumerGroupMemberMetadataValueClassicMemberMetadata(r, v) : null;
     else r.position = end;
     r.expectTaggedEnd(end);
   }
@@ -607,7 +607,7 @@ function writeConsumerGroupMemberMetadataValue(w: ByteWriter, m: ConsumerGroupMe
   w.unsignedVarint(Number(hasClassicMemberMetadata));
   if (hasClassicMemberMetadata) {
     const at = w.beginTag(0);
-    w.isPresent(classicMemberMetadata !== null);
+    w.isTaggedPresent(classicMemberMetadata !== null);
     if (classicMemberMetadata !== null) writeConsumerGroupMemberMetadataValueClassicMemberMetadata(w, classicMemberMetadata, v);
     w.endTag(at);
   }

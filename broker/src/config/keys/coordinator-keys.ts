@@ -104,6 +104,7 @@ export const coordinatorKeys = {
     mode: "read-only",
     doc: "Kinds of groups that are served.",
     differs: { kafka: "classic,consumer,streams", why: "A kind of group is served once it is built." },
+    inert: "new-groups",
   },
   "group.initial.rebalance.delay.ms": {
     kind: "int",

@@ -8,6 +8,7 @@ export const logKeys = {
     orEqual: -1,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: effort of gzip where the broker compresses.",
+    inert: "recompression",
   },
   "compression.lz4.level": {
     kind: "int",
@@ -16,6 +17,7 @@ export const logKeys = {
     max: 17,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: effort of lz4 where the broker compresses.",
+    inert: "recompression",
   },
   "compression.type": {
     kind: "string",
@@ -23,6 +25,7 @@ export const logKeys = {
     oneOf: ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"],
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: codec in which batches are kept.",
+    inert: "recompression",
   },
   "compression.zstd.level": {
     kind: "int",
@@ -31,6 +34,7 @@ export const logKeys = {
     max: 22,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: effort of zstd where the broker compresses.",
+    inert: "recompression",
   },
   "log.cleaner.backoff.ms": {
     kind: "long",
@@ -38,12 +42,14 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "Pause of the cleaner when no log needs it.",
+    inert: "compaction",
   },
   "log.cleaner.dedupe.buffer.size": {
     kind: "long",
     default: 134_217_728,
     mode: "cluster-wide",
     doc: "Memory for the keys of one round of compaction.",
+    inert: "compaction",
   },
   "log.cleaner.delete.retention.ms": {
     kind: "long",
@@ -51,18 +57,21 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: how long compaction keeps a tombstone.",
+    inert: "compaction",
   },
   "log.cleaner.enable": {
     kind: "boolean",
     default: true,
     mode: "read-only",
     doc: "Whether compacted topics are compacted.",
+    inert: "compaction",
   },
   "log.cleaner.io.buffer.load.factor": {
     kind: "double",
     default: 0.9,
     mode: "cluster-wide",
     doc: "How full the memory for keys may get.",
+    inert: "compaction",
   },
   "log.cleaner.io.buffer.size": {
     kind: "int",
@@ -70,12 +79,14 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "Memory for reading and writing during compaction.",
+    inert: "compaction",
   },
   "log.cleaner.io.max.bytes.per.second": {
     kind: "double",
     default: "1.7976931348623157E308",
     mode: "cluster-wide",
     doc: "Bytes a second that compaction reads and writes at most.",
+    inert: "compaction",
   },
   "log.cleaner.max.compaction.lag.ms": {
     kind: "long",
@@ -83,6 +94,7 @@ export const logKeys = {
     min: 1,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: age at which a record must have been through compaction.",
+    inert: "compaction",
   },
   "log.cleaner.min.cleanable.ratio": {
     kind: "double",
@@ -91,6 +103,7 @@ export const logKeys = {
     max: 1,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: share of a log that must be uncleaned before the cleaner takes it up.",
+    inert: "compaction",
   },
   "log.cleaner.min.compaction.lag.ms": {
     kind: "long",
@@ -98,6 +111,7 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: age below which compaction leaves a record alone.",
+    inert: "compaction",
   },
   "log.cleaner.threads": {
     kind: "int",
@@ -105,6 +119,7 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "Logs that are compacted at a time.",
+    inert: "compaction",
   },
   "log.cleanup.policy": {
     kind: "list",
@@ -133,6 +148,7 @@ export const logKeys = {
     min: 0,
     mode: "read-only",
     doc: "Time between two writings of the file that says up to where logs are synced.",
+    inert: "checkpoints",
   },
   "log.flush.scheduler.interval.ms": {
     kind: "long",
@@ -146,6 +162,7 @@ export const logKeys = {
     min: 0,
     mode: "read-only",
     doc: "Time between two writings of the file that says where logs begin.",
+    inert: "checkpoints",
   },
   "log.index.interval.bytes": {
     kind: "int",
@@ -203,6 +220,7 @@ export const logKeys = {
     default: false,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: whether a new segment's file takes its full size at once.",
+    inert: "preallocation",
   },
   "log.retention.bytes": {
     kind: "long",

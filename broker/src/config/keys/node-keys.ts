@@ -141,6 +141,7 @@ export const nodeKeys = {
     mode: "read-only",
     doc: "What this node does.",
     differs: { kafka: "(none: must be given)", why: "One command starts a broker that needs no file." },
+    inert: "single-quorum",
   },
   "replica.lag.time.max.ms": {
     kind: "long",

@@ -1,4 +1,4 @@
-import type { JoinAnswer, SyncAnswer } from "../answers.ts";
+import type { CommitAnswer, HeartbeatAnswer, JoinAnswer, LeaveAnswer, SyncAnswer } from "../answers.ts";
 import type { MemberProtocol } from "../classic-group.ts";
 import type { GroupFailure } from "../failures.ts";
 import type { GroupHost } from "./group-host.ts";
@@ -122,7 +122,7 @@ export class TestClient {
   heartbeat(): GroupFailure | null {
     const { groupId, memberId, instanceId, generation } = this;
     let failure: GroupFailure | null = null;
-    this.#host.ask<{ readonly failure: GroupFailure | null }>(
+    this.#host.ask<HeartbeatAnswer>(
       (shard, ticket) => shard.decideHeartbeat({ ticket, groupId, memberId, instanceId, generation }),
       (answer) => (failure = answer?.failure ?? null),
     );
@@ -134,7 +134,7 @@ export class TestClient {
   leave(): GroupFailure | null {
     const { groupId, memberId, instanceId } = this;
     let failure: GroupFailure | null = null;
-    this.#host.ask<{ readonly members: readonly { readonly failure: GroupFailure | null }[] }>(
+    this.#host.ask<LeaveAnswer>(
       (shard, ticket) =>
         shard.decideLeave({ ticket, groupId, members: [{ memberId, instanceId, reason: null }] }, this.#host.nowMs),
       (answer) => (failure = answer?.members[0]?.failure ?? null),
@@ -149,7 +149,7 @@ export class TestClient {
   ): GroupFailure | null {
     const { groupId, memberId, instanceId, generation } = this;
     let failure: GroupFailure | null = null;
-    this.#host.ask<{ readonly failure: GroupFailure | null }>(
+    this.#host.ask<CommitAnswer>(
       (shard, ticket) =>
         shard.decideCommit(
           {

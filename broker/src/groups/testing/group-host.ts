@@ -94,7 +94,7 @@ export class GroupHost {
   #step(decide: () => GroupDecision): void {
     const before = shardText(this.shard);
     const decision = decide();
-    assert(shardText(this.shard) === before, "deciding changed something");
+    assert(shardText(this.shard) === before, "I16: deciding changed something");
     this.#apply(decision);
     checkInvariants(this);
   }

@@ -1,5 +1,15 @@
 import { assert } from "@millrace/base/assert";
-import type { JoinAnswer, SyncAnswer } from "../answers.ts";
+import type {
+  CommitAnswer,
+  DeleteGroupsAnswer,
+  DeleteOffsetsAnswer,
+  DescribedGroup,
+  FetchAnswer,
+  JoinAnswer,
+  LeaveAnswer,
+  ListedGroup,
+  SyncAnswer,
+} from "../answers.ts";
 import type { ClassicGroup } from "../classic-group.ts";
 import { defaultGroupSettings } from "../settings.ts";
 import type { GroupSettings } from "../settings.ts";
@@ -99,7 +109,7 @@ class ScriptRunner {
       case "list":
         return this.#read(verb, subject, options);
       case "delete":
-        return host.ask<{ readonly groups: readonly { readonly groupId: string; readonly failure: string | null }[] }>(
+        return host.ask<DeleteGroupsAnswer>(
           (shard, ticket) => shard.decideDeleteGroups({ ticket, groupIds: [subject, ...rest] }),
           (answer, when) =>
             this.#answer(
@@ -109,7 +119,7 @@ class ScriptRunner {
             ),
         );
       case "delete-offsets":
-        return host.ask<{ readonly failure: string | null; readonly partitions: readonly (string | null)[] }>(
+        return host.ask<DeleteOffsetsAnswer>(
           (shard, ticket) => shard.decideDeleteOffsets({ ticket, groupId: subject, partitions: rest.map(placeOf) }),
           (answer, when) =>
             this.#answer(
@@ -171,7 +181,7 @@ class ScriptRunner {
       verb === "evict"
         ? names.map((instanceId) => ({ memberId: "", instanceId, reason: null }))
         : clients.map(({ memberId, instanceId }) => ({ memberId, instanceId, reason: null }));
-    this.#host.ask<{ readonly members: readonly { readonly failure: string | null }[] }>(
+    this.#host.ask<LeaveAnswer>(
       (shard, ticket) =>
         shard.decideLeave({ ticket, groupId: verb === "evict" ? "g" : groupId, members }, this.#host.nowMs),
       (answer, when) =>
@@ -186,7 +196,7 @@ class ScriptRunner {
       const [place = "", offset = "0"] = text.split("=");
       return { ...placeOf(place), offset: Number(offset), topicId: null, leaderEpoch: -1, metadata: "" };
     });
-    this.#host.ask<{ readonly failure: string | null; readonly partitions: readonly (string | null)[] }>(
+    this.#host.ask<CommitAnswer>(
       (shard, ticket) =>
         shard.decideCommit(
           {
@@ -216,16 +226,7 @@ class ScriptRunner {
       topicId: null,
       partitions: [placeOf(text).partition],
     }));
-    this.#host.ask<{
-      readonly topics: readonly {
-        readonly topic: string;
-        readonly partitions: readonly {
-          readonly partition: number;
-          readonly offset: number;
-          readonly failure: string | null;
-        }[];
-      }[];
-    }>(
+    this.#host.ask<FetchAnswer>(
       (shard, ticket) =>
         shard.decideFetch({ ticket, groupId, topics: places.length === 0 ? null : topics, isStableRequired: false }),
       (answer, when) => {
@@ -240,14 +241,7 @@ class ScriptRunner {
   #read(verb: "describe" | "list", groupId: string, options: ReadonlyMap<string, string>): void {
     const list = (key: string): string[] => options.get(key)?.split(",") ?? [];
     if (verb === "list") {
-      this.#host.ask<
-        readonly {
-          readonly groupId: string;
-          readonly protocolType: string;
-          readonly state: string;
-          readonly type: string;
-        }[]
-      >(
+      this.#host.ask<readonly ListedGroup[]>(
         (shard, ticket) => shard.decideList({ ticket, states: list("states"), types: list("types") }),
         (answer, when) =>
           this.#answer(
@@ -260,18 +254,7 @@ class ScriptRunner {
       );
       return;
     }
-    this.#host.ask<
-      readonly {
-        readonly state: string;
-        readonly protocolType: string;
-        readonly protocolName: string;
-        readonly members: readonly {
-          readonly memberId: string;
-          readonly metadata: Uint8Array;
-          readonly assignment: Uint8Array;
-        }[];
-      }[]
-    >(
+    this.#host.ask<readonly DescribedGroup[]>(
       (shard, ticket) => shard.decideDescribe({ ticket, groupIds: [groupId] }),
       (answer, when) => {
         const [group] = answer ?? [];
