@@ -7,8 +7,8 @@ const every: Matches = () => true;
 
 /** The faults that a test switches on in a RecordingDisk. */
 export class DiskFaults {
-  /** Syncs do nothing and say yes: the planted bug that every durability test must find. */
-  areSyncsLies = false;
+  /** Syncs, all or those of some paths, do nothing and say yes: the planted bug that every durability test must find. */
+  areSyncsLies: boolean | Matches = false;
   /** What may still be written before the disk is full. */
   spaceBytes: number = Infinity;
   #syncFailures: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
@@ -60,7 +60,8 @@ export class DiskFaults {
     }
     const failure = takeFirst(this.#syncFailures, path);
     if (failure !== null) throw new DiskError(failure.code, path, "sync", new Error("a fault that a test has planted"));
-    return this.areSyncsLies ? "lie" : "sync";
+    const isLie = typeof this.areSyncsLies === "boolean" ? this.areSyncsLies : this.areSyncsLies(path);
+    return isLie ? "lie" : "sync";
   }
 
   /** How much of the write the disk takes, and how it fails with the rest. */

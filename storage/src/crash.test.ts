@@ -1,16 +1,15 @@
 import { Prng } from "@millrace/base/prng";
 import { expect, test } from "vitest";
-import { crashSeed, judge, live } from "../test/crash-story.ts";
-import type { CrashCounts } from "../test/crash-story.ts";
+import { crashSeed, judge, noCrashes, Story } from "../test/crash-story.ts";
 
 /* More seeds: node --conditions=source storage/test/crash-seeds.ts --seeds 1000 */
 
 const SEEDS = 25;
 const CRASHES = 12;
-const counts: CrashCounts = { crashes: 0, acknowledged: 0, recoveredBytes: 0, imagesWithCuts: 0 };
+const counts = noCrashes();
 
 test.for(Array.from({ length: SEEDS }, (_, index) => index + 1))(
-  "nothing acknowledged is lost with the power: seed %i",
+  "nothing promised is lost with the power: seed %i",
   async (seed) => {
     expect(await crashSeed(seed, CRASHES, counts)).toEqual([]);
   },
@@ -23,11 +22,11 @@ test("the crashes of these seeds tear tails, and leave something to recover", ()
 
 test("the test finds a broker that does not sync", async () => {
   const prng = new Prng(7);
-  const { disk, topics } = await live(prng, { isLying: true, steps: 20 });
-  const acknowledged = disk.marks.map(({ label }) => label);
+  const { disk } = await Story.live(prng, { isLying: true, steps: 20 });
+  const promised = disk.marks.map(({ label }) => label);
   const found: string[] = [];
   for (let round = 0; round < 10; round++) {
-    const wrong = await judge(disk.afterPowerLoss(prng), acknowledged, topics).catch(String);
+    const wrong = await judge(disk.afterPowerLoss(prng), promised).catch(String);
     if (wrong !== null) found.push(wrong);
   }
   expect(found.length).toBeGreaterThan(0);

@@ -1,6 +1,5 @@
 import { parseArgs } from "node:util";
-import { crashSeed } from "./crash-story.ts";
-import type { CrashCounts } from "./crash-story.ts";
+import { crashSeed, noCrashes } from "./crash-story.ts";
 
 /** Power losses for as many seeds as are asked for: `--seeds 1000 --from 1 --crashes 20`. Ends with 1 when anything was lost. */
 const { values } = parseArgs({
@@ -10,7 +9,7 @@ const { values } = parseArgs({
     crashes: { type: "string", default: "20" },
   },
 });
-const counts: CrashCounts = { crashes: 0, acknowledged: 0, recoveredBytes: 0, imagesWithCuts: 0 };
+const counts = noCrashes();
 let failures = 0;
 const first = Number(values.from);
 for (let seed = first; seed < first + Number(values.seeds); seed++) {

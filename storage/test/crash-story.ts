@@ -3,143 +3,261 @@ import type { Disk } from "@millrace/base/world";
 import { RecordingDisk } from "@millrace/simulator/recording-disk";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
-import { append, Bench, readAll, values, withoutLocks } from "./support.ts";
 import type { PartitionLog } from "../src/log.ts";
+import type { Offset } from "../src/types.ts";
+import { Bench, readAll, topicId, tryAppend, values, withoutLocks } from "./support.ts";
+import type { BatchInput } from "./support.ts";
 
 /*
- * R1: a loss of power at any moment, and what was acknowledged is there. The recording disk knows what was synced; each image
+ * R1: the power is lost at any moment, and what was promised is there. The recording disk knows what was synced; each image
  * is that, and of the rest a random subset of pages, sizes and names.
  */
 
-export interface Acknowledged {
-  readonly log: string;
-  readonly values: readonly string[];
-  readonly firstOffset: number;
-}
+/** What somebody was told, and what may no longer be expected. */
+export type Promised =
+  | { readonly kind: "appended"; readonly topic: string; readonly batch: BatchInput & { readonly records: string[] }; readonly firstOffset: number }
+  /** The log's start moved: nothing before it comes back. */
+  | { readonly kind: "started"; readonly topic: string; readonly offset: number }
+  /** A cut begins: nothing from there on is promised any more; and it ended: nothing of it comes back. */
+  | { readonly kind: "cutting"; readonly topic: string; readonly offset: number }
+  | { readonly kind: "cut"; readonly topic: string; readonly offset: number; readonly gone: ReadonlySet<string> };
 
-export interface Story {
-  readonly disk: RecordingDisk<Acknowledged>;
-  readonly topics: readonly string[];
-}
+export const topics: readonly string[] = ["plain", "retained", "trimmed", "cut"];
 
 const config = { "segment.bytes": 24 * 1024, "index.interval.bytes": 1024, "file.delete.delay.ms": 100 };
-const limits = { unsyncedBytesMax: 32 * 1024, eagerBytes: 4096, checkpointBytesMin: 1, checkpointIntervalMs: 50 };
+const retained = { ...config, "retention.bytes": 30 * 1024, "retention.ms": -1 };
+const configOf = (topic: string): typeof config => (topic === "retained" ? retained : config);
+const limits = {
+  unsyncedBytesMax: 32 * 1024,
+  eagerBytes: 4096,
+  checkpointBytesMin: 1,
+  checkpointIntervalMs: 50,
+  retentionIntervalMs: 70,
+};
 
-/** Appends of all sizes to a few logs, with rolls, checkpoints, restarts and everything the housekeeping does. */
-export async function live(prng: Prng, options: { readonly isLying?: boolean; readonly steps?: number } = {}): Promise<Story> {
-  const clock = new VirtualClock();
-  const inner = new SimulatedDisk({ clock });
-  await inner.makeDirectory("/data");
-  const disk = await RecordingDisk.over<Acknowledged>(inner, "/data");
-  disk.faults.areSyncsLies = options.isLying ?? false;
-  const topics = ["a", "b", "c"];
-  const shared = withoutLocks(disk);
-  let bench = await Bench.open({ disk: shared, clock, limits, config });
-  for (const topic of topics) await bench.create(topic, config);
-  let serial = 0;
-  const waiting = new Map<string, { readonly nextOffset: number; readonly acknowledged: Acknowledged }[]>();
+/** Appends of all sizes to a few logs, with rolls, retention, cuts, checkpoints, slow syncs, clean stops and deaths of the process. */
+export class Story {
+  readonly disk: RecordingDisk<Promised>;
+  readonly #prng: Prng;
+  readonly #clock: VirtualClock;
+  readonly #shared: Disk;
+  #bench!: Bench;
+  #serial = 0;
+  #epoch = 0;
+  /** A slow disk: two groups get to be written and not synced. */
+  #releaseSyncs: (() => void) | null = null;
+  readonly #waiting = new Map<string, (Extract<Promised, { kind: "appended" }> & { readonly nextOffset: number })[]>();
 
-  const watch = (log: PartitionLog): void => {
-    log.onProgress = () => {
-      const queue = waiting.get(log.topic) ?? [];
-      while ((queue[0]?.nextOffset ?? Infinity) <= log.durableOffset) disk.mark((queue.shift() as (typeof queue)[0]).acknowledged);
-    };
-  };
-  for (const topic of topics) watch(bench.log(topic));
-  const steps = options.steps ?? 60;
-  // A slow disk: two groups get to be written and not synced.
-  let releaseSyncs: (() => void) | null = null;
-  for (let step = 0; step < steps; step++) {
-    const burst = prng.between(1, 6);
-    for (let count = 0; count < burst; count++) {
-      const log = bench.log(prng.pick(topics));
-      const records = Array.from({ length: prng.between(1, 3) }, () => `${serial++}:${"x".repeat(prng.between(0, 3000))}`);
-      const { firstOffset, nextOffset } = append(log, { records, producerId: 5 + serial, producerEpoch: 0, baseSequence: 0 });
-      const queue = waiting.get(log.topic) ?? [];
-      queue.push({ nextOffset, acknowledged: { log: log.topic, values: records, firstOffset } });
-      waiting.set(log.topic, queue);
-    }
-    if (releaseSyncs === null && prng.chance(0.3)) releaseSyncs = disk.faults.holdSyncs();
-    if (prng.chance(0.7)) await clock.settle();
-    if (releaseSyncs !== null && prng.chance(0.1)) void bench.directory.checkpoint().catch(() => {});
-    if (releaseSyncs !== null && prng.chance(0.4)) {
-      const isKilled = prng.chance(0.3);
-      // The process dies while syncs are under way: what they were for is with the system, and nobody was told.
-      let isDying = isKilled;
-      if (isKilled) for (let sync = 0; sync < 64; sync++) disk.faults.failNextSync({ matches: () => isDying });
-      releaseSyncs();
-      releaseSyncs = null;
-      if (isKilled) {
-        await clock.settle();
-        isDying = false;
-        waiting.clear();
-        bench = await Bench.open({ disk: shared, clock, limits, config });
-        for (const topic of topics) watch(bench.log(topic));
-      }
-    }
-    if (releaseSyncs !== null) continue;
-    if (prng.chance(0.2)) await clock.advance(prng.between(1, 120));
-    if (prng.chance(0.05)) {
-      await bench.directory.close();
-      bench = await Bench.open({ disk: shared, clock, limits, config });
-      for (const topic of topics) watch(bench.log(topic));
+  private constructor(prng: Prng, clock: VirtualClock, disk: RecordingDisk<Promised>) {
+    this.#prng = prng;
+    this.#clock = clock;
+    this.disk = disk;
+    this.#shared = withoutLocks(disk);
+  }
+
+  static async live(prng: Prng, options: { readonly isLying?: boolean; readonly steps?: number } = {}): Promise<Story> {
+    const clock = new VirtualClock();
+    const inner = new SimulatedDisk({ clock });
+    await inner.makeDirectory("/data");
+    const story = new Story(prng, clock, await RecordingDisk.over<Promised>(inner, "/data"));
+    story.disk.faults.areSyncsLies = options.isLying ?? false;
+    await story.#start();
+    for (const topic of topics) await story.#bench.create(topic, configOf(topic));
+    story.#watch();
+    for (let step = 0; step < (options.steps ?? 60); step++) await story.#step();
+    story.#releaseSyncs?.();
+    await clock.settle();
+    return story;
+  }
+
+  async #start(): Promise<void> {
+    this.#bench = await Bench.open({ disk: this.#shared, clock: this.#clock, limits, configOf });
+    this.#waiting.clear();
+    // A producer that was not answered begins anew.
+    this.#epoch += 1;
+    this.#watch();
+  }
+
+  #watch(): void {
+    for (const log of this.#bench.directory.logs()) {
+      log.onProgress = () => this.#promise(log);
     }
   }
-  releaseSyncs?.();
-  await clock.settle();
-  return { disk, topics };
+
+  #promise(log: PartitionLog): void {
+    const queue = this.#waiting.get(log.topic) ?? [];
+    while ((queue[0]?.nextOffset ?? Infinity) <= log.durableOffset) {
+      const appended = queue.shift();
+      if (appended !== undefined) this.disk.mark(appended);
+    }
+  }
+
+  async #step(): Promise<void> {
+    const prng = this.#prng;
+    const burst = prng.between(1, 6);
+    for (let count = 0; count < burst; count++) this.#append(this.#bench.log(prng.pick(topics)));
+    if (this.#releaseSyncs === null && prng.chance(0.3)) this.#releaseSyncs = this.disk.faults.holdSyncs();
+    if (prng.chance(0.7)) await this.#clock.settle();
+    if (this.#releaseSyncs !== null) {
+      if (prng.chance(0.1)) void this.#bench.directory.checkpoint().catch(() => {});
+      if (prng.chance(0.4)) await this.#letSyncsGo();
+    }
+    if (this.#releaseSyncs !== null) return;
+    if (prng.chance(0.2)) await this.#clock.advance(prng.between(1, 120));
+    if (prng.chance(0.05)) await this.#trim(this.#bench.log("trimmed"));
+    if (prng.chance(0.05)) await this.#cut(this.#bench.log("cut"));
+    if (prng.chance(0.1)) this.#noteStart(this.#bench.log("retained"));
+    if (prng.chance(0.05)) await this.#restart();
+  }
+
+  #append(log: PartitionLog): void {
+    const { topic } = log;
+    const records = Array.from(
+      { length: this.#prng.between(1, 3) },
+      () => `${this.#serial++}:${"x".repeat(this.#prng.between(0, 3000))}`,
+    );
+    const producerId = topics.indexOf(topic);
+    const last = [...log.producers()].find((entry) => entry.producerId === producerId && entry.epoch === this.#epoch);
+    const baseSequence = (last?.lastSequence ?? -1) + 1;
+    const batch = { records, producerId, producerEpoch: this.#epoch, baseSequence };
+    const result = tryAppend(log, batch);
+    if (!result.ok) throw new Error(result.failure.message);
+    const queue = this.#waiting.get(topic) ?? [];
+    const { firstOffset, nextOffset } = result.value;
+    queue.push({ kind: "appended", topic, batch, firstOffset, nextOffset });
+    this.#waiting.set(topic, queue);
+  }
+
+  async #letSyncsGo(): Promise<void> {
+    const isKilled = this.#prng.chance(0.3);
+    // The process dies while syncs are under way: what they were for is with the system, and nobody was told.
+    let isDying = isKilled;
+    if (isKilled) for (let sync = 0; sync < 64; sync++) this.disk.faults.failNextSync({ matches: () => isDying });
+    this.#releaseSyncs?.();
+    this.#releaseSyncs = null;
+    if (!isKilled) return;
+    await this.#clock.settle();
+    isDying = false;
+    await this.#start();
+  }
+
+  async #trim(log: PartitionLog): Promise<void> {
+    const offset = this.#prng.between(log.logStartOffset, log.durableOffset);
+    const moved = await this.#settled(log.deleteRecordsBefore(offset as Offset));
+    if (moved.ok) this.disk.mark({ kind: "started", topic: log.topic, offset });
+  }
+
+  #noteStart(log: PartitionLog): void {
+    this.disk.mark({ kind: "started", topic: log.topic, offset: log.logStartOffset });
+  }
+
+  async #cut(log: PartitionLog): Promise<void> {
+    await this.#clock.settle();
+    const offset = this.#prng.between(Math.max(log.logStartOffset, log.logEndOffset - 12), log.logEndOffset);
+    const before = values(await readAll(log));
+    this.disk.mark({ kind: "cutting", topic: log.topic, offset });
+    await this.#settled(log.truncateTo(offset as Offset));
+    const kept = new Set(values(await readAll(log)));
+    const gone = new Set(before.filter((value) => !kept.has(value)));
+    this.disk.mark({ kind: "cut", topic: log.topic, offset: log.logEndOffset, gone });
+    // The broker whose log was cut does not lead: its producers begin anew elsewhere.
+    this.#epoch += 1;
+  }
+
+  async #settled<T>(work: Promise<T>): Promise<T> {
+    await this.#clock.settle();
+    return work;
+  }
+
+  async #restart(): Promise<void> {
+    await this.#bench.directory.close();
+    await this.#start();
+  }
 }
 
 /** What is missing or wrong on an image, in words; null when nothing is. */
-export async function judge(image: Disk, acknowledged: readonly Acknowledged[], topics: readonly string[], counts?: CrashCounts): Promise<string | null> {
-  const bench = await Bench.open({ disk: image, limits, config });
+export async function judge(image: Disk, promised: readonly Promised[], counts?: CrashCounts): Promise<string | null> {
+  const bench = await Bench.open({ disk: image, limits, configOf });
   if (counts !== undefined) {
     counts.crashes += 1;
-    counts.acknowledged += acknowledged.length;
+    counts.promises += promised.length;
     counts.recoveredBytes += bench.report.recoveredBytes;
     if (bench.report.cutBytes > 0) counts.imagesWithCuts += 1;
   }
   const [offline] = bench.report.offline;
   if (offline !== undefined) return `offline: ${offline.message}`;
   for (const topic of topics) {
-    const log = bench.directory.find(topic, 0, "AAAAAAAAAAAAAAAAAAAAAQ");
-    const mine = acknowledged.filter((each) => each.log === topic);
+    const mine = promised.filter((each) => each.topic === topic);
+    const log = bench.directory.find(topic, 0, topicId);
     if (log === undefined) {
       if (mine.length > 0) return `log ${topic} is missing`;
       continue;
     }
-    const records = await readAll(log, 0, 8192);
-    const byOffset = new Map(records.map((record) => [record.offset, record.value?.toString()]));
-    if (records.some((record, index) => record.offset !== index)) return `log ${topic} has a hole`;
-    if (records.length !== log.logEndOffset) return `log ${topic} ends at ${log.logEndOffset} and holds ${records.length}`;
-    for (const { values: wanted, firstOffset } of mine) {
-      for (const [index, value] of wanted.entries()) {
-        if (byOffset.get(firstOffset + index) !== value) return `log ${topic} lost offset ${firstOffset + index}`;
-      }
-    }
-    // It goes on where it ended.
-    append(log, { records: ["after"] });
-    await bench.clock.settle();
-    if (values(await readAll(log, log.logEndOffset - 1))[0] !== "after") return `log ${topic} does not go on`;
+    const wrong = (await judgeLog(log, mine)) ?? (await judgeGoingOn(bench, log));
+    if (wrong !== null) return `log ${topic}: ${wrong}`;
   }
   await bench.directory.close();
-  const again = await Bench.open({ disk: image, limits, config });
-  if (!again.report.isClean || again.report.offline.length > 0) return "the start after the recovery was not clean";
-  return null;
+  const again = await Bench.open({ disk: image, limits, configOf });
+  return again.report.isClean && again.report.offline.length === 0 ? null : "the start after the recovery was not clean";
+}
+
+async function judgeLog(log: PartitionLog, promised: readonly Promised[]): Promise<string | null> {
+  const records = await readAll(log, log.logStartOffset, 8192);
+  const byOffset = new Map(records.map((record) => [record.offset, record.value?.toString()]));
+  if (records.some((record, index) => record.offset !== log.logStartOffset + index)) return "there is a hole";
+  if (log.logStartOffset + records.length !== log.logEndOffset) return `it ends at ${log.logEndOffset} and holds ${records.length}`;
+  let expected: Extract<Promised, { kind: "appended" }>[] = [];
+  let gone: ReadonlySet<string> = new Set();
+  for (const each of promised) {
+    if (each.kind === "appended") expected.push(each);
+    else if (each.kind === "started" && log.logStartOffset < each.offset) return `its start went back below ${each.offset}`;
+    else if (each.kind === "cutting") expected = expected.filter((one) => one.firstOffset + one.batch.records.length <= each.offset);
+    else if (each.kind === "cut") gone = gone.union(each.gone);
+  }
+  const back = [...byOffset.values()].find((value) => value !== undefined && gone.has(value));
+  if (back !== undefined) return `${back.slice(0, 10)} was cut off and came back`;
+  for (const { batch, firstOffset } of expected) {
+    for (const [index, value] of batch.records.entries()) {
+      const offset = firstOffset + index;
+      if (offset >= log.logStartOffset && byOffset.get(offset) !== value) return `offset ${offset} is lost`;
+    }
+  }
+  const last = expected.at(-1);
+  return last === undefined || last.firstOffset < log.logStartOffset ? null : judgeRetry(log, last);
+}
+
+/** A producer that sends its last batch once more gets the first offset again, or is refused; it never doubles the batch. */
+function judgeRetry(log: PartitionLog, last: Extract<Promised, { kind: "appended" }>): string | null {
+  const result = tryAppend(log, last.batch);
+  if (!result.ok) return ["sequence-gap", "stale-producer-epoch"].includes(result.failure.kind) ? null : result.failure.message;
+  if (!result.value.isDuplicate) return `the batch at offset ${last.firstOffset} was taken twice`;
+  return result.value.firstOffset === last.firstOffset ? null : `a duplicate of ${last.firstOffset} was answered with ${result.value.firstOffset}`;
+}
+
+async function judgeGoingOn(bench: Bench, log: PartitionLog): Promise<string | null> {
+  const result = tryAppend(log, { records: ["after"] });
+  if (!result.ok) return result.failure.message;
+  await bench.clock.settle();
+  const [found] = values(await readAll(log, result.value.firstOffset));
+  return found === "after" ? null : "it does not go on";
 }
 
 /** What the images of many crashes were like: a test that never sees a torn tail proves nothing. */
 export interface CrashCounts {
   crashes: number;
-  acknowledged: number;
+  promises: number;
   recoveredBytes: number;
   imagesWithCuts: number;
+}
+
+export function noCrashes(): CrashCounts {
+  return { crashes: 0, promises: 0, recoveredBytes: 0, imagesWithCuts: 0 };
 }
 
 /** Lives through a story and judges what crashes at random moments leave of it. Gives what went wrong, each with the way back to it. */
 export async function crashSeed(seed: number, crashes: number, counts?: CrashCounts): Promise<string[]> {
   const prng = new Prng(seed);
-  const { disk, topics } = await live(prng);
+  const { disk } = await Story.live(prng);
   // Half of the moments are those at which something was written and not yet synced.
   const afterWrites = disk.events.flatMap(({ kind }, index) => (kind === "write" ? [index + 1] : []));
   const positions = Array.from({ length: crashes }, (_, index) =>
@@ -147,8 +265,8 @@ export async function crashSeed(seed: number, crashes: number, counts?: CrashCou
   ).sort((a, b) => a - b);
   const found: string[] = [];
   for (const { position, disk: image } of disk.powerLosses(positions, prng)) {
-    const acknowledged = disk.marksUntil(position).map(({ label }) => label);
-    const wrong = await judge(image, acknowledged, topics, counts).catch((error: unknown) => `threw ${String(error)}`);
+    const promised = disk.marksUntil(position).map(({ label }) => label);
+    const wrong = await judge(image, promised, counts).catch((error: unknown) => `threw ${String(error)}`);
     if (wrong !== null) found.push(`seed ${seed}, crash after event ${position} of ${disk.position}: ${wrong}`);
   }
   return found;

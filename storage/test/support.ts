@@ -46,8 +46,8 @@ export class Bench {
       limits: { ...options.limits },
     });
     if (!opened.ok) throw new Error(opened.message);
-    const config = { ...defaultLogConfig, ...options.config };
-    const report = await opened.value.load(() => config);
+    const configOf = (topic: string): LogConfig => ({ ...defaultLogConfig, ...options.config, ...options.configOf?.(topic) });
+    const report = await opened.value.load(configOf);
     return new Bench(disk, clock, opened.value, report);
   }
 
@@ -83,6 +83,7 @@ export interface BenchOptions {
   readonly limits?: Partial<LogDirectoryLimits>;
   /** Of every log that is loaded. */
   readonly config?: Partial<LogConfig>;
+  readonly configOf?: (topic: string) => Partial<LogConfig>;
 }
 
 export interface BatchInput {

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { TestContext } from "vitest";
 import type { FieldSchema, MessageSchema, ScalarType } from "kafka-protocol-ts/schema";
 import { textsInJar } from "./jar.ts";
 
@@ -11,8 +12,11 @@ const kafkaVersion = "4.3.1";
 const jars = ["kafka-clients", "kafka-group-coordinator", "kafka-transaction-coordinator", "kafka-share-coordinator"];
 
 export const isKafkaThere: boolean = existsSync(jarPath("kafka-clients"));
-/** What a skipped test is called. */
-export const skipLine = "skipped: java (npm run interop:prepare)";
+
+/** For beforeEach: says why a test is skipped. */
+export function skipWithoutKafka(context: TestContext): void {
+  if (!isKafkaThere) context.skip("skipped: java (npm run interop:prepare)");
+}
 
 function jarPath(name: string): string {
   return join(librariesPath, `${name}-${kafkaVersion}.jar`);

@@ -3,15 +3,17 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
 import java.util.HexFormat;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
+import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.ObjectSerializationCache;
 
 /**
- * Reads messages with Apache Kafka's own code and writes them again. A line is "NAME VERSION HEX"; the answer is the hex
- * of what Kafka wrote, or a word and the reason why it did not.
+ * Asks Apache Kafka's own code. "NAME VERSION HEX" is a message to be read and written again: the answer is the hex of
+ * what Kafka wrote, or a word and the reason why it did not. "errors" is answered with the table of errors on one line.
  */
-public class Echo {
+public class KafkaAnswers {
   private static final String[] CLASS_NAMES = {
     "org.apache.kafka.common.message.%sData",
     "org.apache.kafka.common.message.%s",
@@ -24,10 +26,22 @@ public class Echo {
     BufferedReader input = new BufferedReader(new InputStreamReader(System.in));
     PrintStream output = new PrintStream(System.out, false);
     for (String line = input.readLine(); line != null; line = input.readLine()) {
-      String[] words = line.split(" ", -1);
-      output.println(echo(words[0], Short.parseShort(words[1]), HexFormat.of().parseHex(words[2])));
+      output.println(line.equals("errors") ? errors() : echo(line.split(" ", -1)));
     }
     output.flush();
+  }
+
+  private static String errors() {
+    StringBuilder table = new StringBuilder();
+    for (Errors error : Errors.values()) {
+      boolean isRetriable = error.exception() instanceof RetriableException;
+      table.append(error.code()).append(' ').append(error.name()).append(' ').append(isRetriable).append(',');
+    }
+    return table.toString();
+  }
+
+  private static String echo(String[] words) {
+    return echo(words[0], Short.parseShort(words[1]), HexFormat.of().parseHex(words[2]));
   }
 
   private static String echo(String name, short version, byte[] bytes) {

@@ -1,0 +1,105 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { brokerHandlers } from "@millrace/broker/apis/registry";
+import { apiTable } from "kafka-protocol-ts/api-table";
+import { generate } from "../protocol/generator/main.ts";
+import { handlerFile, leftOut } from "./house/compatibility.ts";
+import { generatedPages } from "./house/generated.ts";
+import { readJson, readText, repositoryFiles, repositoryRoot } from "./house/repository.ts";
+import { roomNames, rooms } from "./house/rooms.ts";
+
+const repair = "run npm run generate, and read what changed";
+
+test("generated files are what their declarations say", async () => {
+  const expected = new Map([...(await generate()), ...generatedPages()]);
+  const different = [...expected].filter(
+    ([path, text]) => !existsSync(join(repositoryRoot, path)) || readText(path) !== text,
+  );
+  expect(
+    different.map(([path]) => path),
+    repair,
+  ).toEqual([]);
+});
+
+test("no generated file is left over", async () => {
+  const expected = await generate();
+  const directories = ["protocol/src/messages", "protocol/src/internal"];
+  const found = directories
+    .flatMap((directory) => repositoryFiles(directory))
+    .filter((file) => !file.endsWith(".test.ts"));
+  expect(
+    found.filter((file) => !expected.has(file)),
+    repair,
+  ).toEqual([]);
+});
+
+test("every API is served, or the page on compatibility says why not", () => {
+  const served = new Set(brokerHandlers.map(({ api }) => api.key));
+  const explained = new Set(leftOut.flatMap(({ keys }) => keys));
+  const names = (keep: (key: number) => boolean): string[] =>
+    Object.values(apiTable)
+      .filter(({ key }) => keep(key))
+      .map(({ key, name }) => `${key} ${name}`);
+  expect(
+    names((key) => !served.has(key) && !explained.has(key)),
+    "add the reason to test/house/compatibility.ts",
+  ).toEqual([]);
+  expect(
+    names((key) => served.has(key) && explained.has(key)),
+    "served: take it out of test/house/compatibility.ts",
+  ).toEqual([]);
+});
+
+test("every registered handler lies where its key and name say, and every such file is registered", () => {
+  const registered = brokerHandlers.map(({ api }) => `broker/src/apis/${handlerFile(api)}`);
+  const files = repositoryFiles("broker/src/apis").filter(
+    (file) => /\/\d\d-[^/]*\.ts$/.test(file) && !file.endsWith(".test.ts"),
+  );
+  expect(files.toSorted()).toEqual(registered.toSorted());
+});
+
+test("a handler's opening comment says the versions that it serves", () => {
+  const wrong = brokerHandlers.flatMap(({ api, versions: [first, last] }) => {
+    const file = `broker/src/apis/${handlerFile(api)}`;
+    const [, from, to] = /\/\*\*[\s*]*\w+ v(\d+)(?:\s*[–-]\s*v?(\d+))?/.exec(readText(file)) ?? [];
+    const said: readonly [number, number] = [Number(from), Number(to ?? from)];
+    // Produce says what it accepts; ApiVersions says 0 for it, as Kafka does (KAFKA-18659).
+    const isSame = (said[0] === first || api.name === "Produce") && said[1] === last;
+    return isSame ? [] : [`${file} says v${said.join("–v")}, and is registered with v${first}–v${last}`];
+  });
+  expect(wrong).toEqual([]);
+});
+
+test("every room has its line in the tables of the README and of the architecture", () => {
+  for (const page of ["README.md", "docs/ARCHITECTURE.md"]) {
+    const text = readText(page);
+    for (const name of [...roomNames, "test", "bench"])
+      expect(text, page).toMatch(new RegExp(String.raw`^\| \[${name}/\]`, "m"));
+  }
+});
+
+test("the architecture draws the arrows of the table of rooms", () => {
+  const text = readText("docs/ARCHITECTURE.md");
+  for (const name of roomNames) {
+    const { mayImport } = rooms[name];
+    if (mayImport.length === 0) continue;
+    expect(text).toMatch(new RegExp(String.raw`^${name} +-> +${mayImport.join(", ")}$`, "m"));
+  }
+});
+
+test("every script has its line in CONTRIBUTING", () => {
+  const { scripts } = readJson<{ readonly scripts: Readonly<Record<string, string>> }>("package.json");
+  const text = readText("CONTRIBUTING.md");
+  const absent = Object.keys(scripts).filter(
+    (name) => !new RegExp(String.raw`^\| \`npm (?:run )?${name}\b`, "m").test(text),
+  );
+  expect(absent).toEqual([]);
+});
+
+test("the changelog opens with the version of the packages", () => {
+  const newest = /^## (\S+)/m.exec(readText("CHANGELOG.md"))?.[1];
+  for (const name of roomNames) {
+    expect(readJson<{ readonly version: string }>(`${name}/package.json`).version, `${name}/package.json`).toBe(newest);
+  }
+});

@@ -1,0 +1,39 @@
+import { spawnSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { interopDirectory, repositoryRoot } from "./runtimes.ts";
+import { chosenTarget, whyTargetMissing } from "./target.ts";
+
+/**
+ * `npm run interop -- [suite ...] [--target millrace|millrace-dist|kafka]`: the interop tests of some clients, or all.
+ * With `--target kafka` the same tests run against Apache Kafka: what fails there is wrong in the test.
+ */
+const suites: Readonly<Record<string, readonly string[]>> = {
+  java: ["java", "console-tools", "dump-log"],
+  "franz-go": ["franz-go"],
+  librdkafka: ["librdkafka", "kcat"],
+  kafkajs: ["kafkajs"],
+  platformatic: ["platformatic"],
+  "kafka-python": ["kafka-python"],
+  "cross-client": ["cross-client"],
+  "real-input": ["real-input"],
+};
+
+const { values, positionals } = parseArgs({ options: { target: { type: "string" } }, allowPositionals: true });
+if (values.target !== undefined) process.env["MILLRACE_INTEROP_TARGET"] = values.target;
+const unknown = positionals.filter((name) => !(name in suites));
+const missing = unknown.length > 0 ? null : whyTargetMissing(chosenTarget());
+if (unknown.length > 0) {
+  console.error(`unknown suite ${unknown.join(", ")}: choose from ${Object.keys(suites).join(", ")}`);
+  process.exitCode = 2;
+} else if (missing !== null) {
+  console.error(missing);
+  process.exitCode = 2;
+} else {
+  const names = positionals.length === 0 ? Object.keys(suites) : positionals;
+  const files = names.flatMap((name) => suites[name] ?? []).map((name) => join(interopDirectory, `${name}.test.ts`));
+  const vitest = join(dirname(createRequire(import.meta.url).resolve("vitest/package.json")), "vitest.mjs");
+  const args = [vitest, "run", "--project", "interop", "--reporter", "verbose", ...files];
+  process.exitCode = spawnSync(process.execPath, args, { cwd: repositoryRoot, stdio: "inherit" }).status ?? 1;
+}
