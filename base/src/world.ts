@@ -19,8 +19,11 @@ export interface Clock {
   now(): TimeMs;
   /** Milliseconds from an arbitrary start, with fractions; never steps back. All durations are measured with it. */
   monotonicMs(): number;
-  /** Calls once after at least `delayMs` (clamped to 0 ... 2^31-1). Does not keep a process alive by itself. */
-  schedule(delayMs: number, callback: () => void): Timer;
+  /**
+   * Calls once after at least `delayMs` (clamped to 0 ... 2^31-1). Does not keep a process alive by itself, unless
+   * someone waits for it (`isAwaited`): the pause before a retry must not look like the end of the program.
+   */
+  schedule(delayMs: number, callback: () => void, options?: { readonly isAwaited?: boolean }): Timer;
   /** Calls after the input that is already waiting has been served: the end of a turn. */
   afterTurn(callback: () => void): void;
 }

@@ -1,19 +1,32 @@
 import { UsageError } from "./usage-error.ts";
 
-/** "key=value" texts as an object; the value may hold further equal signs. */
-export function keyValues(texts: readonly string[] = []): Record<string, string> {
-  const pairs: Record<string, string> = {};
-  for (const text of texts) {
-    const at = text.indexOf("=");
-    if (at <= 0) throw new UsageError(`"${text}" is not key=value`);
-    pairs[text.slice(0, at).trim()] = text.slice(at + 1).trim();
-  }
-  return pairs;
+/** "key=value" texts as an object; the value may hold further equal signs. The last of several values counts. */
+export function keyValues(option: string, texts: readonly string[] = []): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const at = text.indexOf("=");
+      if (at <= 0) throw new UsageError(`${option}: "${text}" is not key=value`);
+      return [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+    }),
+  );
 }
 
-export function wholeNumber(name: string, text: string | undefined): number | undefined {
+/** A whole number within bounds, both inclusive. */
+export function wholeNumber(
+  option: string,
+  text: string | undefined,
+  { min, max = Number.MAX_SAFE_INTEGER }: { readonly min: number; readonly max?: number },
+): number | undefined {
   if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!Number.isSafeInteger(value)) throw new UsageError(`${name} is "${text}", which is not a whole number`);
-  return value;
+  const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `between ${min} and ${max}`;
+  throw new UsageError(`${option}: "${text}" is not a whole number ${bounds}`);
+}
+
+export function brokerAddresses(bootstrap: string): readonly string[] {
+  return bootstrap
+    .split(",")
+    .map((address) => address.trim())
+    .filter((address) => address !== "");
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 import { enableCompileCache } from "node:module";
-import { setThreadPoolSize } from "@millrace/base/node/thread-pool";
 
-// Both before anything else is loaded: modules compiled once are kept, and the pool's size counts only before its first use.
+// In this order, and before anything else is loaded: modules that were compiled once are kept on the disk, and the
+// thread pool takes its size at its first use.
 enableCompileCache();
+const { setThreadPoolSize } = await import("@millrace/base/node/thread-pool");
 setThreadPoolSize();
 
-const { runCommand } = await import("./program.ts");
-process.exitCode = await runCommand(process.argv.slice(2));
+const { run } = await import("./run.ts");
+process.exitCode = await run(process.argv.slice(2));

@@ -1,116 +1,138 @@
+import { createRequire } from "node:module";
 import { Command, CommanderError, Option } from "commander";
+import type { StartOptions } from "./start-options.ts";
 
-/** Errors whose message says all a person needs. By name: their classes are loaded only with the command that throws them. */
-const plainErrors: ReadonlySet<string> = new Set(["UsageError", "KafkaError", "ConfigError", "StartError"]);
+/** A command gives its exit code, or none for 0. */
+type Finish = (exitCode: number) => void;
 
-/** Runs one command line; gives the exit code. Each command's code is loaded only when it is called. */
-export async function runCommand(args: readonly string[]): Promise<number> {
+/** Reads the command line and runs its command; gives the exit code. */
+export async function runProgram(args: readonly string[]): Promise<number> {
   let exitCode = 0;
   const program = new Command("millrace")
     .description("A Kafka-compatible event broker: start it, create topics, write and read records.")
-    .exitOverride()
-    .showHelpAfterError();
-  const bootstrap = (): Option =>
-    new Option("-b, --bootstrap <host:port,...>", "brokers to connect to").default("127.0.0.1:9092");
+    .version(version())
+    .showHelpAfterError("(--help says more)")
+    .exitOverride();
+  const finish: Finish = (code) => {
+    exitCode = code;
+  };
+  addStart(program, finish);
+  addTopic(program);
+  addProduce(program, finish);
+  addConsume(program);
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    // It has said on standard error what is wrong.
+    if (error instanceof CommanderError) return error.exitCode;
+    throw error;
+  }
+  return exitCode;
+}
 
+/** A start with nothing but these options does not come here: see start-options.ts. */
+function addStart(program: Command, finish: Finish): void {
   program
     .command("start")
     .description("run a broker")
-    .option("-p, --port <port>", "client port on 127.0.0.1; listeners= says more")
-    .option("-d, --data <directory>", "where the data lives (log.dirs)")
+    .option("-p, --port <port>", "client port on 127.0.0.1, 0 for any that is free; --set listeners=... says more")
+    .option("-d, --data <directory>", "where the data lies (log.dirs); ./data unless it is set")
     .option("-c, --config <file>", "a properties file with Kafka's keys")
-    .option("-s, --set <key=value...>", "one setting; stronger than the file")
+    .option("-s, --set <key=value...>", "one setting or several; stronger than the file and the environment")
     .action(async (options: StartOptions) => {
       const { start } = await import("./commands/start.ts");
-      exitCode = await start(options);
+      finish(await start(options));
     });
+}
 
+function addTopic(program: Command): void {
   const topic = program.command("topic").description("create, list, describe and delete topics");
   topic
     .command("create <name>")
+    .description("create a topic")
     .addOption(bootstrap())
-    .option("--partitions <count>", "number of partitions")
+    .option("--partitions <count>", "number of partitions; num.partitions of the broker unless it is given")
     .option("--replication-factor <count>", "replicas of each partition")
     .option("--config <key=value...>", "topic settings")
     .action(async (name: string, options: CreateTopicOptions) => {
       const { createTopic } = await import("./commands/topic.ts");
       await createTopic(name, options);
     });
-  for (const [command, description] of [
-    ["list", "names of all topics"],
-    ["describe <name>", "partitions, leaders and settings of a topic"],
-    ["delete <name>", "delete a topic and its records"],
-  ] as const) {
-    topic
-      .command(command)
-      .description(description)
-      .addOption(bootstrap())
-      .action(async (...given: readonly unknown[]) => {
-        const commands = await import("./commands/topic.ts");
-        const options = given.at(-2) as BootstrapOptions;
-        if (command === "list") await commands.listTopics(options);
-        else if (command === "delete <name>") await commands.deleteTopic(given[0] as string, options);
-        else await commands.describeTopic(given[0] as string, options);
-      });
-  }
+  topic
+    .command("list")
+    .description("names of all topics")
+    .addOption(bootstrap())
+    .action(async (options: BootstrapOptions) => {
+      const { listTopics } = await import("./commands/topic.ts");
+      await listTopics(options);
+    });
+  topic
+    .command("describe <name>")
+    .description("partitions, leaders and settings of a topic")
+    .addOption(bootstrap())
+    .action(async (name: string, options: BootstrapOptions) => {
+      const { describeTopic } = await import("./commands/topic.ts");
+      await describeTopic(name, options);
+    });
+  topic
+    .command("delete <name>")
+    .description("delete a topic and its records")
+    .addOption(bootstrap())
+    .action(async (name: string, options: BootstrapOptions) => {
+      const { deleteTopic } = await import("./commands/topic.ts");
+      await deleteTopic(name, options);
+    });
+}
 
+function addProduce(program: Command, finish: Finish): void {
   program
     .command("produce <topic>")
     .description("write the lines of standard input as records")
     .addOption(bootstrap())
     .option("-k, --key-separator <text>", "what stands between key and value; without it there are no keys")
-    .option("-z, --compression <codec>", "none, gzip, snappy, lz4 or zstd", "none")
+    .addOption(
+      new Option("-z, --compression <codec>", "how batches are compressed")
+        .choices(["none", "gzip", "snappy", "lz4", "zstd"])
+        .default("none"),
+    )
     .option("--partition <index>", "write to this partition only")
     .action(async (name: string, options: ProduceOptions) => {
       const { produceLines } = await import("./commands/produce.ts");
-      await produceLines(name, options);
+      finish(await produceLines(name, options));
     });
+}
 
+function addConsume(program: Command): void {
   program
     .command("consume <topic>")
-    .description("print the values of a topic's records, a line each")
+    .description("print the records of a topic, a line each; a partition's records keep their order")
     .addOption(bootstrap())
     .option("-f, --from <place>", "earliest, latest, an offset, or a time such as 2026-01-31T12:00:00Z", "earliest")
     .option("--partition <index...>", "only these partitions")
     .option("-n, --count <records>", "stop after so many records")
     .option("-e, --until-end", "stop where the partitions ended when reading began")
     .option("-k, --key-separator <text>", "print the key and this before each value")
-    .addOption(new Option("--format <format>", "what to print of a record").choices(["value", "json"]).default("value"))
+    .addOption(
+      new Option("--format <format>", "the value as it is (nothing where there is none), or all of the record as JSON")
+        .choices(["value", "json"])
+        .default("value"),
+    )
     .action(async (name: string, options: ConsumeOptions) => {
       const { consumeLines } = await import("./commands/consume.ts");
       await consumeLines(name, options);
     });
+}
 
-  program
-    .command("verify <directory>")
-    .description("check a data directory offline, changing nothing")
-    .action(async (directory: string) => {
-      const { verify } = await import("./commands/verify.ts");
-      exitCode = await verify(directory);
-    });
+function bootstrap(): Option {
+  return new Option("-b, --bootstrap <host:port,...>", "brokers to connect to").default("127.0.0.1:9092");
+}
 
-  try {
-    await program.parseAsync(args, { from: "user" });
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode;
-    if (error instanceof Error && plainErrors.has(error.name)) {
-      process.stderr.write(`millrace: ${error.message}\n`);
-      return 1;
-    }
-    throw error;
-  }
-  return exitCode;
+function version(): string {
+  return (createRequire(import.meta.url)("../package.json") as { readonly version: string }).version;
 }
 
 export interface BootstrapOptions {
   readonly bootstrap: string;
-}
-
-export interface StartOptions {
-  readonly port?: string;
-  readonly data?: string;
-  readonly config?: string;
-  readonly set?: readonly string[];
 }
 
 export interface CreateTopicOptions extends BootstrapOptions {
@@ -121,7 +143,7 @@ export interface CreateTopicOptions extends BootstrapOptions {
 
 export interface ProduceOptions extends BootstrapOptions {
   readonly keySeparator?: string;
-  readonly compression: string;
+  readonly compression: "none" | "gzip" | "snappy" | "lz4" | "zstd";
   readonly partition?: string;
 }
 

@@ -66,14 +66,13 @@ export class Admin {
     },
 
     list: async (): Promise<readonly TopicMetadata[]> => {
-      const topics = await this.#cluster.refresh(null);
+      const topics = await this.#cluster.topics();
       return [...topics].sort((a, b) => (a.name < b.name ? -1 : 1));
     },
 
     describe: async (name: string): Promise<TopicDescription> => {
-      // Listing, since asking for one name would create it where auto.create.topics.enable is on.
-      const topic = (await this.topics.list()).find((each) => each.name === name);
-      if (topic === undefined) throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `topic ${name}`);
+      this.#cluster.forget(name);
+      const topic = await this.#cluster.topic(name);
       const answer = await this.#cluster.request(describeConfigs, {
         resources: [{ resourceType: topicResource, resourceName: name, configurationKeys: null }],
       });

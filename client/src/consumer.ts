@@ -2,9 +2,11 @@ import { ErrorCode } from "kafka-protocol-ts/errors";
 import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import type { FetchResponse } from "kafka-protocol-ts/messages/01-fetch";
 import { listOffsets } from "kafka-protocol-ts/messages/02-list-offsets";
+import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
 import { readRecords } from "kafka-protocol-ts/records/record";
 import type { Record as LogRecord } from "kafka-protocol-ts/records/record";
+import { AbortedTransactions } from "./aborted-transactions.ts";
 import type { Cluster, TopicMetadata } from "./cluster.ts";
 import { brokerError, KafkaError } from "./errors.ts";
 
@@ -14,6 +16,8 @@ export interface ConsumerOptions {
   readonly maxWaitMs?: number;
   readonly maxBytes?: number;
   readonly partitionMaxBytes?: number;
+  /** So long brokers may be away before reading fails. Default 60,000. */
+  readonly outageMsMax?: number;
 }
 
 /** Where reading begins: an end of the log, an offset, or the first record at or after a time. */
@@ -33,8 +37,18 @@ export interface ConsumedRecord extends LogRecord {
   readonly partition: number;
 }
 
+type PartitionAnswer = FetchResponse["responses"][number]["partitions"][number];
+
+/** Where each partition stands, and where its reading ends. The order is that of the requests: who was served goes last. */
+interface Reading {
+  readonly topic: string;
+  readonly positions: Map<number, number>;
+  readonly ends: ReadonlyMap<number, number>;
+}
+
 const latest = -1;
 const earliest = -2;
+const answerGraceMs = 30_000;
 
 /** Reads partitions by assignment: positions are the reader's own. */
 export class Consumer {
@@ -49,91 +63,144 @@ export class Consumer {
       maxWaitMs: 500,
       maxBytes: 50 * 1024 * 1024,
       partitionMaxBytes: 1024 * 1024,
+      outageMsMax: 60_000,
       ...options,
     };
   }
 
-  /** Each record once, in order within its partition, until the signal aborts or, with `untilEnd`, the end is reached. */
+  /**
+   * Each record once, in order within its partition, until the signal aborts or, with `untilEnd`, the end is reached.
+   * Fails at once when the topic, a partition or all brokers are unknown at the beginning; later it waits for them.
+   */
   async *records(topic: string, options: ConsumeOptions = {}): AsyncGenerator<ConsumedRecord, void> {
-    const metadata = await this.#cluster.topic(topic);
-    const chosen = options.partitions ?? metadata.partitions.map(({ index }) => index);
-    const positions = new Map<number, number>();
-    const ends = new Map<number, number>();
-    for (const partition of chosen) {
-      positions.set(partition, await this.#startOf(metadata, partition, options.from ?? "earliest"));
-      if (options.untilEnd === true) ends.set(partition, await this.#offsetFor(metadata, partition, latest));
-    }
+    const { signal } = options;
+    const reading = await unlessAborted(signal, this.#begin(topic, options));
+    if (reading === null) return;
+    const { positions, ends } = reading;
     for (;;) {
-      for (const [partition, end] of ends) if ((positions.get(partition) ?? 0) >= end) positions.delete(partition);
+      for (const [partition, end] of ends) if ((positions.get(partition) ?? end) >= end) positions.delete(partition);
       if (positions.size === 0) return;
-      for (const found of await this.#fetch(topic, positions)) {
-        if (options.signal?.aborted === true) return;
-        const end = ends.get(found.partition);
-        if (end === undefined || found.offset < end) yield found;
+      const answers = await unlessAborted(signal, this.#round(reading));
+      if (answers === null) return;
+      for (const answer of answers) {
+        for (const record of this.#take(reading, answer)) {
+          yield record;
+          if (signal?.aborted === true) return;
+        }
       }
-      if (options.signal?.aborted === true) return;
     }
   }
 
-  async #startOf(topic: TopicMetadata, partition: number, from: StartAt): Promise<number> {
-    if (from === "earliest") return this.#offsetFor(topic, partition, earliest);
-    if (from === "latest") return this.#offsetFor(topic, partition, latest);
-    if ("offset" in from) return from.offset;
-    const found = await this.#offsetFor(topic, partition, from.timestamp);
-    return found >= 0 ? found : this.#offsetFor(topic, partition, latest);
+  // --- Where reading begins and ends ------------------------------------------------------------------------------------
+
+  async #begin(name: string, { partitions, from = "earliest", untilEnd = false }: ConsumeOptions): Promise<Reading> {
+    const topic = await this.#cluster.topic(name);
+    const chosen = [...new Set(partitions ?? topic.partitions.map(({ index }) => index))];
+    const missing = chosen.find((partition) => topic.partitions[partition] === undefined);
+    if (missing !== undefined) {
+      const sentence = `the topic has the partitions 0 to ${topic.partitions.length - 1}`;
+      throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `partition ${name}-${missing}`, sentence);
+    }
+    const positions = await this.#starts(name, chosen, from);
+    return { topic: name, positions, ends: untilEnd ? await this.#offsets(name, chosen, latest) : new Map() };
   }
 
-  async #offsetFor({ name, partitions }: TopicMetadata, partition: number, timestamp: number): Promise<number> {
-    const leaderId = partitions[partition]?.leaderId;
-    if (leaderId === undefined)
-      throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `partition ${name}-${partition}`);
-    const connection = await this.#cluster.connectionTo(leaderId);
+  async #starts(topic: string, partitions: readonly number[], from: StartAt): Promise<Map<number, number>> {
+    if (from === "earliest") return this.#offsets(topic, partitions, earliest);
+    if (from === "latest") return this.#offsets(topic, partitions, latest);
+    if ("offset" in from) return new Map(partitions.map((partition) => [partition, from.offset]));
+    const found = await this.#offsets(topic, partitions, from.timestamp);
+    // No record is so young: what comes next is.
+    const without = partitions.filter((partition) => (found.get(partition) ?? -1) < 0);
+    return new Map([...found, ...(await this.#offsets(topic, without, latest))]);
+  }
+
+  /** Asks each leader once for all its partitions. */
+  async #offsets(name: string, partitions: readonly number[], timestamp: number): Promise<Map<number, number>> {
+    const found = new Map<number, number>();
+    const retry = { what: `offsets of ${name}`, timeoutMs: this.#options.outageMsMax };
+    await this.#cluster.retrying(retry, async () => {
+      const topic = await this.#cluster.topic(name);
+      const missing = partitions.filter((partition) => !found.has(partition));
+      const byLeader = Map.groupBy(missing, (partition) => topic.partitions[partition]?.leaderId ?? -1);
+      try {
+        const answers = [...byLeader.values()].map(async (led) => this.#offsetsFromLeader(topic, led, timestamp));
+        for (const answer of await Promise.all(answers)) for (const [index, offset] of answer) found.set(index, offset);
+      } catch (error) {
+        this.#cluster.forget(name);
+        throw error;
+      }
+    });
+    return found;
+  }
+
+  async #offsetsFromLeader(
+    topic: TopicMetadata,
+    partitions: readonly number[],
+    timestamp: number,
+  ): Promise<ReadonlyMap<number, number>> {
+    const { name } = topic;
+    const connection = await this.#cluster.leaderOf(topic, partitions[0] ?? 0);
     const answer = await connection.request(listOffsets, {
       replicaId: -1,
       isolationLevel: this.#isolationLevel,
-      topics: [{ name, partitions: [{ partitionIndex: partition, timestamp }] }],
+      topics: [{ name, partitions: partitions.map((partitionIndex) => ({ partitionIndex, timestamp })) }],
     });
-    const found = answer.topics[0]?.partitions[0];
-    if (found === undefined)
-      throw new KafkaError("CORRUPT_MESSAGE", `the answer does not mention ${name}-${partition}`);
-    if (found.errorCode !== ErrorCode.NONE) throw brokerError(found.errorCode, `${name}-${partition}`);
-    return found.offset;
+    const found = new Map<number, number>();
+    for (const { partitionIndex, errorCode, offset } of answer.topics[0]?.partitions ?? []) {
+      if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, `${name}-${partitionIndex}`);
+      found.set(partitionIndex, offset);
+    }
+    const missing = partitions.find((partition) => !found.has(partition));
+    if (missing === undefined) return found;
+    throw new KafkaError("CORRUPT_MESSAGE", `the answer to ListOffsets does not mention ${name}-${missing}`);
   }
 
   get #isolationLevel(): number {
     return this.#options.isolation === "read_committed" ? 1 : 0;
   }
 
-  /** One round over all leaders; moves the positions behind what it gives. */
-  async #fetch(topic: string, positions: Map<number, number>): Promise<readonly ConsumedRecord[]> {
-    const metadata = await this.#cluster.retrying(60_000, async () => this.#cluster.topic(topic));
-    const byLeader = Map.groupBy(positions, ([partition]) => metadata.partitions[partition]?.leaderId ?? -1);
-    const rounds = [...byLeader].map(async ([leaderId, wanted]) => {
-      try {
-        return await this.#fetchFrom(metadata, leaderId, wanted);
-      } catch (error) {
-        this.#cluster.forget(topic);
-        if (error instanceof KafkaError && error.retriable) return null;
-        throw error;
+  // --- One round over all leaders ---------------------------------------------------------------------------------------
+
+  /** Answers for some partitions at least; waits through changes of leaders and broken connections. */
+  async #round({ topic: name, positions }: Reading): Promise<readonly PartitionAnswer[]> {
+    const retry = { what: `reading ${name}`, timeoutMs: this.#options.outageMsMax };
+    return this.#cluster.retrying(retry, async () => {
+      const topic = await this.#cluster.topic(name);
+      const byLeader = Map.groupBy(positions, ([partition]) => topic.partitions[partition]?.leaderId ?? -1);
+      const rounds = [...byLeader.values()].map(async (wanted) => this.#fetch(topic, wanted));
+      const answers: PartitionAnswer[] = [];
+      let failure: unknown = null;
+      for (const round of await Promise.allSettled(rounds)) {
+        if (round.status === "rejected") failure = worse(failure, round.reason);
+        else {
+          for (const answer of round.value) {
+            if (answer.errorCode === ErrorCode.NONE) answers.push(answer);
+            else failure = worse(failure, this.#errorOf(name, answer, positions));
+          }
+        }
       }
+      if (failure === null) return answers;
+      this.#cluster.forget(name);
+      const isPassing = failure instanceof KafkaError && failure.retriable;
+      if (isPassing && answers.some(({ records }) => (records?.length ?? 0) > 0)) return answers;
+      throw failure;
     });
-    const records: ConsumedRecord[] = [];
-    for (const answer of await Promise.all(rounds)) {
-      for (const { partitions } of answer?.responses ?? []) {
-        for (const partition of partitions) this.#take(topic, partition, positions, records);
-      }
-    }
-    return records;
   }
 
-  async #fetchFrom(
-    { name, topicId }: TopicMetadata,
-    leaderId: number,
+  #errorOf(topic: string, { partitionIndex, errorCode }: PartitionAnswer, positions: Reading["positions"]): KafkaError {
+    const error = brokerError(errorCode, `${topic}-${partitionIndex} at offset ${positions.get(partitionIndex)}`);
+    // The broker has found the damage on its disk: it is there at the next attempt, too.
+    return errorCode === ErrorCode.CORRUPT_MESSAGE ? new KafkaError(error.code, error.message) : error;
+  }
+
+  async #fetch(
+    topic: TopicMetadata,
     wanted: readonly (readonly [number, number])[],
-  ): Promise<FetchResponse> {
+  ): Promise<readonly PartitionAnswer[]> {
     const { maxWaitMs, minBytes, maxBytes, partitionMaxBytes } = this.#options;
-    const connection = await this.#cluster.connectionTo(leaderId);
-    return connection.request(
+    const connection = await this.#cluster.leaderOf(topic, wanted[0]?.[0] ?? 0);
+    const answer = await connection.request(
       fetch,
       (version) => ({
         maxWaitMs,
@@ -144,75 +211,78 @@ export class Consumer {
         sessionEpoch: -1,
         topics: [
           {
-            ...(version >= 13 ? { topicId } : { topic: name }),
+            ...(version >= 13 ? { topicId: topic.topicId } : { topic: topic.name }),
             partitions: wanted.map(([partition, fetchOffset]) => ({ partition, fetchOffset, partitionMaxBytes })),
           },
         ],
         forgottenTopicsData: [],
       }),
-      { timeoutMs: maxWaitMs + 30_000 },
+      { timeoutMs: maxWaitMs + answerGraceMs },
     );
+    if (answer.errorCode !== ErrorCode.NONE) throw brokerError(answer.errorCode, `reading ${topic.name}`);
+    return answer.responses.flatMap(({ partitions }) => partitions);
   }
 
-  #take(
-    topic: string,
-    answer: FetchResponse["responses"][number]["partitions"][number],
-    positions: Map<number, number>,
-    into: ConsumedRecord[],
-  ): void {
-    const { partitionIndex: partition, errorCode, records, abortedTransactions } = answer;
-    if (errorCode !== ErrorCode.NONE) {
-      const error = brokerError(errorCode, `${topic}-${partition} at offset ${positions.get(partition)}`);
-      if (!error.retriable || errorCode === ErrorCode.CORRUPT_MESSAGE) throw error;
-      this.#cluster.forget(topic);
-      return;
-    }
-    const aborted = new AbortedFilter(abortedTransactions ?? []);
-    const bytes = records ?? Buffer.alloc(0);
-    for (const batch of batchesIn(bytes)) {
-      if (!batch.isCrcValid()) {
-        throw new KafkaError(
-          "CORRUPT_MESSAGE",
-          `${topic}-${partition}: the batch at offset ${batch.baseOffset} fails its CRC`,
-        );
-      }
-      const position = positions.get(partition) ?? 0;
+  // --- From bytes to records --------------------------------------------------------------------------------------------
+
+  *#take({ topic, positions, ends }: Reading, answer: PartitionAnswer): Generator<ConsumedRecord> {
+    const { partitionIndex: partition, abortedTransactions } = answer;
+    const bytes = answer.records ?? Buffer.alloc(0);
+    const begin = positions.get(partition);
+    // Not asked for, or nothing new.
+    if (begin === undefined || bytes.length === 0) return;
+    const end = ends.get(partition) ?? Number.POSITIVE_INFINITY;
+    const aborted = new AbortedTransactions(abortedTransactions ?? []);
+    const batches = batchesIn(bytes);
+    let position = begin;
+    for (const batch of batches) {
+      const where = `${topic}-${partition} at offset ${batch.baseOffset}`;
+      if (!batch.isCrcValid()) throw corrupt(`${where}: the batch fails its CRC`);
       if (batch.lastOffset < position) continue;
-      positions.set(partition, batch.lastOffset + 1);
+      const first = position;
+      position = batch.lastOffset + 1;
+      positions.delete(partition);
+      positions.set(partition, position);
       if (aborted.hides(batch)) continue;
-      for (const record of readRecords(batch))
-        if (record.offset >= position) into.push({ ...record, topic, partition });
+      for (const record of recordsOf(batch, where)) {
+        if (record.offset >= first && record.offset < end) yield { ...record, topic, partition };
+      }
     }
+    const { fault } = batches;
+    // A broker may cut the last batch off; one that does not even give the first would be asked for it forever.
+    const isHarmless = fault === null || (fault === "truncated" && position > begin);
+    if (!isHarmless) throw corrupt(`${topic}-${partition} at offset ${position}: no readable batch (${fault})`);
   }
 }
 
-/** Leaves out control batches and the data of aborted transactions, in the order of the log (KIP-98). */
-class AbortedFilter {
-  readonly #begins: { readonly producerId: number; readonly firstOffset: number }[];
-  readonly #open = new Set<number>();
-
-  constructor(aborted: readonly { readonly producerId: number; readonly firstOffset: number }[]) {
-    this.#begins = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset);
+function recordsOf(batch: RecordBatchView, where: string): readonly LogRecord[] {
+  try {
+    return readRecords(batch);
+  } catch (error) {
+    throw corrupt(`${where}: ${(error as Error).message}`, error);
   }
+}
 
-  hides(batch: {
-    readonly lastOffset: number;
-    readonly producerId: number;
-    readonly isControl: boolean;
-    readonly isTransactional: boolean;
-  }): boolean {
-    for (
-      let first = this.#begins[0];
-      first !== undefined && first.firstOffset <= batch.lastOffset;
-      first = this.#begins[0]
-    ) {
-      this.#open.add(first.producerId);
-      this.#begins.shift();
-    }
-    if (batch.isControl) {
-      this.#open.delete(batch.producerId);
-      return true;
-    }
-    return batch.isTransactional && this.#open.has(batch.producerId);
+function corrupt(message: string, cause?: unknown): KafkaError {
+  return new KafkaError("CORRUPT_MESSAGE", message, cause === undefined ? {} : { cause });
+}
+
+/** A failure for good is told before one that may pass. */
+function worse(a: unknown, b: unknown): unknown {
+  const isPassing = (failure: unknown): boolean => failure instanceof KafkaError && failure.retriable;
+  return a === null || (isPassing(a) && !isPassing(b)) ? b : a;
+}
+
+/** Null as soon as the signal aborts; what was waited for is then left to itself. */
+async function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T | null> {
+  if (signal === undefined) return work;
+  const { promise: aborted, resolve } = Promise.withResolvers<null>();
+  const stop = (): void => resolve(null);
+  signal.addEventListener("abort", stop);
+  if (signal.aborted) stop();
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
 }

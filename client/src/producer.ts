@@ -1,18 +1,24 @@
-import { ErrorCode } from "kafka-protocol-ts/errors";
+import { ErrorCode, errorName } from "kafka-protocol-ts/errors";
 import { produce } from "kafka-protocol-ts/messages/00-produce";
+import type { ProduceRequestInput } from "kafka-protocol-ts/messages/00-produce";
 import { initProducerId } from "kafka-protocol-ts/messages/22-init-producer-id";
 import { BatchBuilder, recordBytesMax } from "kafka-protocol-ts/records/record";
 import type { HeaderInput } from "kafka-protocol-ts/records/record";
 import type { CompressionName } from "kafka-protocol-ts/records/compression";
+import type { BrokerConnection } from "./broker-connection.ts";
 import type { Cluster, TopicMetadata } from "./cluster.ts";
 import { brokerError, KafkaError } from "./errors.ts";
+import { Lane } from "./lane.ts";
+import type { Batch, ProducerIdentity } from "./lane.ts";
 import { partitionOfKey } from "./partitioner.ts";
+import { isTimedOut, timedOut } from "./retries.ts";
+import { Tally } from "./tally.ts";
 
 export interface ProducerOptions {
-  /** Default "all". */
+  /** Default "all". Only then is a record that is sent again stored once: the others ask for less. */
   readonly acks?: "all" | 1 | 0;
   readonly compression?: CompressionName;
-  /** How long a record waits for company; 0 still puts all records of one turn together. */
+  /** How long a record waits for company at most; 0 still puts all records of one turn together. */
   readonly lingerMs?: number;
   /** Bytes of one batch before compression. Default 1,000,000. */
   readonly batchBytesMax?: number;
@@ -32,31 +38,32 @@ export interface ProducerRecord {
 
 export interface Delivered {
   readonly partition: number;
-  /** -1 under acks 0. */
+  /** -1 where the broker does not say it: under acks 0, and for a duplicate of long ago. */
   readonly offset: number;
 }
 
-interface Batch {
-  readonly builder: BatchBuilder;
-  readonly deliveries: {
-    readonly resolve: (delivered: Delivered) => void;
-    readonly reject: (error: unknown) => void;
-  }[];
+/** A record whose partition is not known yet, since its topic is not. */
+interface Unplaced {
+  readonly record: ProducerRecord;
   readonly deadlineMs: number;
-  bytes: Buffer | null;
-  recordsCount: number;
+  readonly tally: Tally;
+  readonly resolve: (delivered: Delivered) => void;
+  readonly reject: (error: unknown) => void;
 }
 
-/** The batches of one partition: one is in flight, the others wait, the last of them is filled. */
-interface Lane {
-  readonly topic: string;
-  readonly partition: number;
-  readonly queue: Batch[];
-  nextSequence: number;
-  isSending: boolean;
-}
+/** The broker has lost track of us, or we of what it has stored: what comes next is sent as a new producer. */
+const identityFailures: ReadonlySet<string> = new Set(
+  [
+    ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    ErrorCode.UNKNOWN_PRODUCER_ID,
+    ErrorCode.INVALID_PRODUCER_EPOCH,
+    ErrorCode.PRODUCER_FENCED,
+  ].map(errorName),
+);
 
-const sequenceEnd = 0x80000000;
+/** How long the leader waits for its followers. */
+const brokerTimeoutMs = 30_000;
+const noIdentity: ProducerIdentity = { producerId: -1, producerEpoch: -1 };
 
 /**
  * Sends records in batches, idempotently: a retried batch carries the sequence it had, so that it is stored once.
@@ -66,11 +73,13 @@ export class Producer implements AsyncDisposable {
   readonly #cluster: Cluster;
   readonly #options: Required<ProducerOptions>;
   readonly #lanes = new Map<string, Lane>();
+  readonly #unplaced = new Map<string, Unplaced[]>();
   readonly #sticky = new Map<string, number>();
-  #identity: Promise<{ readonly producerId: number; readonly producerEpoch: number }> | null = null;
-  #isFlushScheduled = false;
-  #pending = 0;
-  #whenIdle: (() => void)[] = [];
+  #identity: Promise<ProducerIdentity> | null = null;
+  #isLingering = false;
+  /** The sends since the last flush, and those before it that are not answered. */
+  #tally = new Tally();
+  readonly #flushing = new Set<Tally>();
   #isClosed = false;
 
   constructor(cluster: Cluster, options: ProducerOptions) {
@@ -85,113 +94,170 @@ export class Producer implements AsyncDisposable {
     };
   }
 
-  /** Settles when the broker has answered for the record's batch. */
-  async send(topic: string, record: ProducerRecord): Promise<Delivered> {
-    if (this.#isClosed) throw new KafkaError("CLOSED", "the producer was closed");
-    this.#pending++;
-    try {
-      const { deliveryTimeoutMs } = this.#options;
-      const metadata = await this.#cluster.retrying(deliveryTimeoutMs, async () => this.#cluster.topic(topic));
-      const partition = this.#partitionFor(metadata, record);
-      if (metadata.partitions[partition] === undefined) {
-        throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `partition ${topic}-${partition}`);
+  /** Settles when the broker has answered for the record's batch. Records of one partition keep the order of the calls. */
+  send(topic: string, record: ProducerRecord): Promise<Delivered> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) throw new KafkaError("CLOSED", "the producer was closed");
+      const deadlineMs = this.#cluster.world.clock.monotonicMs() + this.#options.deliveryTimeoutMs;
+      const tally = this.#tally;
+      const unplaced: Unplaced = {
+        record,
+        deadlineMs,
+        tally,
+        resolve: (delivered) => {
+          tally.settle();
+          resolve(delivered);
+        },
+        reject: (error) => {
+          tally.settle();
+          reject(error);
+        },
+      };
+      tally.add();
+      const waiting = this.#unplaced.get(topic);
+      const metadata = this.#cluster.known(topic);
+      if (waiting !== undefined) waiting.push(unplaced);
+      else if (metadata !== null) this.#place(metadata, unplaced);
+      else {
+        const first = [unplaced];
+        this.#unplaced.set(topic, first);
+        void this.#placeWhenKnown(topic, first);
       }
-      return await new Promise<Delivered>((resolve, reject) => {
-        this.#enqueue(topic, partition, record, { resolve, reject });
-      });
-    } finally {
-      this.#pending--;
-      if (this.#pending === 0) this.#idle();
-    }
+    });
   }
 
   /** Settles when everything sent so far has been answered, well or ill. */
   async flush(): Promise<void> {
-    if (this.#pending === 0) return;
-    for (const lane of this.#lanes.values()) this.#startLane(lane);
-    await new Promise<void>((resolve) => {
-      this.#whenIdle.push(resolve);
-    });
+    const tally = this.#tally;
+    this.#tally = new Tally();
+    this.#flushing.add(tally);
+    tally.isUrgent = true;
+    this.#sendAll();
+    await Promise.all([...this.#flushing].map(({ whenSettled }) => whenSettled));
+    this.#flushing.delete(tally);
   }
 
+  /** Sends what is queued, then takes no more. */
   async close(): Promise<void> {
-    await this.flush();
     this.#isClosed = true;
+    await this.flush();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
+  // --- From a record to its batch ---------------------------------------------------------------------------------------
+
+  /** Later records of the topic join the queue, so that none of them overtakes another. */
+  async #placeWhenKnown(topic: string, waiting: Unplaced[]): Promise<void> {
+    const { clock } = this.#cluster.world;
+    for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
+      try {
+        const retry = { what: `topic ${topic}`, timeoutMs: first.deadlineMs - clock.monotonicMs() };
+        const metadata = await this.#cluster.retrying(retry, async () =>
+          this.#cluster.topic(topic, { mayCreate: true }),
+        );
+        const isUrgent = waiting.some(({ tally }) => tally.isUrgent);
+        for (const unplaced of waiting.splice(0)) this.#place(metadata, unplaced);
+        if (isUrgent) this.#sendAll();
+      } catch (error) {
+        // Those that came later have more time.
+        const isDue = ({ deadlineMs }: Unplaced): boolean => !isTimedOut(error) || deadlineMs <= clock.monotonicMs();
+        const late = waiting.findIndex((unplaced) => !isDue(unplaced));
+        for (const { reject } of waiting.splice(0, late < 0 ? waiting.length : Math.max(late, 1))) reject(error);
+      }
+    }
+    this.#unplaced.delete(topic);
+  }
+
+  #place(metadata: TopicMetadata, unplaced: Unplaced): void {
+    try {
+      const { record, deadlineMs } = unplaced;
+      const partition = this.#partitionFor(metadata, record);
+      const batch = this.#append(this.#laneOf(metadata.name, partition), record, deadlineMs);
+      batch.deliveries.push(unplaced);
+      this.#linger();
+    } catch (error) {
+      unplaced.reject(error);
+    }
+  }
+
   #partitionFor({ name, partitions }: TopicMetadata, { key, partition }: ProducerRecord): number {
-    if (partition !== undefined) return partition;
+    if (partition !== undefined) {
+      if (partitions[partition] !== undefined) return partition;
+      const sentence = `the topic has the partitions 0 to ${partitions.length - 1}`;
+      throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `partition ${name}-${partition}`, sentence);
+    }
     if (key !== null && key !== undefined) return partitionOfKey(toBytes(key), partitions.length);
     const sticky = this.#sticky.get(name);
     if (sticky !== undefined && sticky < partitions.length) return sticky;
-    const chosen = Math.floor(this.#cluster.world.random.fraction() * partitions.length);
+    const led = partitions.filter(({ leaderId }) => leaderId >= 0);
+    const choice = led.length > 0 ? led : partitions;
+    const chosen = choice[Math.floor(this.#cluster.world.random.fraction() * choice.length)]?.index ?? 0;
     this.#sticky.set(name, chosen);
     return chosen;
   }
 
-  #enqueue(topic: string, partition: number, record: ProducerRecord, delivery: Batch["deliveries"][number]): void {
-    const laneKey = `${topic}/${partition}`;
-    let lane = this.#lanes.get(laneKey);
+  #laneOf(topic: string, partition: number): Lane {
+    const key = `${topic}/${partition}`;
+    let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = { topic, partition, queue: [], nextSequence: 0, isSending: false };
-      this.#lanes.set(laneKey, lane);
+      lane = new Lane(topic, partition);
+      this.#lanes.set(key, lane);
     }
-    const { clock } = this.#cluster.world;
+    return lane;
+  }
+
+  #append(lane: Lane, record: ProducerRecord, deadlineMs: number): Batch {
     const encoded = {
       key: record.key === null || record.key === undefined ? null : toBytes(record.key),
       value: record.value === null ? null : toBytes(record.value),
       headers: record.headers ?? [],
-      timestamp: record.timestamp ?? clock.now(),
+      timestamp: record.timestamp ?? this.#cluster.world.clock.now(),
     };
-    let batch = lane.queue.at(-1);
-    const isFull =
-      batch !== undefined && batch.builder.sizeBytes + recordBytesMax(encoded) > this.#options.batchBytesMax;
-    if (batch === undefined || batch.bytes !== null || isFull) {
-      if (isFull) this.#sticky.delete(topic);
-      batch = {
-        builder: new BatchBuilder({ compression: this.#options.compression }),
-        deliveries: [],
-        deadlineMs: clock.monotonicMs() + this.#options.deliveryTimeoutMs,
-        bytes: null,
-        recordsCount: 0,
-      };
-      lane.queue.push(batch);
+    let batch = lane.open;
+    if (batch !== null && batch.builder.sizeBytes + recordBytesMax(encoded) > this.#options.batchBytesMax) {
+      this.#sticky.delete(lane.topic);
+      batch.isDue = true;
+      batch = null;
+      this.#start(lane);
     }
+    batch ??= lane.begin(new BatchBuilder({ compression: this.#options.compression }), deadlineMs);
     batch.builder.append(encoded);
-    batch.deliveries.push(delivery);
-    batch.recordsCount++;
-    if (isFull) this.#startLane(lane);
-    else this.#scheduleFlush();
+    return batch;
   }
 
-  #scheduleFlush(): void {
-    if (this.#isFlushScheduled) return;
-    this.#isFlushScheduled = true;
-    const flush = (): void => {
-      this.#isFlushScheduled = false;
-      this.#sticky.clear();
-      for (const lane of this.#lanes.values()) this.#startLane(lane);
+  #linger(): void {
+    if (this.#isLingering) return;
+    this.#isLingering = true;
+    const end = (): void => {
+      this.#isLingering = false;
+      this.#sendAll();
     };
-    if (this.#options.lingerMs === 0) this.#cluster.world.clock.afterTurn(flush);
-    else this.#cluster.world.clock.schedule(this.#options.lingerMs, flush);
+    if (this.#options.lingerMs === 0) this.#cluster.world.clock.afterTurn(end);
+    else this.#cluster.world.clock.schedule(this.#options.lingerMs, end, { isAwaited: true });
   }
 
-  #startLane(lane: Lane): void {
-    if (lane.isSending || lane.queue.length === 0) return;
+  #sendAll(): void {
+    this.#sticky.clear();
+    for (const lane of this.#lanes.values()) {
+      const batch = lane.open;
+      if (batch !== null) batch.isDue = true;
+      this.#start(lane);
+    }
+  }
+
+  // --- From a batch to its answer ---------------------------------------------------------------------------------------
+
+  #start(lane: Lane): void {
+    if (lane.isSending || lane.next === null) return;
     lane.isSending = true;
-    void this.#drain(lane).finally(() => {
-      lane.isSending = false;
-      // What was enqueued between the last look at the queue and here.
-      this.#startLane(lane);
-    });
+    void this.#drain(lane);
   }
 
   async #drain(lane: Lane): Promise<void> {
-    for (let batch = lane.queue[0]; batch !== undefined; batch = lane.queue[0]) {
+    for (let batch = lane.next; batch !== null; batch = lane.next) {
       try {
         const offset = await this.#deliver(lane, batch);
         batch.deliveries.forEach(({ resolve }, index) => {
@@ -200,68 +266,109 @@ export class Producer implements AsyncDisposable {
       } catch (error) {
         for (const { reject } of batch.deliveries) reject(error);
       }
-      lane.queue.shift();
+      lane.done(batch);
     }
-  }
-
-  #idle(): void {
-    for (const resolve of this.#whenIdle) resolve();
-    this.#whenIdle = [];
+    lane.isSending = false;
   }
 
   async #deliver(lane: Lane, batch: Batch): Promise<number> {
-    const { clock } = this.#cluster.world;
-    return this.#cluster.retrying(batch.deadlineMs - clock.monotonicMs(), async () => {
-      if (batch.bytes === null) {
-        const identity = await this.#identify();
-        batch.bytes = batch.builder.build({ ...identity, baseSequence: lane.nextSequence });
-        lane.nextSequence = (lane.nextSequence + batch.recordsCount) % sequenceEnd;
-      }
-      return this.#produceOnce(lane, batch.bytes);
-    });
-  }
-
-  async #identify(): Promise<{ readonly producerId: number; readonly producerEpoch: number }> {
-    this.#identity ??= this.#cluster
-      .request(initProducerId, { transactionalId: null, transactionTimeoutMs: 60_000 })
-      .then(({ errorCode, producerId, producerEpoch }) => {
-        if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, "InitProducerId");
-        return { producerId, producerEpoch };
-      });
+    const { deliveryTimeoutMs } = this.#options;
+    const timeoutMs = batch.deadlineMs - this.#cluster.world.clock.monotonicMs();
+    const what = `${batch.deliveries.length} records for ${lane.topic}-${lane.partition}`;
+    if (timeoutMs <= 0) throw timedOut(what, deliveryTimeoutMs, null);
     try {
-      return await this.#identity;
+      return await this.#cluster.retrying({ what, timeoutMs }, async () => this.#attempt(lane, batch));
     } catch (error) {
-      this.#identity = null;
+      this.#afterFailure(lane, batch, error);
       throw error;
     }
   }
 
-  async #produceOnce({ topic, partition }: Lane, records: Buffer): Promise<number> {
-    const { partitions, topicId } = await this.#cluster.topic(topic);
-    const leaderId = partitions[partition]?.leaderId ?? -1;
-    const connection = await this.#cluster.connectionTo(leaderId);
-    // Without topic ids a topic that was deleted and made again would take the old one's records unnoticed.
-    const answer = await connection.request(produce, (version) => ({
-      transactionalId: null,
-      acks: this.#options.acks === "all" ? -1 : this.#options.acks,
-      timeoutMs: 30_000,
-      topicData: [
-        {
-          ...(version >= 13 ? { topicId } : { name: topic }),
-          partitionData: [{ index: partition, records }],
-        },
-      ],
-    }));
-    const result = answer.responses[0]?.partitionResponses[0];
-    if (result === undefined)
-      throw new KafkaError("CORRUPT_MESSAGE", `the answer does not mention ${topic}-${partition}`);
-    if (result.errorCode !== ErrorCode.NONE) {
-      this.#cluster.forget(topic);
-      throw brokerError(result.errorCode, `${topic}-${partition}`, result.errorMessage);
+  /** What follows must not look to the broker like a gap behind a batch that it never got. */
+  #afterFailure(lane: Lane, batch: Batch, error: unknown): void {
+    if (batch.sealed === null) return;
+    const hasLostTrack = error instanceof KafkaError && identityFailures.has(error.code);
+    if (hasLostTrack || batch.isUncertain) this.#identity = null;
+    else lane.rewind(batch);
+  }
+
+  async #identify(): Promise<ProducerIdentity> {
+    if (this.#options.acks !== "all") return noIdentity;
+    const identity = (this.#identity ??= this.#newIdentity());
+    try {
+      return await identity;
+    } catch (error) {
+      if (this.#identity === identity) this.#identity = null;
+      throw error;
     }
-    return result.baseOffset;
+  }
+
+  async #newIdentity(): Promise<ProducerIdentity> {
+    const request = { transactionalId: null, transactionTimeoutMs: 60_000 };
+    const { errorCode, producerId, producerEpoch } = await this.#cluster.request(initProducerId, request);
+    if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, "InitProducerId");
+    return { producerId, producerEpoch };
+  }
+
+  /** The offset of the batch's first record. */
+  async #attempt(lane: Lane, batch: Batch): Promise<number> {
+    const { topic } = lane;
+    try {
+      const identity = batch.sealed === null ? await this.#identify() : batch.sealed.identity;
+      const metadata = await this.#cluster.topic(topic, { mayCreate: true });
+      const connection = await this.#cluster.leaderOf(metadata, lane.partition);
+      // The time was over while this attempt waited, and its place may be another batch's.
+      if (batch.isOver) throw new KafkaError("TIMED_OUT", "the batch was given up");
+      const { bytes } = batch.sealed ?? lane.seal(batch, identity);
+      return await this.#produce(connection, { lane, batch, topicId: metadata.topicId, bytes });
+    } catch (error) {
+      if (!(error instanceof KafkaError) || error.retriable) this.#cluster.forget(topic);
+      throw error;
+    }
+  }
+
+  async #produce(
+    connection: BrokerConnection,
+    { lane, batch, topicId, bytes }: { lane: Lane; batch: Batch; topicId: string; bytes: Buffer },
+  ): Promise<number> {
+    const { topic, partition } = lane;
+    const acks = this.#options.acks === "all" ? -1 : this.#options.acks;
+    // Without topic ids a topic that was deleted and made again would take the old one's records unnoticed.
+    const message = (version: number): ProduceRequestInput => ({
+      transactionalId: null,
+      acks,
+      timeoutMs: brokerTimeoutMs,
+      topicData: [
+        { ...(version >= 13 ? { topicId } : { name: topic }), partitionData: [{ index: partition, records: bytes }] },
+      ],
+    });
+    const wasUncertain = batch.isUncertain;
+    batch.isUncertain = true;
+    if (acks === 0) {
+      await connection.tell(produce, message);
+      return -1;
+    }
+    const answer = await connection.request(produce, message);
+    const result = answer.responses[0]?.partitionResponses[0];
+    if (result === undefined) {
+      throw new KafkaError("CORRUPT_MESSAGE", `the answer to Produce does not mention ${topic}-${partition}`);
+    }
+    const { errorCode, errorMessage, baseOffset } = result;
+    if (errorCode === ErrorCode.NONE) return baseOffset;
+    // An earlier attempt was stored, so long ago that the broker has forgotten where.
+    if (errorCode === ErrorCode.DUPLICATE_SEQUENCE_NUMBER) return -1;
+    batch.isUncertain = wasUncertain || mayBeStored.has(errorCode);
+    throw brokerError(errorCode, `${topic}-${partition}`, errorMessage);
   }
 }
+
+/** Answers after which the leader may have the records all the same. */
+const mayBeStored: ReadonlySet<number> = new Set([
+  ErrorCode.REQUEST_TIMED_OUT,
+  ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+  ErrorCode.KAFKA_STORAGE_ERROR,
+  ErrorCode.UNKNOWN_SERVER_ERROR,
+]);
 
 function toBytes(value: Uint8Array | string): Buffer {
   if (typeof value === "string") return Buffer.from(value);

@@ -289,6 +289,8 @@ class SimulatedConnection implements Connection {
       const chunk = must(this.#incoming.shift(), "the next chunk");
       this.#peer?.taken(chunk.length);
       if (!this.#isEnding) this.#handlers?.onData(chunk);
+      // It was valid during the call only: whoever kept it instead of a copy finds this.
+      chunk.fill(0xdb);
     }
     if (this.#isClosed || !this.#hasPeerEnded || !this.#incoming.isEmpty || !isWanted()) return;
     if (!this.#isEndTold && !this.#isEnding) {

@@ -1,3 +1,5 @@
+import type { Disk, DiskFile } from "@millrace/base/world";
+
 /** Does `work` for each item, so many at a time; rejects with the first failure when all that was begun has ended. */
 export async function forEachOf<T>(
   items: Iterable<T>,
@@ -56,5 +58,22 @@ export class Coalesced {
     } finally {
       if (this.#next === null) this.#running = null;
     }
+  }
+}
+
+/** One sync for all who ask while another is under way: many small syncs cost as much as a few large ones. */
+export class JointSync {
+  readonly #disk: Disk;
+  #files: DiskFile[] = [];
+  readonly #runs: Coalesced;
+
+  constructor(disk: Disk) {
+    this.#disk = disk;
+    this.#runs = new Coalesced(() => this.#disk.syncFiles(this.#files.splice(0)));
+  }
+
+  sync(files: readonly DiskFile[]): Promise<void> {
+    this.#files.push(...files);
+    return this.#runs.run();
   }
 }

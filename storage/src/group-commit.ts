@@ -12,6 +12,8 @@ export interface CommitterOptions {
    * calls after it.
    */
   readonly eagerBytes: number;
+  /** Segments that one group covers, and that durability `os` leaves unsynced: each of them is open meanwhile. */
+  readonly groupSegmentsMax: number;
   /** A sync failed: nothing is known about the directory any more (R16). */
   onSyncFailed(error: unknown): void;
 }
@@ -45,7 +47,12 @@ interface Group {
  */
 export class Committer {
   readonly #options: CommitterOptions;
+  /** What waits for a group; and what is written at once, since durability `os` waits for none. */
   #waiting: WriteQueue[] = [];
+  #waitingForNone: WriteQueue[] = [];
+  /** Logs with segments that were written and belong to no group. */
+  readonly #dirty = new Set<WriteQueue>();
+  #dirtySegments = 0;
   #gathering: Group = emptyGroup();
   #syncing: Group | null = null;
   #isScheduled = false;
@@ -66,11 +73,14 @@ export class Committer {
   /** The queue has so many bytes more. Their write begins at the end of the turn, with all else that the turn brings. */
   submit(queue: WriteQueue, addedBytes: number): void {
     this.#queuedBytes += addedBytes;
-    if (!queue.isWaiting) {
-      queue.isWaiting = true;
-      this.#waiting.push(queue);
-    }
+    this.#wait(queue);
     this.#schedule();
+  }
+
+  #wait(queue: WriteQueue): void {
+    if (queue.isWaiting) return;
+    queue.isWaiting = true;
+    (queue.isSyncWanted ? this.#waiting : this.#waitingForNone).push(queue);
   }
 
   /** What waited in a queue is not to be written any more. */
@@ -95,6 +105,7 @@ export class Committer {
     if (this.#isFailed) return;
     this.#isFailed = true;
     this.#waiting = [];
+    this.#waitingForNone = [];
     for (const group of [this.#gathering, this.#syncing ?? emptyGroup()]) {
       for (const segment of group.segments) segment.release();
       for (const queue of group.queues) {
@@ -116,30 +127,26 @@ export class Committer {
 
   #pump(): void {
     if (this.#isFailed) return;
-    const isLater = this.#gathering.isClosed || (this.#syncing !== null && this.#queuedBytes < this.#options.eagerBytes);
-    const waiting = this.#waiting;
+    const isLater =
+      this.#gathering.isClosed || (this.#syncing !== null && this.#queuedBytes < this.#options.eagerBytes);
     const { clock } = this.#options;
     const startMs = clock.monotonicMs();
     const isSmallWrittenHere = startMs >= this.#stalledUntilMs;
-    this.#waiting = [];
-    for (const queue of waiting) {
+    const waiting = isLater ? [] : this.#waiting.splice(0);
+    for (const queue of [...this.#waitingForNone.splice(0), ...waiting]) {
       queue.isWaiting = false;
-      this.#start(queue, isLater, isSmallWrittenHere);
+      this.#start(queue, isSmallWrittenHere);
     }
     const endMs = clock.monotonicMs();
     if (endMs - startMs > STALL_MS) this.#stalledUntilMs = endMs + STALL_PAUSE_MS;
     this.#maybeSync();
   }
 
-  #start(queue: WriteQueue, isLater: boolean, isSmallWrittenHere: boolean): void {
+  #start(queue: WriteQueue, isSmallWrittenHere: boolean): void {
     // The end of the pause, and of the write, submit it again.
     if (queue.isPaused || queue.isWriting || queue.queuedBytes === 0) return;
-    const portion = queue.isSyncWanted && isLater ? null : queue.take(this.#options.unsyncedBytesMax);
-    if (portion === null) {
-      queue.isWaiting = true;
-      this.#waiting.push(queue);
-      return;
-    }
+    const portion = this.#hasRoomFor(queue) ? queue.take(this.#options.unsyncedBytesMax) : null;
+    if (portion === null) return this.#wait(queue);
     this.#queuedBytes -= portion.sizeBytes;
     // The lease goes over to the group, or lasts as long as the write.
     portion.segment.retain();
@@ -155,12 +162,29 @@ export class Committer {
     else this.#write(queue, portion, group);
   }
 
+  /** Every segment that waits for a sync is open: there is a bound to them. */
+  #hasRoomFor(queue: WriteQueue): boolean {
+    const { groupSegmentsMax } = this.#options;
+    const gathering = this.#gathering.segments;
+    const isCovered = queue.nextSegment !== null && gathering.has(queue.nextSegment);
+    const hasRoom = isCovered || gathering.size < groupSegmentsMax;
+    if (queue.isSyncWanted || queue.isDirty) return hasRoom;
+    if (this.#dirtySegments < groupSegmentsMax) return true;
+    if (hasRoom) for (const each of this.#dirty) this.#join(this.#gathering, each);
+    return hasRoom;
+  }
+
   #join(group: Group, queue: WriteQueue): void {
     if (!queue.isGathering) {
       queue.isGathering = true;
       group.queues.push(queue);
     }
-    for (const segment of queue.takeDirty()) this.#cover(group, segment);
+    if (!queue.isDirty) return;
+    for (const segment of queue.takeDirty()) {
+      this.#dirtySegments -= 1;
+      this.#cover(group, segment);
+    }
+    this.#dirty.delete(queue);
   }
 
   /** One lease a segment is enough. */
@@ -214,7 +238,10 @@ export class Committer {
     queue.isWriting = false;
     queue.writtenOffset = portion.nextOffset;
     segment.sizeBytes = portion.position + portion.sizeBytes;
-    if (group === null) queue.markDirty(segment);
+    if (group === null && queue.markDirty(segment)) {
+      this.#dirtySegments += 1;
+      this.#dirty.add(queue);
+    }
     if (!this.#isFailed) queue.owner.onWritten(portion);
     this.#afterWrite(queue, portion, group);
   }

@@ -8,7 +8,7 @@ import { DiskError } from "@millrace/base/world";
 import type { Clock, DirectoryEntry, Disk, DiskFile, Random, Timer } from "@millrace/base/world";
 import { decodeOffsets, encodeOffsets, partitionKey } from "./checkpoints.ts";
 import type { OffsetsByPartition } from "./checkpoints.ts";
-import { Coalesced, forEachOf } from "./concurrency.ts";
+import { Coalesced, forEachOf, JointSync } from "./concurrency.ts";
 import { claimDirectory } from "./directory-claim.ts";
 import type { Claim, DirectoryRefusal } from "./directory-claim.ts";
 import {
@@ -73,7 +73,7 @@ export interface LogDirectoryLimits {
 export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   unsyncedBytesMax: 16 * MiB,
   eagerBytes: MiB,
-  openSegmentsMax: 4096,
+  openSegmentsMax: 2048,
   loadingMax: 16,
   checkpointIntervalMs: seconds(60),
   checkpointBytesMin: MiB,
@@ -108,6 +108,7 @@ interface Creation {
 }
 
 const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames));
+const CREATED_TOGETHER_MAX = 256;
 const SPACE_CHECK_MS = 1000;
 const SPACE_BYTES_MIN = 4 * MiB;
 
@@ -170,10 +171,13 @@ export class LogDirectory {
         clock,
         unsyncedBytesMax: limits.unsyncedBytesMax,
         eagerBytes: limits.eagerBytes,
+        // Two groups, and what is dirty beside them, leave room for readers.
+        groupSegmentsMax: Math.max(1, Math.floor(limits.openSegmentsMax / 4)),
         onSyncFailed: failDirectory,
       }),
       openSegments: new OpenSegments(disk, limits.openSegmentsMax),
       trash: new Trash({ disk, clock }),
+      jointSync: new JointSync(disk),
       persistLogStarts: () => this.#logStarts.run(),
       persistRecoveryPoints: () => this.#recoveryPoints.run(),
       whenThereIsSpace: (callback) => this.#whenThereIsSpace(callback),
@@ -187,6 +191,10 @@ export class LogDirectory {
   /** Bytes that were given offsets and are not written yet, over all logs: a limit to what is taken in. */
   get queuedBytes(): number {
     return this.#environment.committer.queuedBytes;
+  }
+  /** Segments whose files are open. */
+  get openSegments(): number {
+    return this.#environment.openSegments.count;
   }
   /** As they were at the last checkpoint. */
   get highWatermarks(): OffsetsByPartition {
@@ -276,11 +284,12 @@ export class LogDirectory {
     };
     try {
       const { isClean, unsyncedBytesMax } = this.#claim;
-      const { openSegments } = this.#environment;
+      const { openSegments, jointSync } = this.#environment;
       const { directory } = at;
       const loaded = await loadLog({
         disk,
         openSegments,
+        jointSync,
         directory,
         names,
         config,
@@ -310,25 +319,40 @@ export class LogDirectory {
   async #createWaiting(): Promise<void> {
     const creations = this.#creations;
     this.#creations = [];
-    const { disk } = this.#options;
+    // Their files are open together until they are synced.
+    for (let first = 0; first < creations.length; first += CREATED_TOGETHER_MAX) {
+      await this.#createTogether(creations.slice(first, first + CREATED_TOGETHER_MAX));
+    }
+  }
+
+  async #createTogether(creations: readonly Creation[]): Promise<void> {
     const files: DiskFile[] = [];
     try {
       assert(!this.#isClosed && this.#failure === null, "logs are created in a directory that works");
       await forEachOf(creations, this.#limits.loadingMax, ({ wanted }) => this.#makeRoom(wanted));
       await this.#forgetNamesakes(creations);
-      await forEachOf(creations, this.#limits.loadingMax, async ({ wanted }) => {
-        files.push(...(await this.#makeFiles(wanted)));
-      });
-      await disk.syncFiles(files);
-      await forEachOf(creations, this.#limits.loadingMax, ({ wanted }) =>
-        disk.syncDirectory(this.#directoryOf(wanted)),
-      );
-      await disk.syncDirectory(this.path);
+      await forEachOf(creations, this.#limits.loadingMax, ({ wanted }) => this.#makeFiles(wanted, files));
+      await this.#syncCreated(files, creations);
       for (const { wanted, resolve } of creations) resolve(this.#adopt(wanted));
     } catch (error) {
       for (const { reject } of creations) reject(error);
     } finally {
       await Promise.allSettled(files.map((file) => file.close()));
+    }
+  }
+
+  /** A sync that fails here says of the whole disk what one of the group commit does (R16). */
+  async #syncCreated(files: readonly DiskFile[], creations: readonly Creation[]): Promise<void> {
+    const { disk } = this.#options;
+    try {
+      await disk.syncFiles(files);
+      await forEachOf(creations, this.#limits.loadingMax, ({ wanted }) =>
+        disk.syncDirectory(this.#directoryOf(wanted)),
+      );
+      await disk.syncDirectory(this.path);
+    } catch (error) {
+      this.#fail(error);
+      throw error;
     }
   }
 
@@ -351,15 +375,15 @@ export class LogDirectory {
     await this.#logStarts.run();
   }
 
-  async #makeFiles(wanted: NewLog): Promise<DiskFile[]> {
+  async #makeFiles(wanted: NewLog, made: DiskFile[]): Promise<void> {
     const { disk } = this.#options;
     const directory = this.#directoryOf(wanted);
     await disk.makeDirectory(directory);
     const metadata = await disk.open(`${directory}/${fileNames.partitionMetadata}`, "create");
+    made.push(metadata);
     await metadata.truncate(0);
     await metadata.write([Buffer.from(encodePartitionMetadata(wanted.topicId))], 0);
-    const log = await disk.open(`${directory}/${segmentFileName(0 as Offset, ".log")}`, "create");
-    return [metadata, log];
+    made.push(await disk.open(`${directory}/${segmentFileName(0 as Offset, ".log")}`, "create"));
   }
 
   /** The name is another topic's, which the metadata does not know any more: it stays, under another name. */
@@ -550,6 +574,9 @@ export class LogDirectory {
           await disk.syncDirectory(this.path);
         }
       }
+    } catch (error) {
+      if (!isOutOfSpace(error)) throw error;
+      this.#options.logger.warn("no space to note a clean stop: the next start recovers", { path: this.path, error });
     } finally {
       await this.#environment.openSegments.closeAll();
       await this.#environment.trash.close();

@@ -1,5 +1,6 @@
 import type { Logger } from "@millrace/base/logger";
 import type { Clock, Disk, Random } from "@millrace/base/world";
+import type { JointSync } from "./concurrency.ts";
 import type { Committer } from "./group-commit.ts";
 import type { OpenSegments } from "./open-segments.ts";
 import type { Trash } from "./trash.ts";
@@ -13,6 +14,7 @@ export interface LogEnvironment {
   readonly committer: Committer;
   readonly openSegments: OpenSegments;
   readonly trash: Trash;
+  readonly jointSync: JointSync;
   /** Makes the log start offsets of all logs durable. */
   persistLogStarts(): Promise<void>;
   /** Makes the recovery points of all logs durable. */

@@ -1,7 +1,7 @@
 import { assert } from "@millrace/base/assert";
-import { replaceFile } from "@millrace/base/replace-file";
 import type { TimeMs } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
+import type { DiskFile } from "@millrace/base/world";
 import { BATCH_OVERHEAD_BYTES, BatchField } from "kafka-protocol-ts/records/batch";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { readInt64, readInt64Exact } from "kafka-protocol-ts/records/int64";
@@ -50,6 +50,7 @@ export interface LogWriterOwner {
 /** So many index entries wait for a write together. */
 const INDEX_ENTRIES_PENDING = 64;
 const INT32_MAX = 0x7fff_ffff;
+const nothingUnderWay: Promise<void> = Promise.resolve();
 
 /**
  * The growing end of a log: gives offsets, queues for the group commit, writes indexes, rolls segments, and brings what only
@@ -87,7 +88,7 @@ export class LogWriter implements WriteQueueOwner {
   /** When the oldest batch was written that is not flushed; monotonic. */
   #dirtySinceMs: number | null = null;
   /** Closing of rolled segments and checkpoints, one after the other. */
-  #background: Promise<void> = Promise.resolve();
+  #background: Promise<void> = nothingUnderWay;
   readonly #flushWaiters: { readonly offset: Offset; readonly resolve: (isFlushed: boolean) => void }[] = [];
 
   constructor(environment: LogEnvironment, owner: LogWriterOwner, config: LogConfig, state: LogState) {
@@ -369,42 +370,54 @@ export class LogWriter implements WriteQueueOwner {
     this.uncheckedBytes -= uncheckedBytes;
   }
 
-  /** The segment's indexes, the snapshot at `offset`, and the epochs; all durable. */
+  /** The segment's indexes, the snapshot at `offset`, and the epochs; all durable, with one sync and one of the directory. */
   async #persist(segment: Segment, offset: Offset, snapshot: Buffer): Promise<void> {
-    const { disk } = this.#environment;
-    if (segment.aborted !== null && segment.aborted.length > 0) {
-      await this.#writeSynced(segment.path(".txnindex"), Buffer.concat(segment.aborted.map(encodeAborted)));
-    }
-    await disk.syncFiles(segment.indexFiles());
-    if (this.epochs.isChanged) {
-      this.epochs.isChanged = false;
-      await replaceFile(
-        disk,
-        `${this.#directory}/${fileNames.leaderEpochs}`,
-        Buffer.from(encodeEpochs(this.epochs.all())),
-      );
-    }
+    const { disk, jointSync } = this.#environment;
+    const epochsPath = `${this.#directory}/${fileNames.leaderEpochs}`;
+    const areEpochsChanged = this.epochs.isChanged;
+    this.epochs.isChanged = false;
     const before = this.#snapshotOffset;
-    if (before !== offset) {
-      await this.#writeSynced(`${this.#directory}/${segmentFileName(offset, ".snapshot")}`, snapshot);
+    const written: DiskFile[] = [];
+    try {
+      if (segment.aborted !== null && segment.aborted.length > 0) {
+        written.push(await this.#write(segment.path(".txnindex"), Buffer.concat(segment.aborted.map(encodeAborted))));
+      }
+      if (areEpochsChanged)
+        written.push(await this.#write(`${epochsPath}.tmp`, Buffer.from(encodeEpochs(this.epochs.all()))));
+      if (before !== offset) written.push(await this.#write(this.#snapshotPath(offset), snapshot));
+      await jointSync.sync([...segment.indexFiles(), ...written]);
+    } catch (error) {
+      this.epochs.isChanged ||= areEpochsChanged;
+      throw error;
+    } finally {
+      await Promise.allSettled(written.map((file) => file.close()));
+    }
+    if (areEpochsChanged) await disk.rename(`${epochsPath}.tmp`, epochsPath);
+    if (before === null || before < offset) {
+      this.#snapshotOffset = offset;
+      // One in the middle of a segment is of no use beside a newer one. Its removal is as durable as the rest: should it come
+      // back after a cut, it would speak of records that are gone.
+      const isStray = before !== null && this.segments.all().every(({ baseOffset }) => baseOffset !== before);
+      if (isStray) await disk.removeFile(this.#snapshotPath(before));
     }
     await disk.syncDirectory(this.#directory);
-    this.#snapshotOffset = offset;
-    // A snapshot in the middle of a segment is of no use once there is a newer one.
-    const isStray =
-      before !== null && before !== offset && this.segments.all().every(({ baseOffset }) => baseOffset !== before);
-    if (isStray) await disk.removeFile(`${this.#directory}/${segmentFileName(before, ".snapshot")}`);
   }
 
-  async #writeSynced(path: string, bytes: Buffer): Promise<void> {
+  #snapshotPath(offset: Offset): string {
+    return `${this.#directory}/${segmentFileName(offset, ".snapshot")}`;
+  }
+
+  /** Open still, to be synced with others. */
+  async #write(path: string, bytes: Buffer): Promise<DiskFile> {
     const file = await this.#environment.disk.open(path, "create");
     try {
       await file.write([bytes], 0);
       await file.truncate(bytes.length);
-      await file.sync();
-    } finally {
+    } catch (error) {
       await file.close();
+      throw error;
     }
+    return file;
   }
 
   // --- Cutting and closing --------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import type { Segments } from "./segments.ts";
 import { findByTime, findMaxTimestamp } from "./time-lookup.ts";
 import type { FoundRecord } from "./time-lookup.ts";
 import type { AbortedTransaction } from "./transaction-index.ts";
-import { cutSegments, restartSegments } from "./truncation.ts";
+import { cutSegments, findCut, restartSegments } from "./truncation.ts";
 import type { ExactTimestamp, FilePosition, LeaderEpoch, Offset, Uuid } from "./types.ts";
 import type { AnalyzedBatches } from "./validation.ts";
 export type { AppendFailure, AppendFailureKind } from "./append-failure.ts";
@@ -100,6 +100,7 @@ function nothing({ areAbortedTransactionsWanted = false }: ReadOptions): Result<
   return areAbortedTransactionsWanted ? nothingCommitted : nothingRead;
 }
 
+const nothingUnderWay: Promise<void> = Promise.resolve();
 const noneQuarantined: readonly QuarantinedRange[] = [];
 
 /**
@@ -125,7 +126,7 @@ export class PartitionLog {
   #isCutting = false;
   #quarantined: readonly QuarantinedRange[] = noneQuarantined;
   /** Truncation, retention and closing, one after the other. */
-  #exclusive: Promise<unknown> = Promise.resolve();
+  #exclusive: Promise<unknown> = nothingUnderWay;
   /** Called whenever an offset has moved or the log has failed. Never by a call of its owner's. */
   onProgress: () => void = ignore;
   /** Called when the log's end went back: what was appended from there on is gone, and its waiters are to be told why. */
@@ -550,8 +551,11 @@ export class PartitionLog {
 
   /** Nothing is under way. The recovery point goes back first: a recovery must not miss what was cut on purpose. */
   async #cutTo(offset: Offset): Promise<void> {
-    await this.#lowerRecoveryPoint(offset);
-    await this.#restartFrom(await cutSegments(this.#environment, this.#directory, this.#writer.segments, offset));
+    const { segments } = this.#writer;
+    const cut = await findCut(this.#environment, segments, offset);
+    await this.#lowerRecoveryPoint(cut.endOffset);
+    await cutSegments(this.#environment, this.#directory, segments, cut);
+    await this.#restartFrom(cut.endOffset);
     if (this.#logStartOffset <= this.logEndOffset) return;
     this.#logStartOffset = this.logEndOffset;
     await this.#environment.persistLogStarts();
@@ -562,7 +566,8 @@ export class PartitionLog {
     await this.#lowerRecoveryPoint(0 as Offset);
     this.#logStartOffset = offset;
     await this.#environment.persistLogStarts();
-    await this.#restartFrom(await restartSegments(this.#environment, this.#directory, this.#writer.segments, offset));
+    await restartSegments(this.#environment, this.#directory, this.#writer.segments, offset);
+    await this.#restartFrom(offset);
   }
 
   async #lowerRecoveryPoint(offset: Offset): Promise<void> {

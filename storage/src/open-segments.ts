@@ -8,6 +8,7 @@ export class OpenSegments {
   /** In the order of use. */
   readonly #open = new Set<Segment>();
   #closing: Promise<unknown> = Promise.resolve();
+  #isWaitingForLease = false;
 
   constructor(disk: Disk, openMax: number) {
     this.#disk = disk;
@@ -73,12 +74,22 @@ export class OpenSegments {
   }
 
   #closeSome(): void {
+    let firstInUse: Segment | null = null;
     for (const segment of this.#open) {
       if (this.#open.size <= this.#openMax) return;
-      if (segment.leases > 0) continue;
+      if (segment.leases > 0) {
+        firstInUse ??= segment;
+        continue;
+      }
       this.#open.delete(segment);
       // A file that does not close is of no use any more, and there is nobody to tell.
       this.#closing = Promise.allSettled([this.#closing, segment.close()]);
     }
+    if (this.#isWaitingForLease || firstInUse === null) return;
+    this.#isWaitingForLease = true;
+    firstInUse.whenIdle(() => {
+      this.#isWaitingForLease = false;
+      this.#closeSome();
+    });
   }
 }

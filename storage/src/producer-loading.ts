@@ -108,13 +108,21 @@ async function newestSnapshot(
     if (parsed?.suffix === ".snapshot") offsets.push(parsed.baseOffset);
   }
   offsets.sort((a, b) => b - a);
+  let found: { readonly offset: Offset | null; readonly producers: ProducerStates } | null = null;
+  let isRemoved = false;
   for (const offset of offsets) {
     const path = `${directory}/${segmentFileName(offset, ".snapshot")}`;
     const producers = new ProducerStates();
-    if (offset <= upTo && decodeSnapshot(await disk.readFile(path), producers).ok) return { offset, producers };
+    if (offset <= upTo && decodeSnapshot(await disk.readFile(path), producers).ok) {
+      found = { offset, producers };
+      break;
+    }
     await disk.removeFile(path);
+    isRemoved = true;
   }
-  return { offset: null, producers: new ProducerStates() };
+  // One that came back after a crash would speak of records that were cut, as soon as the log is as long again.
+  if (isRemoved) await disk.syncDirectory(directory);
+  return found ?? { offset: null, producers: new ProducerStates() };
 }
 
 /** Empty where the segment has no aborted transaction. */

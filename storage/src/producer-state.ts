@@ -64,6 +64,7 @@ export type SequenceVerdict =
   | { readonly kind: "duplicate"; readonly mark: BatchMark }
   | { readonly kind: "refused"; readonly failure: SequenceFailure; readonly message: string };
 
+const none: readonly never[] = [];
 const isNew: SequenceVerdict = { kind: "new" };
 
 export interface UnstableTransaction {
@@ -83,27 +84,28 @@ export interface CompletedTransaction {
 
 /** Every producer with records in one partition: what duplicates, gaps and stale producers are told by, and what is not yet decided. */
 export class ProducerStates {
-  readonly #entries = new Map<number, ProducerEntry>();
+  /** Null in the many logs that never had a producer with an id. */
+  #entries: Map<number, ProducerEntry> | null = null;
   /** In the order of their first offsets. Those that ended stay until readers may pass their marker. */
   readonly #unstable: UnstableTransaction[] = [];
 
   get size(): number {
-    return this.#entries.size;
+    return this.#entries?.size ?? 0;
   }
 
-  entries(): IterableIterator<ProducerEntry> {
-    return this.#entries.values();
+  entries(): Iterable<ProducerEntry> {
+    return this.#entries?.values() ?? none;
   }
 
   get(producerId: number): ProducerEntry | undefined {
-    return this.#entries.get(producerId);
+    return this.#entries?.get(producerId);
   }
 
   // --- Judging -------------------------------------------------------------------------------------------------------
 
   /** Changes nothing. Order matters: a batch that is among the last five is a duplicate whatever its epoch says now. */
   check(batch: RecordBatchView): SequenceVerdict {
-    const entry = this.#entries.get(batch.producerId);
+    const entry = this.#entries?.get(batch.producerId);
     // The state may have expired, or the records with it: such a producer goes on where it was.
     if (entry === undefined) return isNew;
     const epoch = batch.producerEpoch;
@@ -125,7 +127,7 @@ export class ProducerStates {
 
   /** A marker comes from the transaction coordinator, with its producer's epoch (KIP-890: one more than the data's). */
   checkMarker(batch: RecordBatchView, coordinatorEpoch: number): SequenceVerdict {
-    const entry = this.#entries.get(batch.producerId);
+    const entry = this.#entries?.get(batch.producerId);
     if (entry === undefined) return isNew;
     if (batch.producerEpoch < entry.epoch) return staleEpoch(batch, entry);
     if (coordinatorEpoch < entry.coordinatorEpoch) {
@@ -140,9 +142,7 @@ export class ProducerStates {
   /** Remembers a batch that is in the log. Also how the state is rebuilt. Gives the transaction that it ended, if it ended one. */
   replay(batch: RecordBatchView, baseOffset: Offset): CompletedTransaction | null {
     const producerId = batch.producerId;
-    let entry = this.#entries.get(producerId);
-    if (entry === undefined)
-      this.#entries.set(producerId, (entry = new ProducerEntry(producerId, batch.producerEpoch)));
+    const entry = this.#entryOf(producerId, batch.producerEpoch);
     if (batch.isControl) return this.#end(entry, batch, baseOffset);
     const lastOffset = (baseOffset + batch.lastOffsetDelta) as Offset;
     entry.add(batch.producerEpoch, {
@@ -156,6 +156,13 @@ export class ProducerStates {
       this.#unstable.push({ producerId, firstOffset: baseOffset, lastOffset: null });
     }
     return null;
+  }
+
+  #entryOf(producerId: number, epoch: number): ProducerEntry {
+    this.#entries ??= new Map();
+    let entry = this.#entries.get(producerId);
+    if (entry === undefined) this.#entries.set(producerId, (entry = new ProducerEntry(producerId, epoch)));
+    return entry;
   }
 
   #end(entry: ProducerEntry, batch: RecordBatchView, baseOffset: Offset): CompletedTransaction | null {
@@ -181,6 +188,7 @@ export class ProducerStates {
 
   /** Takes over an entry of a snapshot. */
   restore(entry: ProducerEntry): void {
+    this.#entries ??= new Map();
     this.#entries.set(entry.producerId, entry);
     if (entry.currentTxnFirstOffset === -1) return;
     const firstOffset = entry.currentTxnFirstOffset as Offset;
@@ -190,16 +198,15 @@ export class ProducerStates {
 
   /** Takes over all that another has, and forgets its own. */
   replaceBy(other: ProducerStates): void {
-    this.#entries.clear();
-    for (const [producerId, entry] of other.#entries) this.#entries.set(producerId, entry);
+    this.#entries = other.#entries;
     this.#unstable.splice(0, this.#unstable.length, ...other.#unstable);
   }
 
   /** Forgets producers that are silent and have no transaction under way (`producer.id.expiration.ms`). */
   expire(nowMs: TimeMs, expirationMs: number): void {
-    for (const [producerId, entry] of this.#entries) {
-      if (entry.currentTxnFirstOffset === -1 && nowMs - entry.lastTimestamp >= expirationMs)
-        this.#entries.delete(producerId);
+    for (const [producerId, entry] of this.#entries ?? none) {
+      const isSilent = entry.currentTxnFirstOffset === -1 && nowMs - entry.lastTimestamp >= expirationMs;
+      if (isSilent) this.#entries?.delete(producerId);
     }
   }
 

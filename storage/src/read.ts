@@ -106,7 +106,7 @@ function extendTo(segment: Segment, start: Start, limit: number, upTo: Offset): 
   let end = start.end;
   let nextOffset = start.nextOffset;
   let isFirst = true;
-  while (walk.next()) {
+  while (nextOffset < upTo && goOn(walk)) {
     if (walk.nextPosition > limit || walk.nextOffset > upTo) {
       // The batch at the index entry itself is too far: it ends past the limit, and its start is the bound.
       if (isFirst && walk.position > start.position) {
@@ -120,6 +120,16 @@ function extendTo(segment: Segment, start: Start, limit: number, upTo: Offset): 
     isFirst = false;
   }
   return extent(start, end, nextOffset);
+}
+
+/** A break in the chain ends what is sent; whoever reads on from there is told of it. */
+function goOn(walk: HeaderWalk): boolean {
+  try {
+    return walk.next();
+  } catch (error) {
+    if (error instanceof BrokenChain) return false;
+    throw error;
+  }
 }
 
 /** After a break in the chain: where the next batch begins that the index knows. */

@@ -6,6 +6,7 @@ import { readInt64Exact } from "kafka-protocol-ts/records/int64";
 import { BATCH_HEADER_BYTES, BatchField } from "kafka-protocol-ts/records/batch";
 import { findBatchAfter, scanBatches } from "./batch-scan.ts";
 import type { ScanEnd } from "./batch-scan.ts";
+import type { JointSync } from "./concurrency.ts";
 import { DELETED_SUFFIX, fileNames, parseSegmentFileName, segmentFileName } from "./file-names.ts";
 import { BrokenChain, HeaderWalk } from "./header-walk.ts";
 import { decodeEpochs, LeaderEpochs } from "./leader-epochs.ts";
@@ -27,6 +28,8 @@ import type { ExactTimestamp, LeaderEpoch, Offset } from "./types.ts";
 export interface Loading {
   readonly disk: Disk;
   readonly openSegments: OpenSegments;
+  /** For what was found and is not yet durable; shared by all logs that are loaded. */
+  readonly jointSync: JointSync;
   readonly directory: string;
   readonly names: readonly DirectoryEntry[];
   readonly config: LogConfig;
@@ -175,7 +178,8 @@ class Recovery {
   async #notBelowStart(endOffset: Offset): Promise<Offset> {
     const { logStartOffset, directory } = this.#loading;
     if (logStartOffset === null || endOffset >= logStartOffset) return endOffset;
-    return restartSegments(this.#loading, directory, this.#segments, logStartOffset);
+    await restartSegments(this.#loading, directory, this.#segments, logStartOffset);
+    return logStartOffset;
   }
 
   async #firstTimestamp(segment: Segment): Promise<ExactTimestamp | null> {
@@ -233,12 +237,12 @@ class Recovery {
 
   /** What was found may so far lie only in the system's memory, names included; from now on it counts. */
   async #syncFound(segments: readonly Segment[]): Promise<void> {
-    const { disk, directory, recoveryPoint } = this.#loading;
+    const { disk, directory, recoveryPoint, jointSync } = this.#loading;
     const files = segments.map((segment) => segment.log);
     const metadata = recoveryPoint > 0 ? null : await disk.open(`${directory}/${fileNames.partitionMetadata}`, "write");
     if (metadata !== null) files.push(metadata);
     try {
-      await disk.syncFiles(files);
+      await jointSync.sync(files);
     } finally {
       await metadata?.close();
     }

@@ -1,3 +1,4 @@
+import type { Disk } from "@millrace/base/world";
 import { HeaderWalk } from "./header-walk.ts";
 import type { LogEnvironment } from "./log-environment.ts";
 import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
@@ -6,28 +7,61 @@ import { readTail } from "./segment-tail.ts";
 import { Segment } from "./segment.ts";
 import type { Segments } from "./segments.ts";
 import { TIME_ENTRY_BYTES } from "./time-index.ts";
-import type { Offset } from "./types.ts";
+import { TRANSACTION_ENTRY_BYTES } from "./transaction-index.ts";
+import type { FilePosition, Offset } from "./types.ts";
 
-/**
- * Cuts segments and their indexes, so that the last batch ends at `offset` or before it. Durable when it resolves. Gives
- * where the log ends now. Nothing is written meanwhile.
- */
+/** A place between two batches. */
+export interface Cut {
+  /** Which segment is the last one then; −1 where none of them stays. */
+  readonly index: number;
+  readonly position: FilePosition;
+  /** Where the log ends then. */
+  readonly endOffset: Offset;
+}
+
+/** Behind the last batch that ends at `offset` or before it. */
+export async function findCut({ openSegments }: LogEnvironment, segments: Segments, offset: Offset): Promise<Cut> {
+  const nothing = { position: 0 as FilePosition };
+  if (offset < segments.first.baseOffset) return { ...nothing, index: -1, endOffset: offset };
+  const index = segments.indexOf(offset);
+  const segment = segments.at(index) as Segment;
+  if (segment.isNew) return { ...nothing, index, endOffset: segment.baseOffset };
+  await openSegments.use(segment);
+  try {
+    const walk = new HeaderWalk(
+      segment.log,
+      segment.offsets.positionAtOrBefore((offset - 1) as Offset),
+      segment.sizeBytes,
+    );
+    let { position } = walk;
+    let endOffset = segment.baseOffset;
+    while (walk.next() && walk.nextOffset <= offset) {
+      position = walk.nextPosition;
+      endOffset = walk.nextOffset;
+    }
+    return { index, position, endOffset };
+  } finally {
+    segment.release();
+  }
+}
+
+/** Cuts segments and their indexes. Durable when it resolves. Nothing is written meanwhile. */
 export async function cutSegments(
   environment: LogEnvironment,
   directory: string,
   segments: Segments,
-  offset: Offset,
-): Promise<Offset> {
+  cut: Cut,
+): Promise<void> {
   const { disk, openSegments } = environment;
-  if (offset < segments.first.baseOffset) return restartSegments(environment, directory, segments, offset);
-  const later = segments.takeFrom(segments.indexOf(offset) + 1);
+  if (cut.index < 0) return restartSegments(environment, directory, segments, cut.endOffset);
+  const later = segments.takeFrom(cut.index + 1);
   await removeSegments(environment, later);
   if (later.length > 0) await disk.syncDirectory(directory);
   const { active } = segments;
-  if (active.isNew) return active.baseOffset;
+  if (active.isNew) return;
   await openSegments.use(active);
   try {
-    return await cutSegment(environment, active, offset);
+    await cutSegment(environment, active, cut);
   } finally {
     active.release();
   }
@@ -39,7 +73,7 @@ export async function restartSegments(
   directory: string,
   segments: Segments,
   offset: Offset,
-): Promise<Offset> {
+): Promise<void> {
   await removeSegments(environment, segments.takeFrom(0));
   const segment = new Segment(directory, offset, { sizeBytes: 0, isNew: true });
   segment.aborted = [];
@@ -47,21 +81,9 @@ export async function restartSegments(
   await environment.openSegments.use(segment);
   segment.release();
   await environment.disk.syncDirectory(directory);
-  return offset;
 }
 
-async function cutSegment({ disk }: LogEnvironment, segment: Segment, offset: Offset): Promise<Offset> {
-  const walk = new HeaderWalk(
-    segment.log,
-    segment.offsets.positionAtOrBefore((offset - 1) as Offset),
-    segment.sizeBytes,
-  );
-  let { position } = walk;
-  let endOffset = segment.baseOffset;
-  while (walk.next() && walk.nextOffset <= offset) {
-    position = walk.nextPosition;
-    endOffset = walk.nextOffset;
-  }
+async function cutSegment({ disk }: LogEnvironment, segment: Segment, { position, endOffset }: Cut): Promise<void> {
   await segment.log.truncate(position);
   segment.sizeBytes = position;
   segment.offsets.truncateTo(position);
@@ -74,7 +96,19 @@ async function cutSegment({ disk }: LogEnvironment, segment: Segment, offset: Of
   await timeIndexFile?.truncate(segment.times.entries.count * TIME_ENTRY_BYTES);
   await disk.syncFiles([segment.log, ...segment.indexFiles()]);
   const aborted = segment.aborted?.filter(({ lastOffset }) => lastOffset < endOffset) ?? null;
-  if (aborted?.length !== segment.aborted?.length) await disk.removeFile(segment.path(".txnindex"));
+  if (aborted?.length !== segment.aborted?.length)
+    await cutAborted(disk, segment.path(".txnindex"), aborted?.length ?? 0);
   segment.aborted = aborted;
-  return endOffset;
+}
+
+/** Not removed: a file that came back after a crash would speak of records that were cut. */
+async function cutAborted(disk: Disk, path: string, count: number): Promise<void> {
+  if ((await disk.stat(path)) === null) return;
+  const file = await disk.open(path, "write");
+  try {
+    await file.truncate(count * TRANSACTION_ENTRY_BYTES);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }

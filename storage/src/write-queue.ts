@@ -146,11 +146,18 @@ export class WriteQueue {
     return { segment, position, buffers, sizeBytes, nextOffset };
   }
 
-  markDirty(segment: Segment): void {
+  /** Of what is written next. */
+  get nextSegment(): Segment | null {
+    return this.#runs[0]?.segment ?? null;
+  }
+
+  /** False where it was dirty already. */
+  markDirty(segment: Segment): boolean {
     this.#dirty ??= new Set();
-    if (this.#dirty.has(segment)) return;
+    if (this.#dirty.has(segment)) return false;
     segment.retain();
     this.#dirty.add(segment);
+    return true;
   }
 
   /** Gives away the dirty segments, with their leases. */

@@ -15,7 +15,12 @@ import type { BatchInput } from "./support.ts";
 
 /** What somebody was told, and what may no longer be expected. */
 export type Promised =
-  | { readonly kind: "appended"; readonly topic: string; readonly batch: BatchInput & { readonly records: string[] }; readonly firstOffset: number }
+  | {
+      readonly kind: "appended";
+      readonly topic: string;
+      readonly batch: BatchInput & { readonly records: string[] };
+      readonly firstOffset: number;
+    }
   /** The log's start moved: nothing before it comes back. */
   | { readonly kind: "started"; readonly topic: string; readonly offset: number }
   /** A cut begins: nothing from there on is promised any more; and it ended: nothing of it comes back. */
@@ -198,20 +203,25 @@ export async function judge(image: Disk, promised: readonly Promised[], counts?:
   }
   await bench.directory.close();
   const again = await Bench.open({ disk: image, limits, configOf });
-  return again.report.isClean && again.report.offline.length === 0 ? null : "the start after the recovery was not clean";
+  return again.report.isClean && again.report.offline.length === 0
+    ? null
+    : "the start after the recovery was not clean";
 }
 
 async function judgeLog(log: PartitionLog, promised: readonly Promised[]): Promise<string | null> {
   const records = await readAll(log, log.logStartOffset, 8192);
   const byOffset = new Map(records.map((record) => [record.offset, record.value?.toString()]));
   if (records.some((record, index) => record.offset !== log.logStartOffset + index)) return "there is a hole";
-  if (log.logStartOffset + records.length !== log.logEndOffset) return `it ends at ${log.logEndOffset} and holds ${records.length}`;
+  if (log.logStartOffset + records.length !== log.logEndOffset)
+    return `it ends at ${log.logEndOffset} and holds ${records.length}`;
   let expected: Extract<Promised, { kind: "appended" }>[] = [];
   let gone: ReadonlySet<string> = new Set();
   for (const each of promised) {
     if (each.kind === "appended") expected.push(each);
-    else if (each.kind === "started" && log.logStartOffset < each.offset) return `its start went back below ${each.offset}`;
-    else if (each.kind === "cutting") expected = expected.filter((one) => one.firstOffset + one.batch.records.length <= each.offset);
+    else if (each.kind === "started" && log.logStartOffset < each.offset)
+      return `its start went back below ${each.offset}`;
+    else if (each.kind === "cutting")
+      expected = expected.filter((one) => one.firstOffset + one.batch.records.length <= each.offset);
     else if (each.kind === "cut") gone = gone.union(each.gone);
   }
   const back = [...byOffset.values()].find((value) => value !== undefined && gone.has(value));
@@ -229,9 +239,12 @@ async function judgeLog(log: PartitionLog, promised: readonly Promised[]): Promi
 /** A producer that sends its last batch once more gets the first offset again, or is refused; it never doubles the batch. */
 function judgeRetry(log: PartitionLog, last: Extract<Promised, { kind: "appended" }>): string | null {
   const result = tryAppend(log, last.batch);
-  if (!result.ok) return ["sequence-gap", "stale-producer-epoch"].includes(result.failure.kind) ? null : result.failure.message;
+  if (!result.ok)
+    return ["sequence-gap", "stale-producer-epoch"].includes(result.failure.kind) ? null : result.failure.message;
   if (!result.value.isDuplicate) return `the batch at offset ${last.firstOffset} was taken twice`;
-  return result.value.firstOffset === last.firstOffset ? null : `a duplicate of ${last.firstOffset} was answered with ${result.value.firstOffset}`;
+  return result.value.firstOffset === last.firstOffset
+    ? null
+    : `a duplicate of ${last.firstOffset} was answered with ${result.value.firstOffset}`;
 }
 
 async function judgeGoingOn(bench: Bench, log: PartitionLog): Promise<string | null> {

@@ -46,7 +46,11 @@ export class Bench {
       limits: { ...options.limits },
     });
     if (!opened.ok) throw new Error(opened.message);
-    const configOf = (topic: string): LogConfig => ({ ...defaultLogConfig, ...options.config, ...options.configOf?.(topic) });
+    const configOf = (topic: string): LogConfig => ({
+      ...defaultLogConfig,
+      ...options.config,
+      ...options.configOf?.(topic),
+    });
     const report = await opened.value.load(configOf);
     return new Bench(disk, clock, opened.value, report);
   }

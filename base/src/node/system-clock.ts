@@ -17,8 +17,10 @@ class SystemTimer implements Timer {
 export const systemClock: Clock = {
   now: () => Date.now() as TimeMs,
   monotonicMs: () => performance.now(),
-  schedule(delayMs, callback) {
-    return new SystemTimer(setTimeout(callback, Math.min(Math.max(delayMs, 0), delayMsMax)).unref());
+  schedule(delayMs, callback, options) {
+    const timeout = setTimeout(callback, Math.min(Math.max(delayMs, 0), delayMsMax));
+    if (options?.isAwaited !== true) timeout.unref();
+    return new SystemTimer(timeout);
   },
   // The check phase of the event loop follows its poll phase, in which every socket with input has been read.
   afterTurn(callback) {

@@ -1,5 +1,6 @@
 /**
- * Produce v3–v13 (advertised from 0: KAFKA-18659). v13 names topics by id. A batch stays bytes from the frame to the disk.
+ * Produce v3–v11 (advertised from 0: KAFKA-18659). v12 takes part in transactions by itself (KIP-890) and v13 names topics by
+ * id: both come with transactions. A batch stays bytes from the frame to the disk.
  * Phase one ends when every batch has its offset; the answer leaves when all of them are as durable as acks asks.
  * Transactional batches are refused until transactions exist.
  */
@@ -68,6 +69,7 @@ export const produceHandler: Handler = twoPhaseHandler(
       return { inOrder, answer: (inOrder ?? Promise.resolve()).then(respond), mayReuseRequest: () => false };
     return { inOrder, answer: appended.done.then(respond), mayReuseRequest: () => appended.isAllWritten };
   },
+  { versions: [3, 11] },
 );
 
 /** Finds the partition and reads the batches in place; nothing changes yet. */

@@ -1,47 +1,76 @@
-import { once } from "node:events";
+import { isUtf8 } from "node:buffer";
 import { Cluster } from "@millrace/client";
 import type { ConsumedRecord, StartAt } from "@millrace/client";
-import { wholeNumber } from "../arguments.ts";
-import { UsageError } from "../usage-error.ts";
+import { brokerAddresses, wholeNumber } from "../arguments.ts";
+import { Output } from "../output.ts";
 import type { ConsumeOptions } from "../program.ts";
+import { UsageError } from "../usage-error.ts";
 
 export async function consumeLines(topic: string, options: ConsumeOptions): Promise<void> {
-  const count = wholeNumber("--count", options.count) ?? Number.POSITIVE_INFINITY;
-  const partitions = options.partition?.map((text) => wholeNumber("--partition", text) ?? 0);
+  const count = wholeNumber("--count", options.count, { min: 0 }) ?? Number.POSITIVE_INFINITY;
+  const partitions = options.partition?.map((text) => wholeNumber("--partition", text, { min: 0 }) ?? 0);
+  const from = placeOf(options.from);
+  const lineOf = options.format === "json" ? jsonLine : textLines(options.keySeparator);
+  if (count === 0) return;
+  // Ctrl-C is how one leaves; a reader that has gone away is the same.
   const stop = new AbortController();
-  process.once("SIGINT", () => stop.abort());
-  await using cluster = new Cluster({ brokers: options.bootstrap.split(","), clientId: "millrace-cli" });
+  const leave = (): void => stop.abort();
+  process.once("SIGINT", leave).once("SIGTERM", leave);
+  process.stdout.once("close", leave);
+  await using cluster = new Cluster({ brokers: brokerAddresses(options.bootstrap), clientId: "millrace-cli" });
+  const output = new Output(cluster.world.clock);
   const records = cluster.consumer().records(topic, {
-    from: parsePlace(options.from),
+    from,
     signal: stop.signal,
     untilEnd: options.untilEnd ?? false,
     ...(partitions === undefined ? {} : { partitions }),
   });
   let printed = 0;
-  if (count === 0) return;
   for await (const record of records) {
-    const line = options.format === "json" ? jsonLine(record) : textLine(record, options.keySeparator);
-    if (!process.stdout.write(line)) await once(process.stdout, "drain");
-    if (++printed >= count) return;
+    await output.write(lineOf(record));
+    if (++printed >= count || !output.isOpen) break;
   }
+  await output.flush();
 }
 
-function parsePlace(text: string): StartAt {
+/** A place in the log as a person writes it. A time without a zone is this machine's. */
+export function placeOf(text: string): StartAt {
   if (text === "earliest" || text === "latest") return text;
-  if (/^\d+$/.test(text)) return { offset: Number(text) };
-  const timestamp = Date.parse(text);
-  if (Number.isNaN(timestamp))
-    throw new UsageError(`--from is "${text}", which is neither earliest, latest, an offset nor a time`);
-  return { timestamp };
+  if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return { offset: Number(text) };
+  const timestamp = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(timestamp)) return { timestamp };
+  throw new UsageError(
+    `--from: "${text}" is neither earliest, latest, an offset nor a time such as 2026-01-31T12:00:00Z`,
+  );
 }
 
-function textLine({ key, value }: ConsumedRecord, separator: string | undefined): Buffer {
-  const parts = separator === undefined ? [] : [key ?? Buffer.alloc(0), Buffer.from(separator)];
-  return Buffer.concat([...parts, value ?? Buffer.alloc(0), Buffer.from("\n")]);
+const lineFeed = Buffer.from("\n");
+const nothing = Buffer.alloc(0);
+
+function textLines(separator: string | undefined): (record: ConsumedRecord) => Buffer {
+  if (separator === undefined) return ({ value }) => Buffer.concat([value ?? nothing, lineFeed]);
+  const between = Buffer.from(separator);
+  return ({ key, value }) => Buffer.concat([key ?? nothing, between, value ?? nothing, lineFeed]);
 }
 
-function jsonLine({ topic, partition, offset, timestamp, key, value, headers }: ConsumedRecord): string {
-  const text = (bytes: Buffer | null): string | null => bytes?.toString() ?? null;
-  const headerTexts = headers.map((header) => ({ key: header.key, value: text(header.value) }));
-  return `${JSON.stringify({ topic, partition, offset, timestamp, key: text(key), value: text(value), headers: headerTexts })}\n`;
+type JsonBytes = string | null | { readonly base64: string };
+
+/** Bytes as text where they are text, so that a person can read them and a program can have them back. */
+function jsonBytes(bytes: Buffer | null): JsonBytes {
+  if (bytes === null) return null;
+  return isUtf8(bytes) ? bytes.toString() : { base64: bytes.toString("base64") };
+}
+
+function jsonLine(record: ConsumedRecord): Buffer {
+  const { topic, partition, offset, timestamp, timestampBig, key, value, headers } = record;
+  const line = {
+    topic,
+    partition,
+    offset,
+    timestamp: timestampBig === undefined ? timestamp : String(timestampBig),
+    key: jsonBytes(key),
+    value: jsonBytes(value),
+    headers: headers.map((header) => ({ key: header.key, value: jsonBytes(header.value) })),
+  };
+  return Buffer.from(`${JSON.stringify(line)}\n`);
 }

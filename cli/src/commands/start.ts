@@ -1,76 +1,107 @@
-import { readFile } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
 import { nodeWorld } from "@millrace/base/node/node-world";
 import { pinoLogger } from "@millrace/base/node/pino-logger";
+import type { Disk } from "@millrace/base/world";
 import { startBroker } from "@millrace/broker/broker";
 import { installNodeAccelerators } from "kafka-protocol-ts/node";
 import { keyValues, wholeNumber } from "../arguments.ts";
-import type { StartOptions } from "../program.ts";
+import { readText } from "../read-text.ts";
+import type { StartOptions } from "../start-options.ts";
 import { UsageError } from "../usage-error.ts";
+
+const portMax = 65_535;
 
 /** Runs a broker until a signal stops it; gives the exit code. */
 export async function start(options: StartOptions): Promise<number> {
+  const config = settings(options);
   const logger = pinoLogger({ output: "stderr" });
+  const world = nodeWorld({
+    onAcceptFailure: ({ message }) => logger.warn("connection not accepted", { reason: message }),
+  });
   const accelerators = installNodeAccelerators();
-  const world = nodeWorld({ workerPreload: [import.meta.resolve("kafka-protocol-ts/install")] });
-  const port = wholeNumber("--port", options.port);
-  const given = keyValues(options.set);
-  const config: Record<string, string> = {
-    ...(options.data === undefined ? {} : { "log.dirs": options.data }),
-    ...(port === undefined ? {} : { listeners: `PLAINTEXT://127.0.0.1:${port}` }),
-    ...given,
-  };
+  const file = options.config === undefined ? {} : { file: await configFile(world.disk, options.config) };
+  const signals = stopSignals();
   const ended = Promise.withResolvers<number>();
   const broker = await startBroker({
     config,
     environment: process.env,
-    ...(options.config === undefined ? {} : { file: await configFile(options.config) }),
+    ...file,
     world,
     logger,
     onFatal: () => ended.resolve(1),
   });
-  const { host, port: bound } = broker.address;
-  // Counted from the start of the process, which is what whoever waits for the broker sees.
-  process.stdout.write(`millrace ready on ${host}:${bound} in ${Math.round(performance.now())} ms\n`);
-  world.native.load();
-  logger.info("broker started", { nodeId: broker.nodeId, clusterId: broker.clusterId, accelerators });
-  stopOnSignal(() => {
+  if (!signals.hasCome) {
+    const { host, port } = broker.address;
+    // Counted from the start of the process, which is what whoever waits for the broker sees.
+    process.stdout.write(`millrace ready on ${host}:${port} in ${Math.round(performance.now())} ms\n`);
+    // What takes long and is not needed before the first client has come. A broker may live for months and be killed
+    // in the end: what was compiled is kept now.
+    world.native.load();
+    const { nodeId, clusterId } = broker;
+    const sendfile = world.native.reason ?? "native";
+    logger.info("broker started", { nodeId, clusterId, crc32c: accelerators.crc32c, sendfile });
+    flushCompileCache();
+  }
+  void signals.first.then(async () => {
     logger.info("broker stopping");
-    broker.stop().then(
-      () => ended.resolve(0),
-      (error: unknown) => {
-        logger.error("the broker could not stop cleanly", { error });
-        ended.resolve(1);
-      },
-    );
+    try {
+      await broker.stop();
+      ended.resolve(0);
+    } catch (error) {
+      logger.error("the broker could not stop cleanly", { error });
+      ended.resolve(1);
+    }
   });
-  // While the broker stops, paused sockets and its own timers would let the process end before all is synced.
-  const alive = setInterval(() => {}, 0x7fff_ffff);
   const exitCode = await ended.promise;
   if (exitCode !== 0) await broker.stop().catch(() => {});
-  clearInterval(alive);
   return exitCode;
 }
 
-/** Ctrl-C under `npm start` comes twice: from the terminal, and from npm, which passes it on. */
-const oneSignalMs = 300;
-
-/** The first signal stops cleanly, a second one at once. */
-function stopOnSignal(stop: () => void): void {
-  let firstMs: number | null = null;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      if (firstMs === null) {
-        firstMs = performance.now();
-        stop();
-      } else if (performance.now() - firstMs > oneSignalMs) process.kill(process.pid, "SIGKILL");
-    });
-  }
+/** What the command line says, as settings. */
+function settings({ port: portText, data, set }: StartOptions): Record<string, string> {
+  const port = wholeNumber("--port", portText, { min: 0, max: portMax });
+  if (data === "") throw new UsageError("--data: no directory is named");
+  return {
+    ...(data === undefined ? {} : { "log.dirs": data }),
+    ...(port === undefined ? {} : { listeners: `PLAINTEXT://127.0.0.1:${port}` }),
+    ...keyValues("--set", set),
+  };
 }
 
-async function configFile(path: string): Promise<{ readonly path: string; readonly text: string }> {
-  try {
-    return { path, text: await readFile(path, "utf8") };
-  } catch (error) {
-    throw new UsageError(`--config: ${(error as Error).message}`);
-  }
+async function configFile(disk: Disk, path: string): Promise<{ readonly path: string; readonly text: string }> {
+  const text = await readText(disk, path);
+  if (!text.ok) throw new UsageError(`--config: ${text.message ?? path}`);
+  return { path, text: text.value };
+}
+
+/** npm passes a Ctrl-C on that the terminal has sent to all of its processes already: it comes twice. */
+const npmEchoMs = 300;
+
+interface StopSignals {
+  readonly hasCome: boolean;
+  readonly first: Promise<void>;
+}
+
+/** From now on the first SIGTERM or SIGINT is told, and the second ends the process at once. */
+function stopSignals(): StopSignals {
+  const first = Promise.withResolvers<void>();
+  const echoMs = process.env["npm_lifecycle_event"] === undefined ? 0 : npmEchoMs;
+  let firstMs: number | null = null;
+  const signals = ["SIGTERM", "SIGINT"] as const;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (firstMs === null) {
+      firstMs = performance.now();
+      first.resolve();
+    } else if (performance.now() - firstMs >= echoMs) {
+      for (const each of signals) process.removeListener(each, onSignal);
+      process.kill(process.pid, signal);
+    }
+  };
+  for (const signal of signals) process.on(signal, onSignal);
+  return {
+    first: first.promise,
+    get hasCome() {
+      return firstMs !== null;
+    },
+  };
 }

@@ -1,18 +1,23 @@
 import { Cluster } from "@millrace/client";
-import { keyValues, wholeNumber } from "../arguments.ts";
+import { brokerAddresses, keyValues, wholeNumber } from "../arguments.ts";
 import type { BootstrapOptions, CreateTopicOptions } from "../program.ts";
 
 const cluster = ({ bootstrap }: BootstrapOptions): Cluster =>
-  new Cluster({ brokers: bootstrap.split(","), clientId: "millrace-cli" });
+  new Cluster({ brokers: brokerAddresses(bootstrap), clientId: "millrace-cli" });
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
+const replicasMax = 32_767;
 
 export async function createTopic(name: string, options: CreateTopicOptions): Promise<void> {
+  const partitions = wholeNumber("--partitions", options.partitions, { min: 1, max: 0x7fff_ffff });
+  const replicationFactor = wholeNumber("--replication-factor", options.replicationFactor, {
+    min: 1,
+    max: replicasMax,
+  });
+  const config = keyValues("--config", options.config);
   await using connected = cluster(options);
-  const partitions = wholeNumber("--partitions", options.partitions);
-  const replicationFactor = wholeNumber("--replication-factor", options.replicationFactor);
   await connected.admin().topics.create({
     name,
-    config: keyValues(options.config),
+    config,
     ...(partitions === undefined ? {} : { partitions }),
     ...(replicationFactor === undefined ? {} : { replicationFactor }),
   });
@@ -30,9 +35,9 @@ export async function describeTopic(name: string, options: BootstrapOptions): Pr
   print(`topic ${topic.name}  id ${topic.topicId}  partitions ${topic.partitions.length}`);
   for (const [key, value] of topic.config) print(`  ${key}=${value}`);
   for (const { index, leaderId, leaderEpoch, replicas, inSyncReplicas } of topic.partitions) {
-    print(
-      `  partition ${index}  leader ${leaderId}  epoch ${leaderEpoch}  replicas ${replicas.join(",")}  isr ${inSyncReplicas.join(",")}`,
-    );
+    const leader = leaderId < 0 ? "none" : leaderId;
+    const [all, inSync] = [replicas.join(","), inSyncReplicas.join(",")];
+    print(`  partition ${index}  leader ${leader}  epoch ${leaderEpoch}  replicas ${all}  isr ${inSync}`);
   }
 }
 

@@ -1,0 +1,335 @@
+import { DiskError } from "@millrace/base/world";
+import type { Disk } from "@millrace/base/world";
+import { scanBatches } from "./batch-scan.ts";
+import { decodeOffsets } from "./checkpoints.ts";
+import type { OffsetsByPartition } from "./checkpoints.ts";
+import { fileNames, parsePartitionDirectoryName, parseSegmentFileName, segmentFileName } from "./file-names.ts";
+import type { SegmentSuffix } from "./file-names.ts";
+import { decodeFormat, FORMAT_VERSION } from "./format-version.ts";
+import { decodeEpochs } from "./leader-epochs.ts";
+import { decodeMetaProperties } from "./meta-properties.ts";
+import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
+import { decodePartitionMetadata } from "./partition-metadata.ts";
+import { decodeSnapshot } from "./producer-snapshot.ts";
+import { ProducerStates } from "./producer-state.ts";
+import { TIME_ENTRY_BYTES } from "./time-index.ts";
+import { decodeAborted, TRANSACTION_ENTRY_BYTES } from "./transaction-index.ts";
+import type { AbortedTransaction } from "./transaction-index.ts";
+import type { ExactTimestamp, FilePosition, Offset } from "./types.ts";
+import { readInt64Exact } from "kafka-protocol-ts/records/int64";
+
+/** What is wrong in a file, and where. */
+export interface Problem {
+  readonly path: string;
+  /** Null where it is the file as a whole. */
+  readonly position: number | null;
+  readonly offset: number | null;
+  readonly message: string;
+  /** tail: what a crash leaves and the next start cuts; corrupt: what it refuses; repairable: what it makes anew. */
+  readonly kind: "tail" | "corrupt" | "repairable";
+}
+
+export interface VerifiedLog {
+  readonly topic: string;
+  readonly partition: number;
+  readonly directory: string;
+  readonly segments: number;
+  readonly batches: number;
+  readonly bytes: number;
+  readonly firstOffset: number;
+  readonly endOffset: number;
+}
+
+export interface Verification {
+  readonly logs: readonly VerifiedLog[];
+  readonly problems: readonly Problem[];
+  /** Names that are nobody's. */
+  readonly unknown: readonly string[];
+}
+
+/**
+ * Reads a whole log directory that no broker has open: every batch's checksum, every index entry against its batch, and
+ * every other file. Changes nothing, takes no lock.
+ */
+export async function verifyDirectory(
+  disk: Disk,
+  path: string,
+  onLog?: (log: VerifiedLog) => void,
+): Promise<Verification> {
+  return new Verifier(disk, path, onLog ?? (() => {})).run();
+}
+
+/** An index that is read beside its segment: every entry is judged when its batch comes by. */
+interface IndexReading {
+  readonly path: string;
+  readonly bytes: Buffer;
+  readonly entryBytes: number;
+  at: number;
+  isDone: boolean;
+}
+
+class Verifier {
+  readonly #disk: Disk;
+  readonly #path: string;
+  readonly #onLog: (log: VerifiedLog) => void;
+  readonly #problems: Problem[] = [];
+  readonly #unknown: string[] = [];
+  #batches = 0;
+  #bytes = 0;
+
+  constructor(disk: Disk, path: string, onLog: (log: VerifiedLog) => void) {
+    this.#disk = disk;
+    this.#path = path;
+    this.#onLog = onLog;
+  }
+
+  async run(): Promise<Verification> {
+    await this.#verifyRoot();
+    const recoveryPoints = await this.#offsets(fileNames.recoveryPoints);
+    const logStarts = await this.#offsets(fileNames.logStartOffsets);
+    await this.#offsets(fileNames.highWatermarks);
+    const logs: VerifiedLog[] = [];
+    const known = new Set<string>(Object.values(fileNames));
+    for (const { name, kind } of await this.#disk.list(this.#path)) {
+      const parsed = kind === "directory" ? parsePartitionDirectoryName(name) : null;
+      if (parsed?.state === "delete" || known.has(name)) continue;
+      const directory = `${this.#path}/${name}`;
+      const isPartition =
+        parsed?.state === "live" && (await this.#disk.stat(`${directory}/${fileNames.partitionMetadata}`)) !== null;
+      if (parsed === null || !isPartition) {
+        this.#unknown.push(name);
+        continue;
+      }
+      const log = await this.#verifyLog(parsed.topic, parsed.partition, directory, {
+        recoveryPoint: recoveryPoints?.get(name)?.offset ?? (0 as Offset),
+        logStartOffset: logStarts?.get(name)?.offset ?? null,
+      });
+      logs.push(log);
+      this.#onLog(log);
+    }
+    return { logs, problems: this.#problems, unknown: this.#unknown };
+  }
+
+  // --- The directory --------------------------------------------------------------------------------------------------
+
+  async #verifyRoot(): Promise<void> {
+    const format = await this.#text(fileNames.format);
+    if (format !== null) {
+      const decoded = decodeFormat(format);
+      if (!decoded.ok) this.#corrupt(fileNames.format, decoded.message ?? decoded.failure);
+      else if (decoded.value.version > FORMAT_VERSION) {
+        this.#corrupt(fileNames.format, `format version ${decoded.value.version} is newer than ${FORMAT_VERSION}`);
+      }
+    }
+    const meta = await this.#text(fileNames.metaProperties);
+    if (meta === null) return this.#corrupt(fileNames.metaProperties, "is missing: this is no log directory");
+    const decoded = decodeMetaProperties(meta);
+    if (!decoded.ok) this.#corrupt(fileNames.metaProperties, decoded.message ?? decoded.failure);
+  }
+
+  async #offsets(name: string): Promise<OffsetsByPartition | null> {
+    const text = await this.#text(name);
+    if (text === null) return null;
+    const decoded = decodeOffsets(text);
+    if (decoded.ok) return decoded.value;
+    this.#note({ path: `${this.#path}/${name}`, message: decoded.message ?? decoded.failure, kind: "repairable" });
+    return null;
+  }
+
+  async #text(name: string): Promise<string | null> {
+    const path = name.startsWith("/") ? name : `${this.#path}/${name}`;
+    return (await this.#disk.stat(path)) === null ? null : (await this.#disk.readFile(path)).toString();
+  }
+
+  // --- A log ----------------------------------------------------------------------------------------------------------
+
+  async #verifyLog(
+    topic: string,
+    partition: number,
+    directory: string,
+    { recoveryPoint, logStartOffset }: { readonly recoveryPoint: Offset; readonly logStartOffset: Offset | null },
+  ): Promise<VerifiedLog> {
+    const bases: Offset[] = [];
+    for (const { name } of await this.#disk.list(directory)) {
+      const parsed = parseSegmentFileName(name);
+      if (parsed?.suffix === ".log") bases.push(parsed.baseOffset);
+      else if (parsed?.suffix === ".snapshot") await this.#verifySnapshot(`${directory}/${name}`);
+    }
+    bases.sort((a, b) => a - b);
+    await this.#verifySmallFiles(directory);
+    const [batchesBefore, bytesBefore] = [this.#batches, this.#bytes];
+    const firstOffset = bases[0] ?? (0 as Offset);
+    if (logStartOffset !== null && firstOffset > logStartOffset) {
+      const message = `the log starts at offset ${logStartOffset}, but its first segment at ${firstOffset}`;
+      this.#note({ path: directory, offset: logStartOffset, message, kind: "corrupt" });
+    }
+    let endOffset = firstOffset;
+    for (const [index, baseOffset] of bases.entries()) {
+      const path = `${directory}/${segmentFileName(baseOffset, ".log")}`;
+      // Compaction leaves gaps inside segments, and so between their ends and the next ones; never an overlap.
+      if (baseOffset < endOffset)
+        this.#note({ path, offset: baseOffset, message: `overlaps with what ends at ${endOffset}`, kind: "corrupt" });
+      const isLast = index === bases.length - 1;
+      const ended = await this.#readable(path, () =>
+        this.#verifySegment(directory, baseOffset, { recoveryPoint, isLast }),
+      );
+      endOffset = Math.max(endOffset, ended ?? baseOffset) as Offset;
+    }
+    if (endOffset < recoveryPoint) {
+      const message = `the log ends at offset ${endOffset}, but it was durable up to ${recoveryPoint}`;
+      this.#note({ path: directory, offset: endOffset, message, kind: "corrupt" });
+    }
+    return {
+      topic,
+      partition,
+      directory,
+      segments: bases.length,
+      batches: this.#batches - batchesBefore,
+      bytes: this.#bytes - bytesBefore,
+      firstOffset,
+      endOffset,
+    };
+  }
+
+  async #verifySmallFiles(directory: string): Promise<void> {
+    const metadata = decodePartitionMetadata((await this.#text(`${directory}/${fileNames.partitionMetadata}`)) ?? "");
+    if (!metadata.ok)
+      this.#corrupt(`${directory}/${fileNames.partitionMetadata}`, metadata.message ?? metadata.failure);
+    const epochs = await this.#text(`${directory}/${fileNames.leaderEpochs}`);
+    const decoded = epochs === null ? null : decodeEpochs(epochs);
+    if (decoded !== null && !decoded.ok) {
+      const message = decoded.message ?? decoded.failure;
+      this.#note({ path: `${directory}/${fileNames.leaderEpochs}`, message, kind: "repairable" });
+    }
+  }
+
+  async #verifySnapshot(path: string): Promise<void> {
+    await this.#readable(path, async () => {
+      const decoded = decodeSnapshot(await this.#disk.readFile(path), new ProducerStates());
+      if (!decoded.ok) this.#note({ path, message: decoded.message ?? decoded.failure, kind: "repairable" });
+    });
+  }
+
+  /** Gives where the segment ends. */
+  async #verifySegment(
+    directory: string,
+    baseOffset: Offset,
+    { recoveryPoint, isLast }: { readonly recoveryPoint: Offset; readonly isLast: boolean },
+  ): Promise<Offset> {
+    const pathOf = (suffix: SegmentSuffix): string => `${directory}/${segmentFileName(baseOffset, suffix)}`;
+    const path = pathOf(".log");
+    const offsets = await this.#openIndex(pathOf(".index"), OFFSET_ENTRY_BYTES);
+    const times = await this.#openIndex(pathOf(".timeindex"), TIME_ENTRY_BYTES);
+    const aborted = await this.#readAborted(pathOf(".txnindex"));
+    const markers = new Set<number>(aborted.map(({ lastOffset }) => lastOffset));
+    const file = await this.#disk.open(path, "read");
+    try {
+      const sizeBytes = await file.sizeBytes();
+      const end = await scanBatches(file, {
+        from: 0,
+        to: sizeBytes,
+        nextOffset: baseOffset,
+        isCrcChecked: true,
+        visit: (batch, position) => {
+          this.#batches += 1;
+          this.#judgeOffset(offsets, baseOffset, batch.lastOffset, position);
+          this.#judgeTime(times, baseOffset, batch.lastOffset, batch.maxTimestampExact);
+          markers.delete(batch.lastOffset);
+        },
+      });
+      this.#bytes += end.position;
+      if (end.fault === null) {
+        for (const index of [offsets, times]) this.#judgeRest(index);
+        for (const marker of markers) {
+          this.#note({
+            path: pathOf(".txnindex"),
+            offset: marker,
+            message: "names a marker that is not there",
+            kind: "repairable",
+          });
+        }
+        return end.nextOffset;
+      }
+      const isTail = isLast && end.nextOffset >= recoveryPoint;
+      const message = isTail ? `${end.fault}: the last stop was not clean` : end.fault;
+      this.#note({ path, position: end.position, offset: end.nextOffset, message, kind: isTail ? "tail" : "corrupt" });
+      return end.nextOffset;
+    } finally {
+      await file.close();
+    }
+  }
+
+  // --- Indexes --------------------------------------------------------------------------------------------------------
+
+  async #openIndex(path: string, entryBytes: number): Promise<IndexReading> {
+    if ((await this.#disk.stat(path)) === null) {
+      this.#note({ path, message: "is missing", kind: "repairable" });
+      return { path, bytes: Buffer.alloc(0), entryBytes, at: 0, isDone: true };
+    }
+    const bytes = await this.#disk.readFile(path);
+    return { path, bytes, entryBytes, at: 0, isDone: bytes.length < entryBytes };
+  }
+
+  #judgeOffset(index: IndexReading, baseOffset: Offset, lastOffset: number, position: FilePosition): void {
+    if (index.isDone) return;
+    const entryOffset = baseOffset + index.bytes.readInt32BE(index.at);
+    if (entryOffset > lastOffset) return;
+    const entryPosition = index.bytes.readInt32BE(index.at + 4);
+    if (entryOffset === lastOffset && entryPosition === position) return this.#nextEntry(index);
+    this.#judgeWrong(index, `says that a batch ending with ${entryOffset} starts at ${entryPosition}`);
+  }
+
+  #judgeTime(index: IndexReading, baseOffset: Offset, lastOffset: number, timestamp: ExactTimestamp): void {
+    if (index.isDone) return;
+    const entryOffset = baseOffset + index.bytes.readInt32BE(index.at + 8);
+    if (entryOffset > lastOffset) return;
+    const entryTimestamp = readInt64Exact(index.bytes, index.at);
+    if (entryOffset === lastOffset && entryTimestamp === timestamp) return this.#nextEntry(index);
+    this.#judgeWrong(index, `says that the batch ending with ${entryOffset} has the time ${entryTimestamp}`);
+  }
+
+  #nextEntry(index: IndexReading): void {
+    index.at += index.entryBytes;
+    index.isDone = index.at + index.entryBytes > index.bytes.length;
+  }
+
+  /** The active index that Apache Kafka leaves behind is filled up with zeros. */
+  #judgeWrong(index: IndexReading, message: string): void {
+    index.isDone = true;
+    const isFilling = index.at > 0 && index.bytes.subarray(index.at).every((byte) => byte === 0);
+    if (!isFilling) this.#note({ path: index.path, position: index.at, message, kind: "repairable" });
+  }
+
+  #judgeRest(index: IndexReading): void {
+    if (!index.isDone) this.#judgeWrong(index, "has entries for what is not in the segment");
+  }
+
+  async #readAborted(path: string): Promise<readonly AbortedTransaction[]> {
+    if ((await this.#disk.stat(path)) === null) return [];
+    const bytes = await this.#disk.readFile(path);
+    const aborted = decodeAborted(bytes);
+    const position = aborted.length * TRANSACTION_ENTRY_BYTES;
+    if (position !== bytes.length) this.#note({ path, position, message: "is no entry", kind: "repairable" });
+    return aborted;
+  }
+
+  // --- Notes ----------------------------------------------------------------------------------------------------------
+
+  async #readable<T>(path: string, work: () => Promise<T>): Promise<T | null> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      this.#corrupt(path, error.message);
+      return null;
+    }
+  }
+
+  #corrupt(path: string, message: string): void {
+    this.#note({ path: path.includes("/") ? path : `${this.#path}/${path}`, message, kind: "corrupt" });
+  }
+
+  #note(problem: Pick<Problem, "path" | "message" | "kind"> & Partial<Problem>): void {
+    this.#problems.push({ position: null, offset: null, ...problem });
+  }
+}

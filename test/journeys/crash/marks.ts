@@ -1,0 +1,53 @@
+/**
+ * What clients did and were told, in order: all that a checker may know. Each mark stands at a position of the recorded
+ * disk, so that for a crash at any position it is known what had been promised and what had only been asked for.
+ */
+export type Mark =
+  | { readonly kind: "creating"; readonly topic: string }
+  | { readonly kind: "created"; readonly topic: TopicMade }
+  | { readonly kind: "deleting" | "deleted"; readonly topicId: string }
+  | { readonly kind: "sending"; readonly batch: SentBatch }
+  | { readonly kind: "stored"; readonly batch: SentBatch; readonly baseOffset: number }
+  /** A consumer was given the batch: from then on it must not vanish either. */
+  | { readonly kind: "seen"; readonly batch: SentBatch; readonly baseOffset: number }
+  | { readonly kind: "trimming"; readonly topicId: string; readonly partition: number; readonly offset: number }
+  | { readonly kind: "trimmed"; readonly topicId: string; readonly partition: number; readonly startOffset: number }
+  | { readonly kind: "committing" | "committed"; readonly commit: Commit }
+  | { readonly kind: "configuring" | "configured"; readonly topicId: string; readonly retentionMs: number }
+  | { readonly kind: "producer-id"; readonly producerId: number };
+
+export interface TopicMade {
+  readonly name: string;
+  readonly id: string;
+  readonly partitions: number;
+  /** LogAppendTime: the broker writes timestamps and with them the checksum. */
+  readonly isStamped: boolean;
+  /** Retention by size may move the start of the log, down to so many bytes. */
+  readonly retentionBytes: number | null;
+}
+
+export interface SentBatch {
+  /** Unique in a run, and part of every value. */
+  readonly number: number;
+  readonly topicId: string;
+  readonly partition: number;
+  /** One connection, or one idempotent producer: its batches stand in the log in the order in which it sent them. */
+  readonly producer: string;
+  /** As it was sent. */
+  readonly bytes: Buffer;
+  readonly recordsCount: number;
+  /** −1 outside of idempotence. */
+  readonly producerId: number;
+  readonly baseSequence: number;
+}
+
+export interface Commit {
+  readonly group: string;
+  readonly topicId: string;
+  readonly topic: string;
+  readonly partition: number;
+  /** Grows with each commit of the group for the partition. */
+  readonly offset: number;
+}
+
+export const partitionKey = (topicId: string, partition: number): string => `${topicId}/${partition}`;

@@ -1,0 +1,494 @@
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test, vi } from "vitest";
+import { nodeWorld } from "@millrace/base/node/node-world";
+import { Cluster } from "@millrace/client";
+import type { SimulatedDisk } from "@millrace/simulator/simulated-disk";
+import { ErrorCode, isRetriable } from "kafka-protocol-ts/errors";
+import { offsetCommit } from "kafka-protocol-ts/messages/08-offset-commit";
+import { offsetFetch } from "kafka-protocol-ts/messages/09-offset-fetch";
+import { findCoordinator } from "kafka-protocol-ts/messages/10-find-coordinator";
+import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
+import { incrementalAlterConfigs } from "kafka-protocol-ts/messages/44-incremental-alter-configs";
+import { batchesIn } from "kafka-protocol-ts/records/batch";
+import { createTopic, fetchFrom, offsetAt, produceTo, readBatches } from "./calls.ts";
+import { batchOf, running, temporaryDirectory } from "./fixture.ts";
+import type { RawClient } from "./raw-client.ts";
+import { dataDirectory, simulated } from "./simulated.ts";
+import type { SimulatedBroker } from "./simulated.ts";
+
+/*
+ * When an acknowledgement leaves, and what it is worth when the disk fails, is full, or has changed a byte.
+ */
+
+const orders = { topic: "orders", partition: 0 };
+const segmentPath = `${dataDirectory}/orders-0/00000000000000000000.log`;
+
+async function endOf(client: RawClient, partition = 0): Promise<number> {
+  return (await offsetAt(client, { topic: "orders", partition }, -1)).offset;
+}
+
+async function readValues(client: RawClient, offset = 0, at = orders): Promise<number> {
+  return (await readBatches(client, at, offset)).reduce((count, batch) => count + batch.recordsCount, 0);
+}
+
+describe("an acknowledgement", () => {
+  test.for([1, -1])("for acks=%i leaves after the sync, and no reader sees the records before", async (acks) => {
+    await using it = await simulated();
+    await using producer = await it.client();
+    await using reader = await it.client();
+    await createTopic(producer, "orders");
+    await produceTo(producer, batchOf(["first"]));
+    const release = it.disk.faults.holdSyncs();
+    const answer = produceTo(producer, batchOf(["second", "third"]), { acks });
+    const parked = fetchFrom(await it.client(), { offset: 1, minBytes: 1, maxWaitMs: 60_000 });
+    let isWoken = false;
+    void parked.then(() => (isWoken = true));
+    await it.settle();
+    expect(it.disk.faults.heldSyncs).toBeGreaterThan(0);
+    // It is written: what is missing is the sync alone.
+    expect((await it.platter.readFile(segmentPath)).includes("second")).toBe(true);
+    expect(producer.unanswered).toBe(1);
+    expect(isWoken).toBe(false);
+    const read = await fetchFrom(reader, { offset: 0 });
+    expect([read.highWatermark, [...batchesIn(read.records!)].length]).toEqual([1, 1]);
+    expect(await endOf(reader)).toBe(1);
+    release();
+    expect(await answer).toMatchObject({ errorCode: ErrorCode.NONE, baseOffset: 1 });
+    expect(await parked).toMatchObject({ errorCode: ErrorCode.NONE, highWatermark: 3 });
+    expect(await endOf(reader)).toBe(3);
+  });
+
+  test("under durability os leaves when the records are written, and readers see them", async () => {
+    await using it = await simulated();
+    await using client = await it.client();
+    await createTopic(client, "orders", 1, { "millrace.durability": "os" });
+    const release = it.disk.faults.holdSyncs();
+    expect(await produceTo(client, batchOf(["first"]))).toMatchObject({ errorCode: ErrorCode.NONE });
+    expect(await readValues(client)).toBe(1);
+    // The system is asked to sync within a second, so that the bound of what can be lost is a bound in time.
+    await it.clock.advance(2_000);
+    expect(it.disk.faults.heldSyncs).toBeGreaterThan(0);
+    expect(await produceTo(client, batchOf(["second"]))).toMatchObject({ baseOffset: 1 });
+    release();
+    await it.settle();
+  });
+
+  test("under durability os with flush.messages=1 waits for the sync all the same", async () => {
+    await using it = await simulated();
+    await using client = await it.client();
+    await createTopic(client, "orders", 1, { "millrace.durability": "os", "flush.messages": "1" });
+    await produceTo(client, batchOf(["first"]));
+    const release = it.disk.faults.holdSyncs();
+    const answer = produceTo(client, batchOf(["second"]));
+    await it.settle();
+    expect(client.unanswered).toBe(1);
+    release();
+    expect(await answer).toMatchObject({ errorCode: ErrorCode.NONE, baseOffset: 1 });
+  });
+
+  test("waits for the sync from the moment on at which the topic's durability becomes fsync", async () => {
+    await using it = await simulated({ config: { "millrace.durability": "os" } });
+    await using client = await it.client();
+    await createTopic(client, "orders");
+    await produceTo(client, batchOf(["first"]));
+    const altered = await client.request(incrementalAlterConfigs, 1, {
+      resources: [
+        {
+          resourceType: 2,
+          resourceName: "orders",
+          configs: [{ name: "millrace.durability", configOperation: 0, value: "fsync" }],
+        },
+      ],
+      validateOnly: false,
+    });
+    expect(altered.responses[0]?.errorCode).toBe(ErrorCode.NONE);
+    await it.settle();
+    const release = it.disk.faults.holdSyncs();
+    const answer = produceTo(client, batchOf(["second"]));
+    await it.settle();
+    expect(client.unanswered).toBe(1);
+    release();
+    expect(await answer).toMatchObject({ errorCode: ErrorCode.NONE, baseOffset: 1 });
+  });
+
+  test("depends on durable names: of the directories, of the first segment, of each that follows", async () => {
+    await using it = await simulated();
+    await using client = await it.client();
+    await createTopic(client, "orders", 2, { "segment.bytes": "1048576" });
+    expect(undurableNames(it)).toEqual([]);
+    for (let count = 0; count < 6; count++) {
+      const sent = Buffer.alloc(300_000, count).toString("latin1");
+      expect(await produceTo(client, batchOf([sent]), { partition: count % 2 })).toMatchObject({ errorCode: 0 });
+      expect(undurableNames(it)).toEqual([]);
+    }
+    for (let count = 0; count < 4; count++) {
+      await produceTo(client, batchOf([Buffer.alloc(300_000, count).toString("latin1")]));
+      expect(undurableNames(it)).toEqual([]);
+    }
+    const segments = (await it.platter.list(`${dataDirectory}/orders-0`)).filter(({ name }) => name.endsWith(".log"));
+    expect(segments.length).toBeGreaterThan(1);
+  });
+});
+
+/** Directories and segments whose creation no sync of the directory above has covered. Indexes can be made again. */
+function undurableNames({ disk }: SimulatedBroker): string[] {
+  const waiting = new Map<number, { readonly name: string; readonly directory: number; readonly position: number }>();
+  for (const [position, event] of disk.events.entries()) {
+    if (event.kind === "create") {
+      const { name, directory } = event.at;
+      if (event.isDirectory || name.endsWith(".log")) waiting.set(event.node, { name, directory, position });
+    } else if (event.kind === "remove") waiting.delete(event.node);
+    else if (event.kind === "sync-directory") {
+      for (const [node, { directory, position: createdAt }] of waiting) {
+        if (directory === event.node && createdAt < event.startedAt) waiting.delete(node);
+      }
+    }
+  }
+  return [...waiting.values()].map(({ name }) => name);
+}
+
+test("one sync covers the batches that wait, over many connections and partitions", async () => {
+  await using it = await simulated();
+  await using first = await it.client();
+  const partitions = 20;
+  await createTopic(first, "orders", partitions);
+  for (let partition = 0; partition < partitions; partition++) await produceTo(first, batchOf(["warm"]), { partition });
+  const syncFiles = vi.spyOn(it.disk, "syncFiles");
+  const release = it.disk.faults.holdSyncs();
+  const held = produceTo(first, batchOf(["first"]));
+  await it.settle();
+  expect(syncFiles).toHaveBeenCalledTimes(1);
+  const clients = await Promise.all(Array.from({ length: 20 }, async () => it.client()));
+  const answers = clients.flatMap((client, index) =>
+    Array.from({ length: 10 }, async (_, count) =>
+      produceTo(client, batchOf([`${index} ${count}`]), { partition: (index + count) % partitions }),
+    ),
+  );
+  await it.settle();
+  expect(syncFiles).toHaveBeenCalledTimes(1);
+  release();
+  for (const answer of [held, ...answers]) expect(await answer).toMatchObject({ errorCode: ErrorCode.NONE });
+  // The one that was held, and one for all 200.
+  expect(syncFiles).toHaveBeenCalledTimes(2);
+  expect(syncFiles.mock.calls[1]?.[0]).toHaveLength(partitions);
+  for (const client of clients) await client[Symbol.asyncDispose]();
+});
+
+describe("a sync that fails", () => {
+  test("takes the directory offline: producers are told, nothing is synced as if it were clean, the broker says so", async () => {
+    await using it = await simulated();
+    await using client = await it.client();
+    await createTopic(client, "orders", 2);
+    await produceTo(client, batchOf(["kept"]));
+    await produceTo(client, batchOf(["kept"]), { partition: 1 });
+    it.disk.faults.failNextSync({ matches: (path) => path === segmentPath });
+    const syncFiles = vi.spyOn(it.disk, "syncFiles");
+    expect(await produceTo(client, batchOf(["lost"]))).toMatchObject({
+      errorCode: ErrorCode.KAFKA_STORAGE_ERROR,
+      baseOffset: -1,
+    });
+    for (const partition of [0, 1]) {
+      expect(await produceTo(client, batchOf(["late"]), { partition })).toMatchObject({
+        errorCode: ErrorCode.KAFKA_STORAGE_ERROR,
+      });
+      expect(await fetchFrom(client, { partition, offset: 0 })).toMatchObject({
+        errorCode: ErrorCode.KAFKA_STORAGE_ERROR,
+      });
+    }
+    expect(it.fatal).toHaveLength(1);
+    expect(it.log.text(10)).toMatch(/error the log directory has failed.*orders-0.*EIO/);
+    await it.clock.advance(120_000);
+    expect(syncFiles).toHaveBeenCalledTimes(1);
+    await client[Symbol.asyncDispose]();
+    await it.broker.stop();
+    expect(syncFiles).toHaveBeenCalledTimes(1);
+    // The next start does not take the stop for a clean one.
+    await using again = await simulated({ platter: it.platter });
+    await using reader = await again.client();
+    expect(again.log.lines.find(({ message }) => message === "logs loaded")?.fields).toMatchObject({ isClean: false });
+    expect(await readValues(reader, 0, { topic: "orders", partition: 1 })).toBe(1);
+    expect(await readValues(reader)).toBeGreaterThanOrEqual(1);
+  });
+
+  test("of a directory, when a topic is created, does the same", async () => {
+    await using it = await simulated();
+    await using client = await it.client();
+    await createTopic(client, "orders");
+    it.disk.faults.failNextSync({ matches: (path) => path.endsWith("/late-0") });
+    await client.request(createTopics, 7, {
+      topics: [{ name: "late", numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }],
+      timeoutMs: 10_000,
+      validateOnly: false,
+    });
+    expect(it.fatal).toHaveLength(1);
+    expect(it.log.text(10)).toMatch(/error the log directory has failed.*late-0: EIO/);
+    // Nothing more is promised on this disk.
+    expect(await produceTo(client, batchOf(["late"]))).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
+  });
+
+  test("of the metadata log: the change is refused, and the broker says so", async () => {
+    await using it = await simulated();
+    await using client = await it.client();
+    it.disk.faults.failNextSync({ matches: (path) => path.includes("/metadata/") });
+    await expect(createTopic(client, "orders")).rejects.toThrow(/creating orders: (?!UNKNOWN_SERVER_ERROR)/);
+    expect(it.fatal).toHaveLength(1);
+    expect(it.log.text(10)).toMatch(/error the metadata log has failed.*EIO/);
+  });
+
+  test("stops the broker where nobody asked to be told, after the producer was answered", async () => {
+    await using directory = await temporaryDirectory();
+    const { RecordingDisk } = await import("@millrace/simulator/recording-disk");
+    const world = nodeWorld();
+    const disk = await RecordingDisk.over(world.disk, directory.path);
+    await using it = await running(directory.path, {}, { ...world, disk });
+    await using client = await it.client();
+    await createTopic(client, "orders");
+    disk.faults.failNextSync({ matches: (path) => path.includes("orders-0") });
+    expect(await produceTo(client, batchOf(["lost"]))).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
+    await client.closed;
+  });
+});
+
+describe("a full disk", () => {
+  test("refuses what does not fit, serves readers, and takes appends again when there is space", async () => {
+    await using it = await simulated();
+    await using client = await it.client();
+    await createTopic(client, "orders");
+    expect(await produceTo(client, batchOf(["kept"]))).toMatchObject({ baseOffset: 0 });
+    it.disk.faults.spaceBytes = 10_000;
+    const large = batchOf(["x".repeat(50_000)]);
+    expect(await produceTo(client, large)).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR, baseOffset: -1 });
+    expect(await produceTo(client, batchOf(["small"]))).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
+    expect(await readValues(client)).toBe(1);
+    expect(it.log.text(50)).toMatch(/error the disk is full.*orders-0.*offset":1/);
+    expect(it.fatal).toEqual([]);
+    await it.clock.advance(5_000);
+    expect(await produceTo(client, batchOf(["small"]))).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
+    it.disk.faults.spaceBytes = Infinity;
+    await it.clock.advance(5_000);
+    // No offset was given away: nobody has seen one.
+    expect(await produceTo(client, large)).toMatchObject({ errorCode: ErrorCode.NONE, baseOffset: 1 });
+    expect(await readValues(client)).toBe(2);
+    await client[Symbol.asyncDispose]();
+    await it.broker.stop();
+    await using again = await simulated({ platter: it.platter });
+    await using reader = await again.client();
+    expect(await readValues(reader)).toBe(2);
+  });
+
+  test("in the middle of a pipeline: what was acknowledged stays, what was refused is sent again, each once", async () => {
+    await using it = await simulated();
+    await using client = await it.client();
+    await createTopic(client, "orders");
+    const sequenced = (sequence: number) =>
+      batchOf([`record ${sequence} ${"x".repeat(4_000)}`], { producerId: 7, producerEpoch: 0, baseSequence: sequence });
+    for (let sequence = 0; sequence < 3; sequence++) {
+      expect(await produceTo(client, sequenced(sequence))).toMatchObject({ errorCode: 0, baseOffset: sequence });
+    }
+    it.disk.faults.spaceBytes = 10_000;
+    const told = await Promise.all(
+      Array.from({ length: 9 }, async (_, index) => produceTo(client, sequenced(3 + index))),
+    );
+    const accepted = 3 + told.filter(({ errorCode }) => errorCode === ErrorCode.NONE).length;
+    expect(told.map(({ errorCode }) => errorCode)).toEqual([
+      ...Array.from({ length: accepted - 3 }, () => ErrorCode.NONE),
+      ...Array.from({ length: 12 - accepted }, () => ErrorCode.KAFKA_STORAGE_ERROR),
+    ]);
+    expect(accepted).toBeLessThan(12);
+    it.disk.faults.spaceBytes = Infinity;
+    await it.clock.advance(5_000);
+    // The broker has forgotten the sequence numbers of what it refused: a gap is one, and the next is expected.
+    expect(await produceTo(client, sequenced(accepted + 1))).toMatchObject({
+      errorCode: ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    });
+    for (let sequence = accepted; sequence < 12; sequence++) {
+      expect(await produceTo(client, sequenced(sequence))).toMatchObject({ errorCode: 0, baseOffset: sequence });
+    }
+    const batches = await readBatches(client, orders, 0);
+    expect(batches.map(({ baseSequence, baseOffset }) => [baseSequence, baseOffset])).toEqual(
+      Array.from({ length: 12 }, (_, index) => [index, index]),
+    );
+  });
+
+  test("does not keep the broker from stopping, and the next start recovers", async () => {
+    const it = await simulated();
+    {
+      await using client = await it.client();
+      await createTopic(client, "orders");
+      await produceTo(client, batchOf(["kept"]));
+    }
+    it.disk.faults.spaceBytes = 0;
+    await it.broker.stop();
+    await using again = await simulated({ platter: it.platter });
+    await using client = await again.client();
+    expect(again.log.lines.find(({ message }) => message === "logs loaded")?.fields).toMatchObject({ isClean: false });
+    expect(await readValues(client)).toBe(1);
+  });
+
+  test("takes no new topic and no commit, and takes them when there is space", async () => {
+    await using it = await simulated();
+    await using client = await it.client();
+    await createTopic(client, "orders");
+    await client.request(findCoordinator, 4, { keyType: 0, coordinatorKeys: ["billing"] });
+    expect(await commit(client, 1)).toBe(ErrorCode.NONE);
+    it.disk.faults.spaceBytes = 0;
+    await expect(createTopic(client, "more")).rejects.toThrow(/creating more: (?!UNKNOWN_SERVER_ERROR)/);
+    const refused = await commit(client, 2);
+    expect([ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR]).toContain(refused);
+    it.disk.faults.spaceBytes = Infinity;
+    await it.clock.advance(10_000);
+    expect(it.fatal).toEqual([]);
+    expect(await committed(client)).toBe(1);
+    expect(await commit(client, 3)).toBe(ErrorCode.NONE);
+    expect(await committed(client)).toBe(3);
+    await createTopic(client, "more");
+    expect(await produceTo(client, batchOf(["x"]), { topic: "more" })).toMatchObject({ errorCode: ErrorCode.NONE });
+  });
+
+  test("between a topic's metadata and its directory: the operator is told, others go on, a restart completes it", async () => {
+    const it = await simulated();
+    {
+      await using client = await it.client();
+      await createTopic(client, "orders");
+      it.disk.faults.failNextWrite({ code: "ENOSPC", matches: (path) => path.includes("/late-0/") });
+      await client.request(createTopics, 7, {
+        topics: [{ name: "late", numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }],
+        timeoutMs: 10_000,
+        validateOnly: false,
+      });
+      expect(isRetriable((await produceTo(client, batchOf(["x"]), { topic: "late" })).errorCode)).toBe(true);
+      expect(await produceTo(client, batchOf(["x"]))).toMatchObject({ errorCode: ErrorCode.NONE });
+      expect(it.log.text(10)).toMatch(/error .*late-0.*ENOSPC/);
+    }
+    await it.broker.stop();
+    await using again = await simulated({ platter: it.platter });
+    await using client = await again.client();
+    expect(await produceTo(client, batchOf(["x"]), { topic: "late" })).toMatchObject({ errorCode: ErrorCode.NONE });
+  });
+});
+
+async function commit(client: RawClient, offset: number): Promise<number> {
+  const answer = await client.request(offsetCommit, 8, {
+    groupId: "billing",
+    memberId: "",
+    topics: [{ name: "orders", partitions: [{ partitionIndex: 0, committedOffset: offset, committedMetadata: "" }] }],
+  });
+  return answer.topics[0]!.partitions[0]!.errorCode;
+}
+
+async function committed(client: RawClient): Promise<number> {
+  const answer = await client.request(offsetFetch, 7, {
+    groupId: "billing",
+    topics: [{ name: "orders", partitionIndexes: [0] }],
+    requireStable: true,
+  });
+  return answer.topics[0]!.partitions[0]!.committedOffset;
+}
+
+/** AE-15 (e): one replica, so that nothing refills the range. */
+describe("a byte that flipped in a stored segment", () => {
+  test("is a corrupt record for its reader, by topic, partition and offset; others read on", async () => {
+    await using directory = await temporaryDirectory();
+    await using it = await running(directory.path);
+    await using client = await it.client();
+    await createTopic(client, "orders", 2);
+    for (let count = 0; count < 5; count++) {
+      for (const partition of [0, 1]) await produceTo(client, batchOf([`record ${count}`]), { partition });
+    }
+    const path = join(directory.path, "orders-0", "00000000000000000000.log");
+    await flip(path, "record 3");
+    await using cluster = new Cluster({ brokers: [`127.0.0.1:${it.broker.address.port}`] });
+    const consumer = cluster.consumer();
+    const read = async (partition: number, from: number): Promise<string[]> => {
+      const values: string[] = [];
+      for await (const { value } of consumer.records("orders", {
+        partitions: [partition],
+        from: { offset: from },
+        untilEnd: true,
+      })) {
+        values.push(`${value}`);
+      }
+      return values;
+    };
+    await expect(read(0, 0)).rejects.toThrow(/orders-0.*offset 3.*CRC/);
+    expect(await read(0, 4)).toEqual(["record 4"]);
+    expect(await read(1, 0)).toEqual(["record 0", "record 1", "record 2", "record 3", "record 4"]);
+    // The producer of the partition goes on.
+    expect(await produceTo(client, batchOf(["record 5"]))).toMatchObject({ errorCode: 0, baseOffset: 5 });
+    expect(await read(0, 4)).toEqual(["record 4", "record 5"]);
+  });
+
+  test("that breaks the chain of headers: that range is answered with CORRUPT_MESSAGE, the rest is served", async () => {
+    const crashed = await recordedAndStopped();
+    const bytes = await crashed.readFile(segmentPath);
+    const second = [...batchesIn(bytes)][60]!;
+    await patch(crashed, segmentPath, second.position + 8, 0x7f);
+    await using it = await simulated({ platter: crashed });
+    await using client = await it.client();
+    const broken = await fetchFrom(client, { offset: second.baseOffset });
+    expect(broken).toMatchObject({ errorCode: ErrorCode.CORRUPT_MESSAGE });
+    expect(it.log.text(30)).toMatch(/orders-0\/00000000000000000000\.log/);
+    expect((await fetchFrom(client, { offset: 10 })).errorCode).toBe(ErrorCode.NONE);
+    expect((await fetchFrom(client, { offset: 198 })).errorCode).toBe(ErrorCode.NONE);
+    expect(await readValues(client, 0, { topic: "orders", partition: 1 })).toBe(200);
+    expect(await produceTo(client, batchOf(["x"]))).toMatchObject({ errorCode: 0, baseOffset: 200 });
+  });
+
+  test("below the recovery point, found after an unclean stop: the partition is offline by name, nothing is cut", async () => {
+    const stopped = await recordedAndStopped();
+    // A second life, which ends without a clean stop: its start has noted the recovery point.
+    const second = await simulated({ platter: stopped });
+    {
+      await using client = await second.client();
+      for (const partition of [0, 1]) await produceTo(client, batchOf(["tail"]), { partition });
+    }
+    const crashed = second.platter.afterProcessDeath();
+    const before = await crashed.readFile(segmentPath);
+    const broken = [...batchesIn(before)][150]!;
+    await patch(crashed, segmentPath, broken.position + 70, before[broken.position + 70]! ^ 1);
+    await using it = await simulated({ platter: crashed });
+    await using client = await it.client();
+    expect(await produceTo(client, batchOf(["x"]))).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
+    expect(await fetchFrom(client, { offset: 0 })).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
+    const said = it.log.lines.filter(({ level }) => level === "error").map((line) => JSON.stringify(line));
+    expect(said.join("\n")).toMatch(new RegExp(`${segmentPath}.*position ${broken.position} offset 150`));
+    expect((await crashed.readFile(segmentPath)).length).toBe(before.length);
+    const healthy = { topic: "orders", partition: 1 };
+    expect(await readValues(client, 0, healthy)).toBe(201);
+    expect(await produceTo(client, batchOf(["x"]), healthy)).toMatchObject({ errorCode: 0, baseOffset: 201 });
+    await second.broker.stop();
+  });
+});
+
+/** Two partitions of 200 batches each, after a clean stop. */
+async function recordedAndStopped(): Promise<SimulatedDisk> {
+  const it = await simulated();
+  {
+    await using client = await it.client();
+    await createTopic(client, "orders", 2);
+    for (const partition of [0, 1]) {
+      await Promise.all(
+        Array.from({ length: 200 }, async (_, count) =>
+          produceTo(client, batchOf([`record ${count} ${"x".repeat(200)}`]), { partition }),
+        ),
+      );
+    }
+  }
+  await it.broker.stop();
+  return it.platter;
+}
+
+async function patch(disk: SimulatedDisk, path: string, position: number, byte: number): Promise<void> {
+  const file = await disk.open(path, "write");
+  file.writeNow(Uint8Array.of(byte), position);
+  await file.close();
+}
+
+/** Changes one bit of a text in a file. */
+async function flip(path: string, text: string): Promise<void> {
+  await using file = await open(path, "r+");
+  const bytes = await file.readFile();
+  const at = bytes.indexOf(text);
+  await file.write(Uint8Array.of(bytes[at]! ^ 1), 0, 1, at);
+}
