@@ -20,6 +20,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addTopic(program);
   addProduce(program, finish);
   addConsume(program);
+  addVerify(program, finish);
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
@@ -120,6 +121,16 @@ function addConsume(program: Command): void {
     .action(async (name: string, options: ConsumeOptions) => {
       const { consumeLines } = await import("./commands/consume.ts");
       await consumeLines(name, options);
+    });
+}
+
+function addVerify(program: Command, finish: Finish): void {
+  program
+    .command("verify <directory>")
+    .description("check a data directory offline, changing nothing: every batch, index and checkpoint")
+    .action(async (directory: string) => {
+      const { verify } = await import("./commands/verify.ts");
+      finish(await verify(directory));
     });
 }
 

@@ -1,3 +1,6 @@
+import { systemClock } from "@millrace/base/node/system-clock";
+import type { Timer } from "@millrace/base/world";
+import { diskReason } from "./disk-reason.ts";
 import { readStartOptions } from "./start-options.ts";
 
 /**
@@ -18,6 +21,7 @@ export async function run(args: readonly string[]): Promise<number> {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
   });
+  const alive = keepAlive();
   try {
     const startOptions = readStartOptions(args);
     if (startOptions !== null) {
@@ -28,7 +32,28 @@ export async function run(args: readonly string[]): Promise<number> {
     return await runProgram(args);
   } catch (error) {
     if (!(error instanceof Error) || !plainErrors.has(error.name)) throw error;
-    process.stderr.write(`millrace: ${error.message}\n`);
+    process.stderr.write(`millrace: ${sentenceOf(error)}\n`);
     return 1;
+  } finally {
+    alive.cancel();
   }
+}
+
+/** What a disk refuses ends with the system's word for it, under whatever name it is told on. */
+function sentenceOf({ message }: Error): string {
+  return message.replace(/(?<=: )E[A-Z]+$/, (code) => diskReason(code) ?? code);
+}
+
+const holdMs = 2 ** 31 - 1;
+
+/**
+ * A command runs until it is done. Without this, one that only waits for a timer or for a connection that is not being
+ * read would look finished to the platform.
+ */
+function keepAlive(): Timer {
+  let timer = systemClock.schedule(holdMs, again, { isAwaited: true });
+  function again(): void {
+    timer = systemClock.schedule(holdMs, again, { isAwaited: true });
+  }
+  return { cancel: () => timer.cancel() };
 }

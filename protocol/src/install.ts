@@ -2,5 +2,3 @@
 import { installNodeAccelerators } from "./node.ts";
 
 installNodeAccelerators();
-
-export {};

@@ -131,6 +131,19 @@ test("a slow reader of acknowledgements holds nobody up: batches keep their orde
   expect(values(await readAll(log))).toEqual(Array.from({ length: 200 }, (_, batch) => `${batch}`));
 });
 
+test("closing waits for what was appended, and tells of it", async () => {
+  const { bench } = await recorded();
+  const log = await bench.create("orders");
+  const told: [number, unknown][] = [];
+  log.onProgress = () => told.push([log.durableOffset, log.failure]);
+  append(log);
+  const closed = log.close();
+  expect(tryAppend(log)).toMatchObject({ failure: { kind: "log-failed" } });
+  await closed;
+  expect(told).toEqual([[1, null]]);
+  expect(log.failure?.kind).toBe("closed");
+});
+
 // --- Durability os ---------------------------------------------------------------------------------------------------
 
 const os: Partial<LogConfig> = { "millrace.durability": "os" };

@@ -109,6 +109,8 @@ interface Creation {
 
 const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames));
 const CREATED_TOGETHER_MAX = 256;
+/** Logs whose checkpoints share a sync. */
+const SYNCED_TOGETHER_MAX = 64;
 const SPACE_CHECK_MS = 1000;
 const SPACE_BYTES_MIN = 4 * MiB;
 
@@ -466,7 +468,7 @@ export class LogDirectory {
       if (log.uncheckedBytes === 0) log.forgetIdle();
     }
     const grown = [...this.#logs.values()].filter((log) => log.uncheckedBytes >= checkpointBytesMin);
-    await forEachOf(grown, 4, (log) => log.checkpoint());
+    await forEachOf(grown, SYNCED_TOGETHER_MAX, (log) => log.checkpoint());
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
     await this.#writeHighWatermarks();
@@ -561,7 +563,7 @@ export class LogDirectory {
     let isClean = this.#failure === null;
     for (const log of this.#logs.values()) if (log.failure !== null) isClean = false;
     try {
-      await forEachOf([...this.#logs.values()], this.#limits.loadingMax, (log) => log.close());
+      await forEachOf([...this.#logs.values()], SYNCED_TOGETHER_MAX, (log) => log.close());
       if (this.#failure === null) {
         await this.#recoveryPoints.run();
         await this.#logStarts.run();
@@ -579,7 +581,7 @@ export class LogDirectory {
       this.#options.logger.warn("no space to note a clean stop: the next start recovers", { path: this.path, error });
     } finally {
       await this.#environment.openSegments.closeAll();
-      await this.#environment.trash.close();
+      this.#environment.trash.close();
       await this.#claim.lock.release();
     }
   }

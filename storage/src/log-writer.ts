@@ -355,7 +355,9 @@ export class LogWriter implements WriteQueueOwner {
   async #checkpoint(): Promise<void> {
     const target = this.endOffset;
     const { uncheckedBytes } = this;
-    if (target === this.recoveryPoint && !this.epochs.isChanged) return;
+    // After a cut there may be no snapshot for an end that is durable already.
+    const isSnapshotThere = this.#snapshotOffset === target || this.producers.size === 0;
+    if (target === this.recoveryPoint && !this.epochs.isChanged && isSnapshotThere) return;
     const segment = this.segments.active;
     const snapshot = encodeSnapshot(this.producers);
     if (!(await this.#flushed(target))) return;

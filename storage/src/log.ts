@@ -124,6 +124,7 @@ export class PartitionLog {
   #isDiskFull = false;
   /** Nor while the tail is cut: nobody who leads does that. */
   #isCutting = false;
+  #isClosing = false;
   #quarantined: readonly QuarantinedRange[] = noneQuarantined;
   /** Truncation, retention and closing, one after the other. */
   #exclusive: Promise<unknown> = nothingUnderWay;
@@ -237,6 +238,7 @@ export class PartitionLog {
   append(batches: AnalyzedBatches, options: AppendOptions): Result<AppendInfo, AppendFailure> {
     if (this.#failure !== null) return refused("log-failed", this.#failure.message);
     if (this.#isDiskFull) return refused("disk-full", `the disk of ${this.#directory} is full`);
+    if (this.#isClosing) return refused("log-failed", `${this.#directory} is being closed`);
     if (this.#isCutting) return refused("log-failed", `${this.#directory} is being truncated`);
     if (options.origin === "replication") return this.#appendReplicated(batches.batches, options);
     const [batch] = batches.batches;
@@ -641,13 +643,14 @@ export class PartitionLog {
     this.onProgress();
   }
 
-  /** Everything to the disk; a start after this needs no recovery. */
+  /** Everything to the disk; a start after this needs no recovery. What was appended before still counts, and is told. */
   async close(): Promise<void> {
     const isFailed = this.#failure !== null;
-    this.#failure ??= { kind: "closed", message: `${this.#directory} is closed` };
+    this.#isClosing = true;
     await this.#exclusive;
     if (isFailed) this.#writer.closeFiles();
     else await this.#writer.close();
+    this.#failure ??= { kind: "closed", message: `${this.#directory} is closed` };
   }
 
   /** The log's directory has another name and is about to go: nothing is written any more. */

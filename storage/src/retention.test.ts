@@ -248,6 +248,16 @@ describe("truncation", () => {
     expect(reopened.log("orders").logEndOffset).toBe(end < 10 ? end + 1 : 10);
   });
 
+  test("producers are known again after a clean stop that comes right after a cut", async () => {
+    const { bench, log } = await fiveBatches();
+    await bench.directory.checkpoint();
+    await log.truncateTo(6 as Offset);
+    await bench.directory.close();
+    const again = (await Bench.open({ disk: bench.disk })).log("orders");
+    const last = { records: ["x", "y"], producerId: 4, producerEpoch: 0, baseSequence: 4 };
+    expect(append(again, last)).toMatchObject({ isDuplicate: true, firstOffset: 4 });
+  });
+
   test("all of it, to begin where the leader's log does", async () => {
     const { bench, log } = await fiveBatches();
     expect(await log.truncateFullyAndStartAt(500 as Offset)).toMatchObject({ ok: true });

@@ -11,7 +11,7 @@ export class Trash {
   readonly #clock: Clock;
   readonly #doomed = new Set<Doomed>();
   #timer: Timer | null = null;
-  #removing: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   constructor(options: { readonly disk: Disk; readonly clock: Clock }) {
     this.#disk = options.disk;
@@ -36,12 +36,12 @@ export class Trash {
     });
   }
 
-  /** Removes what is due, waits for it, and forgets the rest. */
-  async close(): Promise<void> {
+  /** Forgets what is not due. What is due and held by a reader goes when that lets go. */
+  close(): void {
+    this.#isClosed = true;
     this.#timer?.cancel();
     this.#timer = null;
     this.#doomed.clear();
-    await this.#removing;
   }
 
   #add(delayMs: number, remove: () => Promise<void>): void {
@@ -52,21 +52,22 @@ export class Trash {
   #schedule(): void {
     this.#timer?.cancel();
     this.#timer = null;
+    if (this.#isClosed) return;
     let firstMs = Number.POSITIVE_INFINITY;
     for (const { dueMs } of this.#doomed) firstMs = Math.min(firstMs, dueMs);
     if (firstMs === Number.POSITIVE_INFINITY) return;
     this.#timer = this.#clock.schedule(Math.max(0, firstMs - this.#clock.monotonicMs()), () => {
       this.#timer = null;
-      this.#removing = this.#removing.then(() => this.#removeDue());
+      this.#removeDue();
     });
   }
 
-  async #removeDue(): Promise<void> {
+  #removeDue(): void {
     const nowMs = this.#clock.monotonicMs();
     for (const doomed of [...this.#doomed]) {
       if (doomed.dueMs > nowMs || !this.#doomed.delete(doomed)) continue;
-      // It stays under its new name until the next start.
-      await doomed.remove().catch(() => {});
+      // Where it cannot be removed it stays under its new name until the next start.
+      doomed.remove().catch(() => {});
     }
     this.#schedule();
   }

@@ -218,8 +218,10 @@ class Verifier {
   ): Promise<Offset> {
     const pathOf = (suffix: SegmentSuffix): string => `${directory}/${segmentFileName(baseOffset, suffix)}`;
     const path = pathOf(".log");
-    const offsets = await this.#openIndex(pathOf(".index"), OFFSET_ENTRY_BYTES);
-    const times = await this.#openIndex(pathOf(".timeindex"), TIME_ENTRY_BYTES);
+    // An empty segment has no indexes yet.
+    const isIndexed = ((await this.#disk.stat(path))?.sizeBytes ?? 0) > 0;
+    const offsets = await this.#openIndex(pathOf(".index"), OFFSET_ENTRY_BYTES, isIndexed);
+    const times = await this.#openIndex(pathOf(".timeindex"), TIME_ENTRY_BYTES, isIndexed);
     const aborted = await this.#readAborted(pathOf(".txnindex"));
     const markers = new Set<number>(aborted.map(({ lastOffset }) => lastOffset));
     const file = await this.#disk.open(path, "read");
@@ -261,9 +263,9 @@ class Verifier {
 
   // --- Indexes --------------------------------------------------------------------------------------------------------
 
-  async #openIndex(path: string, entryBytes: number): Promise<IndexReading> {
+  async #openIndex(path: string, entryBytes: number, isIndexed: boolean): Promise<IndexReading> {
     if ((await this.#disk.stat(path)) === null) {
-      this.#note({ path, message: "is missing", kind: "repairable" });
+      if (isIndexed) this.#note({ path, message: "is missing", kind: "repairable" });
       return { path, bytes: Buffer.alloc(0), entryBytes, at: 0, isDone: true };
     }
     const bytes = await this.#disk.readFile(path);

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -96,6 +96,18 @@ describe.runIf(native.calls !== null)("many files", () => {
     await disk.syncFiles(files);
     await Promise.all(files.map((file) => file.close()));
   });
+});
+
+test("a directory is made with its parents, and where that cannot be, the reason is told", async () => {
+  const disk = new NodeDisk({ native });
+  const where = directory();
+  await disk.makeDirectory(join(where, "a", "b", "c"));
+  await disk.makeDirectory(join(where, "a", "b", "c"));
+  await disk.writeFile(join(where, "file"), Buffer.alloc(0));
+  symlinkSync(join(where, "nothing"), join(where, "link"));
+  await expect(disk.makeDirectory(join(where, "file"))).rejects.toMatchObject({ name: "DiskError", code: "EEXIST" });
+  await expect(disk.makeDirectory(join(where, "file", "b"))).rejects.toMatchObject({ code: "ENOTDIR" });
+  await expect(disk.makeDirectory(join(where, "link", "b"))).rejects.toMatchObject({ path: join(where, "link") });
 });
 
 test.runIf(process.platform === "linux")("a full disk is told with the name of the file", async () => {

@@ -47,10 +47,16 @@ export class NodeDisk implements Disk {
     });
   }
 
-  makeDirectory(path: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.mkdir(path, { recursive: true }, settle(path, "make directory", resolve, reject));
-    });
+  async makeDirectory(path: string): Promise<void> {
+    let error = await makeOne(path);
+    if (error?.code === "ENOENT" && dirname(path) !== path) {
+      // Not the platform's own recursive form: that one tries for ever where the parent is there and takes no entries,
+      // as a link that leads nowhere.
+      await this.makeDirectory(dirname(path));
+      error = await makeOne(path);
+    }
+    const isThere = error?.code === "EEXIST" && (await this.stat(path))?.kind === "directory";
+    if (error !== null && !isThere) throw diskError(error, path, "make directory");
   }
 
   list(path: string): Promise<DirectoryEntry[]> {
@@ -421,6 +427,12 @@ async function allSettled(calls: readonly Promise<void>[]): Promise<void> {
 
 function diskError(error: NodeJS.ErrnoException, path: string, operation: string): DiskError {
   return error instanceof DiskError ? error : new DiskError(error.code ?? "EIO", path, operation, error);
+}
+
+function makeOne(path: string): Promise<NodeJS.ErrnoException | null> {
+  return new Promise((resolve) => {
+    fs.mkdir(path, (error) => resolve(error));
+  });
 }
 
 function settle(

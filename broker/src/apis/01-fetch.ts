@@ -6,6 +6,7 @@
 import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import type { FetchRequest, FetchResponseInput } from "kafka-protocol-ts/messages/01-fetch";
 import { ErrorCode } from "kafka-protocol-ts/errors";
+import { failed } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import type { LogRead, ReadFailure } from "@millrace/storage/log";
 import { codeOfReadFailure } from "../failures.ts";
@@ -113,13 +114,14 @@ async function readOnce(services: Services, wanted: Wanted): Promise<Round> {
 }
 
 function locate(services: Services, asked: FetchPartition, version: number): Result<Partition, ErrorCode> {
-  const found =
-    version >= 13
-      ? services.partitions.leadingById(asked.topicId, asked.partition)
-      : services.partitions.leading(asked.topic ?? "", asked.partition);
+  if (version >= 13 && asked.topic === null) return failed(ErrorCode.UNKNOWN_TOPIC_ID);
+  const found = services.partitions.leading(asked.topic ?? "", asked.partition);
   if (!found.ok) return found;
+  // A session holds on to the name that an id once had; the topic may have been made anew since.
+  const isAnother = version >= 13 && found.value.log.topicId !== asked.topicId;
+  if (isAnother) return failed(ErrorCode.INCONSISTENT_TOPIC_ID);
   const epoch = found.value.checkLeaderEpoch(asked.currentLeaderEpoch);
-  return epoch.ok ? found : { ok: false, failure: codeOfReadFailure[epoch.failure] };
+  return epoch.ok ? found : failed(codeOfReadFailure[epoch.failure]);
 }
 
 /** KIP-595: the fetcher's last epoch ended earlier here than where it wants to go on. -1 does not ask. */

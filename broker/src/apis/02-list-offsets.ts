@@ -20,19 +20,26 @@ const maxTimestamp = -3;
 const earliestLocal = -4;
 const latestTiered = -5;
 const earliestPendingUpload = -6;
+/** The first version that knows it. Other times below zero mean nothing. */
+const firstVersionOf: ReadonlyMap<number, number> = new Map([
+  [latest, 1],
+  [earliest, 1],
+  [maxTimestamp, 7],
+  [earliestLocal, 8],
+  [latestTiered, 9],
+  [earliestPendingUpload, 11],
+]);
 
 export const listOffsetsHandler: Handler = handler(
   listOffsets,
   async (services, request, context): Promise<ListOffsetsResponseInput> => {
     const topics: ListOffsetsResponseInput["topics"][number][] = [];
     for (const { name, partitions } of request.topics) {
-      const seen = new Set<number>();
+      const repeated = repeatedIn(partitions);
       const answers: PartitionAnswer[] = [];
       for (const asked of partitions) {
-        const isRepeated = seen.has(asked.partitionIndex);
-        seen.add(asked.partitionIndex);
         answers.push(
-          isRepeated
+          repeated.has(asked.partitionIndex)
             ? failure(asked, ErrorCode.INVALID_REQUEST)
             : await answerOne(services, name, asked, {
                 isCommittedOnly: request.isolationLevel === 1,
@@ -46,12 +53,25 @@ export const listOffsetsHandler: Handler = handler(
   },
 );
 
+/** Which of the times is meant nobody can say: each mention is refused. */
+function repeatedIn(partitions: readonly PartitionAsked[]): ReadonlySet<number> {
+  const seen = new Set<number>();
+  const repeated = new Set<number>();
+  for (const { partitionIndex } of partitions) {
+    if (seen.has(partitionIndex)) repeated.add(partitionIndex);
+    seen.add(partitionIndex);
+  }
+  return repeated;
+}
+
 async function answerOne(
   services: Services,
   topic: string,
   asked: PartitionAsked,
   { isCommittedOnly, version }: { readonly isCommittedOnly: boolean; readonly version: number },
 ): Promise<PartitionAnswer> {
+  const isKnown = asked.timestamp >= 0 || version >= (firstVersionOf.get(asked.timestamp) ?? Infinity);
+  if (!isKnown) return failure(asked, ErrorCode.UNSUPPORTED_VERSION);
   const found = services.partitions.leading(topic, asked.partitionIndex);
   if (!found.ok) return failure(asked, found.failure);
   const partition = found.value;

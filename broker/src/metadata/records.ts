@@ -1,4 +1,5 @@
-import { Packr } from "msgpackr";
+// Without the native part of the package: a start would load it, and records as few as these do not need it.
+import { Packr } from "msgpackr/pack";
 import type { Uuid } from "@millrace/storage/types";
 
 /**

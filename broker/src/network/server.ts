@@ -95,10 +95,15 @@ export class Server {
     for (const conversation of this.#conversations) conversation.finish();
     if (this.#conversations.size === 0) return;
     await new Promise<void>((resolve) => {
-      this.#whenEmpty = resolve;
-      this.#clock.schedule(graceMs, () => {
+      const closeRest = (): void => {
         for (const conversation of this.#conversations) conversation.close("the broker stops", "info");
-      });
+      };
+      // Connections that are not read any more do not keep the process alive until their last answer.
+      const grace = this.#clock.schedule(graceMs, closeRest, { isAwaited: true });
+      this.#whenEmpty = () => {
+        grace.cancel();
+        resolve();
+      };
     });
   }
 

@@ -24,7 +24,9 @@ export class Deadlines {
   add(afterMs: number, expire: () => void): () => void {
     const deadline: Deadline = { atMs: this.#clock.monotonicMs() + afterMs, expire };
     this.#pending.add(deadline);
-    this.#timer ??= this.#clock.schedule(Math.max(1, Math.min(this.#tickMs, afterMs)), () => this.#tick());
+    if (this.#timer === null) {
+      this.#timer = this.#clock.schedule(Math.max(1, Math.min(this.#tickMs, afterMs)), () => this.#tick());
+    }
     return () => {
       this.#pending.delete(deadline);
     };

@@ -1,11 +1,9 @@
 import { flushCompileCache } from "node:module";
 import { nodeWorld } from "@millrace/base/node/node-world";
 import { pinoLogger } from "@millrace/base/node/pino-logger";
-import type { Disk } from "@millrace/base/world";
 import { startBroker } from "@millrace/broker/broker";
 import { installNodeAccelerators } from "kafka-protocol-ts/node";
 import { keyValues, wholeNumber } from "../arguments.ts";
-import { readText } from "../read-text.ts";
 import type { StartOptions } from "../start-options.ts";
 import { UsageError } from "../usage-error.ts";
 
@@ -19,7 +17,8 @@ export async function start(options: StartOptions): Promise<number> {
     onAcceptFailure: ({ message }) => logger.warn("connection not accepted", { reason: message }),
   });
   const accelerators = installNodeAccelerators();
-  const file = options.config === undefined ? {} : { file: await configFile(world.disk, options.config) };
+  const { config: path } = options;
+  const file = path === undefined ? {} : { file: { path, text: (await world.disk.readFile(path)).toString() } };
   const signals = stopSignals();
   const ended = Promise.withResolvers<number>();
   const broker = await startBroker({
@@ -66,12 +65,6 @@ function settings({ port: portText, data, set }: StartOptions): Record<string, s
     ...(port === undefined ? {} : { listeners: `PLAINTEXT://127.0.0.1:${port}` }),
     ...keyValues("--set", set),
   };
-}
-
-async function configFile(disk: Disk, path: string): Promise<{ readonly path: string; readonly text: string }> {
-  const text = await readText(disk, path);
-  if (!text.ok) throw new UsageError(`--config: ${text.message ?? path}`);
-  return { path, text: text.value };
 }
 
 /** npm passes a Ctrl-C on that the terminal has sent to all of its processes already: it comes twice. */
