@@ -98,6 +98,30 @@ test("at no moment is more than the bound written and not synced, whatever the s
   expect(await readAll(log)).toHaveLength(60);
 });
 
+test("what comes all at once is parted: one half is synced and told while the other is on its way", async () => {
+  const { bench, disk } = await recorded({ limits: { eagerBytes: 3000 } });
+  const [a, b] = [await bench.create("a"), await bench.create("b")];
+  const inStep = async (): Promise<void> => {
+    append(a, { sizeBytes: 2000 });
+    append(b, { sizeBytes: 2000 });
+    await bench.clock.settle();
+  };
+  await inStep();
+  const release = disk.faults.holdSyncs();
+  await inStep();
+  // Both are written, but only the first waits for the sync under way.
+  expect([a.writtenOffset, b.writtenOffset, disk.faults.heldSyncs]).toEqual([2, 1, 1]);
+  append(b, { sizeBytes: 2000 });
+  await bench.clock.settle();
+  expect(b.writtenOffset).toBe(3);
+  const told: string[] = [];
+  a.onProgress = () => told.push("a");
+  b.onProgress = () => told.push("b");
+  release();
+  await bench.clock.settle();
+  expect(told).toEqual(["a", "b"]);
+});
+
 test("a new segment's name is durable before the first batch in it counts", async () => {
   const { bench, disk } = await recorded();
   const log = await bench.create("orders", { "segment.bytes": 2000 });

@@ -5,7 +5,7 @@ import { createConnection, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { interopDirectory, javaClassPath, repositoryRoot } from "./runtimes.ts";
+import { commandExists, interopDirectory, javaClassPath, repositoryRoot } from "./runtimes.ts";
 
 /**
  * A broker to test: ours, or Apache Kafka, against which every test here is proven first. Both run as processes of
@@ -167,7 +167,7 @@ export class Target implements AsyncDisposable {
   }
 
   #spawn(command: readonly [string, ...string[]]): ChildProcess {
-    const [executable, ...args] = command;
+    const [executable, ...args] = diesWithParent(command);
     const child = spawn(executable, args, {
       cwd: repositoryRoot,
       env: { ...process.env, ...this.#environment },
@@ -183,6 +183,14 @@ export class Target implements AsyncDisposable {
     child.once("exit", () => process.off("exit", orphanNot));
     return child;
   }
+}
+
+/**
+ * A test runner ends its workers without letting them clean up, and a broker without a parent would run for ever: on
+ * Linux the kernel ends it with them.
+ */
+function diesWithParent(command: readonly [string, ...string[]]): readonly [string, ...string[]] {
+  return commandExists("setpriv") ? ["setpriv", "--pdeathsig", "KILL", ...command] : command;
 }
 
 function millraceCommand(options: {

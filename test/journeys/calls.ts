@@ -41,8 +41,10 @@ export async function createTopic(
     throw new Error(`creating ${name}: ${errorName(created?.errorCode ?? -1)} ${created?.errorMessage}`);
   }
   // With Apache Kafka a topic is created before its leaders know of it; with us it can be used at once.
-  for (let partition = 0; isKafka && partition < partitions;) {
-    if ((await offsetAt(client, { topic: name, partition }, -1)).errorCode === ErrorCode.NONE) partition++;
+  if (isKafka) {
+    for (let partition = 0; partition < partitions;) {
+      if ((await offsetAt(client, { topic: name, partition }, -1)).errorCode === ErrorCode.NONE) partition++;
+    }
   }
   return created.topicId;
 }

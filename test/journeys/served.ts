@@ -1,4 +1,5 @@
 import { deleteTopics } from "kafka-protocol-ts/messages/20-delete-topics";
+import { installNodeAccelerators } from "kafka-protocol-ts/node";
 import type { Target } from "../interop/target.ts";
 import { describeTopics, isKafka } from "./calls.ts";
 import { running, temporaryDirectory } from "./fixture.ts";
@@ -46,8 +47,7 @@ async function servedByKafka(settings: Readonly<Record<string, string>>): Promis
   const starting = kafkas.get(key) ?? startKafka(known);
   kafkas.set(key, starting);
   const target = await starting;
-  const client = async (clientId = "raw") =>
-    RawClient.connect({ host: "127.0.0.1", port: target.port }, { clientId });
+  const client = async (clientId = "raw") => RawClient.connect({ host: "127.0.0.1", port: target.port }, { clientId });
   return {
     client,
     restart: async () => {
@@ -62,6 +62,7 @@ async function servedByKafka(settings: Readonly<Record<string, string>>): Promis
 }
 
 async function startKafka(settings: Readonly<Record<string, string>>): Promise<Target> {
+  installNodeAccelerators();
   const { Target } = await import("../interop/target.ts");
   return Target.start({ name: "kafka", settings });
 }

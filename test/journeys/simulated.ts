@@ -1,5 +1,5 @@
 import { InlineWorkers } from "@millrace/base/inline-workers";
-import type { Disk, World } from "@millrace/base/world";
+import type { World } from "@millrace/base/world";
 import { startBroker } from "@millrace/broker/broker";
 import type { Broker } from "@millrace/broker/broker";
 import { RecordingDisk } from "@millrace/simulator/recording-disk";
@@ -41,7 +41,7 @@ export async function simulated({ config = {}, platter = new SimulatedDisk() }: 
   const disk = await RecordingDisk.over(platter, dataDirectory);
   const world: World = {
     clock,
-    disk: disk as Disk,
+    disk: disk,
     network: new SimulatedNetwork({ clock }),
     random: new SeededRandom(1),
     workers: new InlineWorkers(),

@@ -104,7 +104,8 @@ class KafkajsClient implements ClientCommands {
         return partition;
       };
     };
-    const producer = this.#kafka.producer({ createPartitioner });
+    // Otherwise an answer that is lost with the broker leads to a second writing.
+    const producer = this.#kafka.producer({ createPartitioner, idempotent: true, maxInFlightRequests: 1 });
     await producer.connect();
     return producer;
   }

@@ -69,9 +69,7 @@ export async function crashCampaign(options: CampaignOptions): Promise<CampaignR
   };
   const run = { root, config, seed: options.seed, prng: prng.fork(), requests: options.requests ?? 40 };
   const recorded =
-    options.directory === undefined
-      ? await recordSimulated(run, options.plant)
-      : await recordReal(run, options.plant);
+    options.directory === undefined ? await recordSimulated(run, options.plant) : await recordReal(run, options.plant);
   return tryCrashes({ ...recorded, root, config }, prng.fork(), options);
 }
 

@@ -90,7 +90,10 @@ async function inspectWith(options: InspectionOptions, world: World): Promise<re
     await inspector.run();
     const failures = log.lines.filter(({ level }) => level === "error");
     return [
-      ...failures.map(({ message, fields }): Violation => ({ kind: "offline", what: `${message} ${fieldsText(fields)}` })),
+      ...failures.map(({ message, fields }): Violation => ({
+        kind: "offline",
+        what: `${message} ${fieldsText(fields)}`,
+      })),
       ...inspector.violations,
     ];
   } finally {
@@ -227,7 +230,10 @@ class Inspector {
       found.set(batch.number, view);
       const before = lastOf.get(batch.producer) ?? 0;
       if (batch.number < before) {
-        this.#found("reordered", `${name} offset ${view.baseOffset}: batch ${number} of ${batch.producer} after ${before}`);
+        this.#found(
+          "reordered",
+          `${name} offset ${view.baseOffset}: batch ${number} of ${batch.producer} after ${before}`,
+        );
       }
       lastOf.set(batch.producer, batch.number);
       this.#mark({ kind: "seen", batch, baseOffset: view.baseOffset });
@@ -319,7 +325,8 @@ class Inspector {
         requireStable: true,
       });
       const [told] = answer.groups;
-      if (told?.errorCode !== ErrorCode.NONE) this.#found("lost commit", `${group}: ${errorName(told?.errorCode ?? -1)}`);
+      if (told?.errorCode !== ErrorCode.NONE)
+        this.#found("lost commit", `${group}: ${errorName(told?.errorCode ?? -1)}`);
       for (const { answered, sent } of commits) {
         const topic = told?.topics.find(({ name }) => name === sent.topic);
         const found = topic?.partitions.find(({ partitionIndex }) => partitionIndex === sent.partition);
@@ -327,7 +334,8 @@ class Inspector {
         const what = `${group} ${sent.topic}-${sent.partition}: ${offset}, answered ${answered?.offset}, sent ${sent.offset}`;
         if (offset > sent.offset) this.#found("invented", what);
         else if (offset < (answered?.offset ?? -1)) this.#found("lost commit", what);
-        else if (offset >= 0 && found?.metadata !== `${group} ${offset}`) this.#found("lost commit", `${what}: metadata`);
+        else if (offset >= 0 && found?.metadata !== `${group} ${offset}`)
+          this.#found("lost commit", `${what}: metadata`);
       }
     }
   }

@@ -201,7 +201,7 @@ export class Workload {
     const nextSequences = [0, 0];
     await this.#pipeline(Math.ceil(requests / 2), async () => {
       const partition = prng.between(0, 1);
-      const batch = this.#batch(topic, partition, `exact-${producerId}`, producerId, nextSequences[partition]!);
+      const batch = this.#batch(topic, partition, `exact-${producerId}`, producerId, nextSequences[partition]);
       nextSequences[partition]! += batch.recordsCount;
       await this.#send(client, [batch]);
     });

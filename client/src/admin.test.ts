@@ -1,0 +1,78 @@
+import { ErrorCode } from "kafka-protocol-ts/errors";
+import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
+import { deleteTopics } from "kafka-protocol-ts/messages/20-delete-topics";
+import { describeConfigs } from "kafka-protocol-ts/messages/32-describe-configs";
+import { expect, test } from "vitest";
+import { FakeCluster } from "../test/fake-cluster.ts";
+
+test("a topic is created with what was given, and the broker's defaults for the rest", async () => {
+  const fake = await FakeCluster.start();
+  const errors = [ErrorCode.NONE, ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS];
+  const asked: unknown[] = [];
+  fake.brokers[0]!.on(createTopics, ({ message }) => {
+    asked.push(message.topics[0]);
+    return { topics: [{ name: message.topics[0]!.name, errorCode: errors.shift()!, errorMessage: null }] };
+  });
+  await using cluster = fake.client();
+  const { topics } = cluster.admin();
+  await topics.create({ name: "plain" });
+  await topics.create({ name: "full", partitions: 6, replicationFactor: 3, config: { "cleanup.policy": "compact" } });
+  expect(asked).toMatchObject([
+    { name: "plain", numPartitions: -1, replicationFactor: -1, configs: [] },
+    { numPartitions: 6, replicationFactor: 3, configs: [{ name: "cleanup.policy", value: "compact" }] },
+  ]);
+  await expect(topics.create({ name: "plain" })).rejects.toMatchObject({
+    code: "TOPIC_ALREADY_EXISTS",
+    message: expect.stringMatching(/^topic plain: /) as string,
+  });
+});
+
+test.for([
+  [6, { topics: [{ name: "orders" }] }],
+  [5, { topicNames: ["orders"] }],
+] as const)("a topic is deleted in version %i and forgotten", async ([version, request]) => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  fake.brokers[0]!.on(
+    deleteTopics,
+    ({ message }) => {
+      expect(message).toMatchObject(request);
+      return { responses: [{ name: "orders", errorCode: fake.topics.delete("orders") ? 0 : 3 }] };
+    },
+    [1, version],
+  );
+  await using cluster = fake.client();
+  await cluster.topic("orders");
+  const { topics } = cluster.admin();
+  await topics.delete("orders");
+  expect(cluster.known("orders")).toBeNull();
+  await expect(topics.delete("orders")).rejects.toMatchObject({ code: "UNKNOWN_TOPIC_OR_PARTITION" });
+});
+
+test("a description has the settings that differ from the defaults; a list is sorted", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders", [0, 0]);
+  fake.create("bills");
+  const entry = { readOnly: false, isSensitive: false, synonyms: [] };
+  fake.brokers[0]!.on(describeConfigs, () => ({
+    throttleTimeMs: 0,
+    results: [
+      {
+        errorCode: 0,
+        errorMessage: null,
+        resourceType: 2,
+        resourceName: "orders",
+        configs: [
+          { ...entry, name: "retention.ms", value: "1000", configSource: 1 },
+          { ...entry, name: "segment.bytes", value: "1073741824", configSource: 5 },
+        ],
+      },
+    ],
+  }));
+  await using cluster = fake.client();
+  const { topics } = cluster.admin();
+  expect((await topics.list()).map(({ name }) => name)).toEqual(["bills", "orders"]);
+  const description = await topics.describe("orders");
+  expect(description.partitions).toHaveLength(2);
+  expect([...description.config]).toEqual([["retention.ms", "1000"]]);
+});

@@ -1,0 +1,233 @@
+import { simulatedWorld } from "@millrace/simulator/simulated-world";
+import type { SimulatedWorld } from "@millrace/simulator/simulated-world";
+import { BrokerConnection } from "@millrace/client/broker-connection";
+import type { BrokerConnectionOptions } from "@millrace/client/broker-connection";
+import { ErrorCode } from "kafka-protocol-ts/errors";
+import { produce } from "kafka-protocol-ts/messages/00-produce";
+import { listOffsets } from "kafka-protocol-ts/messages/02-list-offsets";
+import { metadata } from "kafka-protocol-ts/messages/03-metadata";
+import { apiVersions } from "kafka-protocol-ts/messages/18-api-versions";
+import { describeCluster } from "kafka-protocol-ts/messages/60-describe-cluster";
+import { beforeEach, expect, test } from "vitest";
+import { FakeBroker, response, silence } from "../test/fake-broker.ts";
+
+let world: SimulatedWorld;
+let broker: FakeBroker;
+
+beforeEach(async () => {
+  world = simulatedWorld({ seed: 1 });
+  broker = await FakeBroker.start(world.network, 9092);
+});
+
+const open = (options: Partial<BrokerConnectionOptions> = {}): Promise<BrokerConnection> =>
+  BrokerConnection.open(world.network, broker.address, {
+    clock: world.clock,
+    clientId: "test",
+    connectTimeoutMs: 1_000,
+    requestTimeoutMs: 30_000,
+    ...options,
+  });
+
+const about = (clusterId: string) => ({ clusterId, brokers: [], topics: [] });
+const none = { topics: [] };
+/** The outcome, as a word or as an error. */
+const outcome = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(() => "answered").catch((error: unknown) => error);
+
+test("both speak the highest version that both know", async () => {
+  broker.on(metadata, () => about("a"), [0, 9]);
+  broker.on(listOffsets, () => ({ topics: [] }), [11, 99]);
+  const connection = await open();
+  expect(connection.versionOf(metadata)).toBe(9);
+  expect(connection.versionOf(listOffsets)).toBe(listOffsets.versions[1]);
+  await connection.request(metadata, none);
+  expect(broker.asked).toMatchObject([{ api: "Metadata", version: 9, clientId: "test" }]);
+});
+
+test("an API that is not served, or in no version of ours, is named", async () => {
+  broker.on(metadata, () => about("a"), [99, 100]);
+  const connection = await open();
+  await expect(connection.request(metadata, none)).rejects.toMatchObject({
+    code: "UNSUPPORTED_VERSION",
+    message: `broker:9092 serves Metadata 99 to 100; this client speaks 0 to ${metadata.versions[1]}`,
+  });
+  await expect(connection.request(describeCluster, { includeClusterAuthorizedOperations: false })).rejects.toThrow(
+    "broker:9092 does not serve DescribeCluster",
+  );
+  expect(connection.isOpen).toBe(true);
+});
+
+test("KIP-511: a broker that does not know our ApiVersions answers in version 0, and is asked again in its own", async () => {
+  const versions: number[] = [];
+  broker.on(
+    apiVersions,
+    ({ version, correlationId, connection }) => {
+      versions.push(version);
+      if (version <= 2) return { errorCode: ErrorCode.NONE, apiKeys: broker.served };
+      const apiKeys = [{ apiKey: apiVersions.key, minVersion: 0, maxVersion: 2 }];
+      const refusal = { errorCode: ErrorCode.UNSUPPORTED_VERSION, apiKeys };
+      connection.send(response(apiVersions, { version: 0, correlationId }, refusal));
+      return silence;
+    },
+    [0, 2],
+  );
+  broker.on(metadata, () => about("a"));
+  const connection = await open();
+  expect(versions).toEqual([apiVersions.versions[1], 2]);
+  expect(connection.versionOf(metadata)).toBe(metadata.versions[1]);
+});
+
+test("a broker that refuses every version of ApiVersions is given up, and the connection closed", async () => {
+  const versions: number[] = [];
+  broker.on(apiVersions, ({ version, correlationId, connection }) => {
+    versions.push(version);
+    const refusal = { errorCode: ErrorCode.UNSUPPORTED_VERSION, apiKeys: [] };
+    connection.send(response(apiVersions, { version: 0, correlationId }, refusal));
+    return silence;
+  });
+  await expect(open()).rejects.toMatchObject({ code: "UNSUPPORTED_VERSION" });
+  await world.clock.settle();
+  expect(versions).toEqual([apiVersions.versions[1], 0]);
+  expect(broker.connections.size).toBe(0);
+});
+
+test("requests are sent without waiting for answers, and each gets its own", async () => {
+  const answers = Promise.withResolvers<void>();
+  broker.on(metadata, async ({ correlationId }) => {
+    await answers.promise;
+    return about(`of ${correlationId}`);
+  });
+  const connection = await open();
+  const sent = [1, 2, 3].map(async () => connection.request(metadata, none));
+  await world.clock.settle();
+  expect(broker.asked).toHaveLength(3);
+  answers.resolve();
+  const ids = broker.asked.map(({ correlationId }) => `of ${correlationId}`);
+  expect((await Promise.all(sent)).map(({ clusterId }) => clusterId)).toEqual(ids);
+});
+
+/** Bytes instead of an answer to the first of two requests that wait. */
+async function lie(bytes: (correlationId: number) => readonly Uint8Array[]): Promise<unknown[]> {
+  broker.on(metadata, ({ correlationId, connection }) => {
+    if (broker.asked.length === 2) connection.send(bytes(correlationId - 1));
+    return silence;
+  });
+  const connection = await open();
+  const both = [outcome(connection.request(metadata, none)), outcome(connection.request(metadata, none))];
+  await world.clock.settle();
+  const outcomes = await Promise.all(both);
+  expect(connection.isOpen).toBe(false);
+  expect(broker.connections.size).toBe(0);
+  expect(world.clock.pendingTimers).toBe(0);
+  await expect(connection.request(metadata, none)).rejects.toBe(outcomes[0]);
+  return outcomes;
+}
+
+const frame = (...bytes: readonly number[]): readonly Uint8Array[] => {
+  const whole = Buffer.alloc(4 + bytes.length);
+  whole.writeInt32BE(bytes.length, 0);
+  whole.set(bytes, 4);
+  return [whole];
+};
+
+test.for([
+  ["a length below zero", () => [Buffer.alloc(4, 0xff)], "a frame claims -1 bytes"],
+  ["a length beyond all limits", () => [Buffer.from("7fffffff", "hex")], "a frame claims 2147483647 bytes"],
+  ["a request that nobody sent", () => frame(0, 0, 0x30, 0x39), "an answer to request 12345"],
+  ["the answer to a later request first", (id: number) => frame(0, 0, 0, id + 1), "the next one is due to"],
+  ["a body that ends too soon", (id: number) => frame(0, 0, 0, id, 0, 0, 0), `Metadata v${metadata.versions[1]}:`],
+  ["a count beyond the frame", (id: number) => frame(0, 0, 0, id, 0, 0, 0, 0, 0, 0xff, 0xff, 0x7f), "Metadata v"],
+] as const)("an answer that lies ends the connection, and all that wait hear why: %s", async ([, bytes, message]) => {
+  const outcomes = await lie(bytes);
+  expect(outcomes[0]).toBe(outcomes[1]);
+  expect(outcomes[0]).toMatchObject({ name: "KafkaError", code: "CORRUPT_MESSAGE", retriable: false });
+  expect((outcomes[0] as Error).message).toContain("unreadable answer from broker:9092: ");
+  expect((outcomes[0] as Error).message).toContain(message);
+});
+
+test("a broker that is silent for too long loses the connection, by the clock that was given", async () => {
+  broker.on(metadata, () => silence);
+  const connection = await open({ requestTimeoutMs: 5_000 });
+  const first = outcome(connection.request(metadata, none));
+  const second = outcome(connection.request(metadata, none, { timeoutMs: 60_000 }));
+  await world.clock.advance(4_999);
+  expect(connection.isOpen).toBe(true);
+  await world.clock.advance(1);
+  const version = metadata.versions[1];
+  expect(await first).toMatchObject({ code: "REQUEST_TIMED_OUT", retriable: true });
+  expect(((await first) as Error).message).toBe(`Metadata v${version} got no answer from broker:9092 within 5000 ms`);
+  expect(await second).toBe(await first);
+  expect(broker.connections.size).toBe(0);
+});
+
+test.for([
+  ["breaks", (fake: FakeBroker) => fake.cut()],
+  ["ends", (fake: FakeBroker) => [...fake.connections].forEach((connection) => connection.end())],
+] as const)("a connection that %s fails what waits, and the same may succeed on another", async ([, end]) => {
+  broker.on(metadata, () => silence);
+  const connection = await open();
+  const waiting = outcome(connection.request(metadata, none));
+  await world.clock.settle();
+  end(broker);
+  const failure = await waiting;
+  expect(failure).toMatchObject({ code: "NETWORK_EXCEPTION", retriable: true });
+  expect((failure as Error).message).toMatch(/^lost the connection to broker:9092: /);
+  expect(connection.isOpen).toBe(false);
+});
+
+test("nobody there: an error that names the address and may pass", async () => {
+  await broker.stop();
+  await expect(open()).rejects.toMatchObject({
+    code: "NOT_CONNECTED",
+    retriable: true,
+    message: "broker:9092 refused the connection: nothing listens there",
+  });
+});
+
+test("opening can be given up at any point", async () => {
+  broker.on(apiVersions, () => silence);
+  const stop = new AbortController();
+  const opening = outcome(open({ signal: stop.signal }));
+  await world.clock.settle();
+  stop.abort();
+  expect(await opening).toMatchObject({ code: "CLOSED" });
+  await world.clock.settle();
+  expect(broker.connections.size).toBe(0);
+  expect(await outcome(open({ signal: stop.signal }))).toMatchObject({ code: "NOT_CONNECTED" });
+});
+
+test("what has no answer settles when it has left, and what follows is answered", async () => {
+  broker.on(produce, () => silence);
+  broker.on(metadata, () => about("after"));
+  const connection = await open();
+  const told = connection.tell(produce, { acks: 0, timeoutMs: 1_000, topicData: [] });
+  const answer = connection.request(metadata, none);
+  await told;
+  expect((await answer).clusterId).toBe("after");
+  connection.close();
+  await expect(connection.tell(produce, { acks: 0, timeoutMs: 1_000, topicData: [] })).rejects.toMatchObject({
+    code: "CLOSED",
+  });
+});
+
+test("what is closed by us fails what waits, and is said so", async () => {
+  broker.on(metadata, () => silence);
+  const connection = await open();
+  const waiting = outcome(connection.request(metadata, none));
+  connection.close();
+  expect(await waiting).toMatchObject({ code: "CLOSED", retriable: false });
+  expect(world.clock.pendingTimers).toBe(0);
+});
+
+test("a large answer in many chunks arrives whole", async () => {
+  const topics = Array.from({ length: 4_000 }, (_, index) => ({
+    errorCode: 0,
+    name: `topic-${index}-${"x".repeat(100)}`,
+    isInternal: false,
+    partitions: [],
+  }));
+  broker.on(metadata, () => ({ ...about("large"), topics }));
+  const connection = await open();
+  const answer = await connection.request(metadata, none);
+  expect(answer.topics.map(({ name }) => name)).toEqual(topics.map(({ name }) => name));
+});

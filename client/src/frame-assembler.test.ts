@@ -1,0 +1,43 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { FrameAssembler } from "@millrace/client/frame-assembler";
+
+function framed(body: Uint8Array): Buffer {
+  const frame = Buffer.alloc(4 + body.length);
+  frame.writeInt32BE(body.length, 0);
+  frame.set(body, 4);
+  return frame;
+}
+
+test("frames come out whole, however the stream was cut, and the chunks may be written over", () => {
+  const bodies = fc.array(fc.uint8Array({ minLength: 4, maxLength: 40 }), { maxLength: 12 });
+  fc.assert(
+    fc.property(bodies, fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 30 }), (frames, cuts) => {
+      const stream = Buffer.concat(frames.map(framed));
+      const assembler = new FrameAssembler(1000);
+      const found: string[] = [];
+      for (let at = 0, cut = 0; at < stream.length; cut++) {
+        const chunk = Buffer.from(stream.subarray(at, at + (cuts[cut % cuts.length] ?? 1)));
+        at += chunk.length;
+        assembler.push(chunk);
+        chunk.fill(0xee);
+        for (let frame = assembler.next(); frame !== null; frame = assembler.next()) found.push(frame.toString("hex"));
+      }
+      expect(found).toEqual(frames.map((frame) => Buffer.from(frame).toString("hex")));
+    }),
+  );
+});
+
+test.for([
+  [-1, "a frame claims -1 bytes"],
+  [3, "a frame claims 3 bytes"],
+  [1001, "a frame claims 1001 bytes"],
+] as const)("a length of %i is not believed", ([length, message]) => {
+  const assembler = new FrameAssembler(1000);
+  const bytes = Buffer.alloc(8);
+  bytes.writeInt32BE(length, 0);
+  assembler.push(bytes.subarray(0, 3));
+  expect(assembler.next()).toBeNull();
+  assembler.push(bytes.subarray(3));
+  expect(() => assembler.next()).toThrow(message);
+});

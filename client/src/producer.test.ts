@@ -1,0 +1,328 @@
+import { ErrorCode } from "kafka-protocol-ts/errors";
+import { expect, test } from "vitest";
+import { FakeCluster } from "../test/fake-cluster.ts";
+import { partitionOfKey } from "./partitioner.ts";
+
+const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => `value ${index}`);
+
+test("an awaited send gives the record's place", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  expect(await producer.send("orders", { value: "a" })).toEqual({ partition: 0, offset: 0 });
+  expect(await producer.send("orders", { value: null })).toEqual({ partition: 0, offset: 1 });
+  expect(fake.values("orders")).toEqual(["a", null]);
+});
+
+test("what is sent in one turn is one batch, in the order of the calls, from the first record on", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  const delivered = await Promise.all(numbered(100).map(async (value) => producer.send("orders", { value })));
+  expect(delivered.map(({ offset }) => offset)).toEqual(Array.from({ length: 100 }, (_, index) => index));
+  expect(fake.values("orders")).toEqual(numbered(100));
+  expect(fake.attempts).toHaveLength(1);
+  expect(fake.requests("Metadata")).toBe(1);
+});
+
+test("records that come while their topic is looked up do not overtake those that wait for it", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  const sends: Promise<unknown>[] = [];
+  // One in each microtask of the look-up, and some after it.
+  for (let index = 0; index < 200; index++) {
+    sends.push(producer.send("orders", { value: `value ${index}` }));
+    await Promise.resolve();
+  }
+  await Promise.all(sends);
+  expect(fake.values("orders")).toEqual(numbered(200));
+});
+
+test("sequences go on from batch to batch of a partition, each partition by itself", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders", [0, 0]);
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  for (let round = 0; round < 3; round++) {
+    await Promise.all([0, 0, 1].map(async (partition) => producer.send("orders", { partition, value: "x" })));
+  }
+  const sequences = (partition: string): number[] =>
+    fake.attempts.filter((attempt) => attempt.partition === partition).map(({ sequence }) => sequence);
+  expect(sequences("orders-0")).toEqual([0, 2, 4]);
+  expect(sequences("orders-1")).toEqual([0, 1, 2]);
+  expect(new Set(fake.attempts.map(({ producerId }) => producerId)).size).toBe(1);
+  expect(fake.requests("InitProducerId")).toBe(1);
+});
+
+test.for([
+  ["the leader has moved", { code: ErrorCode.NOT_LEADER_OR_FOLLOWER }],
+  ["the answer is lost, and nothing was stored", "the connection breaks"],
+  ["the answer is lost, and all was stored", "stored, and the connection breaks"],
+  ["the time was over, and all was stored", { code: ErrorCode.REQUEST_TIMED_OUT, isStored: true }],
+  ["no answer comes", "no answer"],
+] as const)("a batch is sent again with the number that it had: %s", async ([, mishap]) => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client({ requestTimeoutMs: 5_000 });
+  await using producer = cluster.producer();
+  await producer.send("orders", { value: "before" });
+  fake.mishaps.push(mishap, mishap);
+  const sends = ["a", "b"].map(async (value) => producer.send("orders", { value }));
+  // Those that come later wait behind it.
+  await fake.world.clock.settle();
+  sends.push(producer.send("orders", { value: "c" }));
+  await fake.within(30_000, Promise.all(sends));
+  expect(fake.values("orders")).toEqual(["before", "a", "b", "c"]);
+  const again = fake.attempts.filter(({ values }) => values.includes("a"));
+  expect(again.length).toBeGreaterThan(1);
+  for (const attempt of again) expect(attempt).toMatchObject({ sequence: 1, values: ["a", "b"] });
+  expect(fake.attempts.at(-1)).toMatchObject({ sequence: 3, values: ["c"] });
+});
+
+test("a leader that moves is found again", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const [partition] = fake.create("orders", [0]);
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  await producer.send("orders", { value: "at the first" });
+  partition!.leaderId = 1;
+  await fake.within(5_000, producer.send("orders", { value: "at the second" }));
+  expect(fake.values("orders")).toEqual(["at the first", "at the second"]);
+  expect(fake.brokers[1]!.names).toContain("Produce");
+});
+
+test("a batch that is refused for good fails alone: its numbers go to the next one", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  fake.mishaps.push({ code: ErrorCode.MESSAGE_TOO_LARGE });
+  await expect(producer.send("orders", { value: "large" })).rejects.toMatchObject({
+    code: "MESSAGE_TOO_LARGE",
+    retriable: false,
+    message: expect.stringMatching(/^orders-0: /) as string,
+  });
+  await producer.send("orders", { value: "small" });
+  expect(fake.values("orders")).toEqual(["small"]);
+  expect(fake.attempts.map(({ sequence }) => sequence)).toEqual([0, 0]);
+  expect(fake.requests("InitProducerId")).toBe(1);
+});
+
+test("after a batch of which nobody knows whether it was stored, sending goes on as a new producer", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client({ requestTimeoutMs: 5_000 });
+  await using producer = cluster.producer({ deliveryTimeoutMs: 12_000 });
+  await producer.send("orders", { value: "first" });
+  fake.mishaps.push("stored, and the connection breaks", "no answer", "no answer", "no answer");
+  const lost = producer.send("orders", { value: "perhaps" });
+  await expect(fake.within(12_000, lost)).rejects.toMatchObject({
+    code: "TIMED_OUT",
+    message: expect.stringMatching(/^1 records for orders-0: no success within \d+ ms: /) as string,
+  });
+  fake.mishaps.length = 0;
+  await fake.within(10_000, producer.send("orders", { value: "next" }));
+  expect(fake.values("orders")).toEqual(["first", "perhaps", "next"]);
+  expect(new Set(fake.attempts.map(({ producerId }) => producerId)).size).toBe(2);
+  expect(fake.attempts.at(-1)).toMatchObject({ sequence: 0, values: ["next"] });
+});
+
+test("a leader that has forgotten the producer gets a new one", async () => {
+  const fake = await FakeCluster.start();
+  const [partition] = fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  await producer.send("orders", { value: "a" });
+  partition!.nextSequences.clear();
+  await expect(producer.send("orders", { value: "b" })).rejects.toMatchObject({ code: "OUT_OF_ORDER_SEQUENCE_NUMBER" });
+  await producer.send("orders", { value: "c" });
+  expect(fake.values("orders")).toEqual(["a", "c"]);
+});
+
+test("a duplicate of long ago is a success without a known place", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  fake.mishaps.push("stored, and the connection breaks");
+  expect(await fake.within(5_000, producer.send("orders", { value: "a" }))).toEqual({ partition: 0, offset: -1 });
+  expect(fake.values("orders")).toEqual(["a"]);
+});
+
+test("every send is settled within its time, also those that wait behind others", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ deliveryTimeoutMs: 10_000, batchBytesMax: 200 });
+  await producer.send("orders", { value: "warm" });
+  await fake.brokers[0]!.stop();
+  const { clock } = fake.world;
+  const settledMs: number[] = [];
+  const sends = numbered(50).map(async (value) => {
+    await producer.send("orders", { value }).catch(() => {});
+    settledMs.push(clock.monotonicMs());
+  });
+  const begunMs = clock.monotonicMs();
+  await fake.within(11_000, Promise.all(sends));
+  expect(Math.max(...settledMs) - begunMs).toBeLessThanOrEqual(10_050);
+});
+
+test("a topic that does not come into being fails the sends that wait for it, each in its own time", async () => {
+  const fake = await FakeCluster.start();
+  fake.canCreate = false;
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ deliveryTimeoutMs: 10_000 });
+  const early = Promise.allSettled([producer.send("none", { value: "early" })]);
+  await fake.world.clock.advance(6_000);
+  const late = Promise.allSettled([producer.send("none", { value: "late" })]);
+  const [failure] = await fake.within(4_100, early);
+  expect(failure).toMatchObject({ reason: { code: "TIMED_OUT", cause: { code: "UNKNOWN_TOPIC_OR_PARTITION" } } });
+  fake.create("none");
+  expect((await fake.within(2_000, late))[0]).toMatchObject({ status: "fulfilled" });
+  expect(fake.values("none")).toEqual(["late"]);
+});
+
+test("a partition that the topic does not have is refused at once", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders", [0, 0]);
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  await expect(producer.send("orders", { partition: 2, value: "x" })).rejects.toThrow(
+    "partition orders-2: the topic has the partitions 0 to 1",
+  );
+  expect(fake.attempts).toEqual([]);
+});
+
+test("records with a key go where the Java client sends them; those without stay together for a batch", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders", [0, 0, 0, 0]);
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  const keyed = await Promise.all(numbered(40).map(async (key) => producer.send("orders", { key, value: "x" })));
+  expect(keyed.map(({ partition }) => partition)).toEqual(
+    numbered(40).map((key) => partitionOfKey(Buffer.from(key), 4)),
+  );
+  const rounds: number[] = [];
+  for (let round = 0; round < 40; round++) {
+    const delivered = await Promise.all(numbered(5).map(async (value) => producer.send("orders", { value })));
+    const partitions = new Set(delivered.map(({ partition }) => partition));
+    expect(partitions.size).toBe(1);
+    rounds.push(...partitions);
+  }
+  expect(new Set(rounds)).toEqual(new Set([0, 1, 2, 3]));
+});
+
+test("records without a key avoid a partition that has no leader", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders", [-1, 0, -1]);
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  for (let round = 0; round < 10; round++) {
+    expect((await producer.send("orders", { value: "x" })).partition).toBe(1);
+  }
+});
+
+test("a batch ends where the next record has no room, and records without a key move on", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ batchBytesMax: 1_000 });
+  await Promise.all(numbered(200).map(async (value) => producer.send("orders", { value })));
+  expect(fake.values("orders")).toEqual(numbered(200));
+  expect(fake.attempts.length).toBeGreaterThan(3);
+  expect(fake.attempts.length).toBeLessThan(8);
+  // One that is larger than that goes alone; whether it is too large, the broker says.
+  await producer.send("orders", { value: "x".repeat(5_000) });
+  expect(fake.attempts.at(-1)?.values).toHaveLength(1);
+});
+
+test("lingering puts records of several turns together, and a flush does not wait for its end", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ lingerMs: 50 });
+  await cluster.topic("orders");
+  const sends: Promise<unknown>[] = [];
+  for (let turn = 0; turn < 4; turn++) {
+    sends.push(producer.send("orders", { value: `turn ${turn}` }));
+    await fake.world.clock.advance(10);
+  }
+  expect(fake.attempts).toEqual([]);
+  await fake.within(15, Promise.all(sends));
+  expect(fake.attempts.map(({ values }) => values.length)).toEqual([4]);
+  const beforeMs = fake.world.clock.monotonicMs();
+  const late = producer.send("orders", { value: "late" });
+  await producer.flush();
+  await late;
+  expect(fake.world.clock.monotonicMs()).toBe(beforeMs);
+});
+
+test("closing settles 10,000 sends, in a few requests, and takes no more", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders", [0, 0, 0]);
+  await using cluster = fake.client();
+  const producer = cluster.producer();
+  const sends = numbered(10_000).map(async (value) => producer.send("orders", { key: value, value }));
+  await producer.close();
+  const outcomes = await Promise.allSettled(sends);
+  expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(10_000);
+  expect(fake.attempts.length).toBeLessThanOrEqual(6);
+  await expect(producer.send("orders", { value: "x" })).rejects.toMatchObject({ code: "CLOSED" });
+});
+
+test("a flush waits for what was sent before it, not for what comes after", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders", [0, 0]);
+  await using cluster = fake.client();
+  const producer = cluster.producer();
+  fake.mishaps.push("none", "no answer");
+  const before = producer.send("orders", { partition: 0, value: "before" });
+  const flushed = producer.flush();
+  const after = Promise.allSettled([producer.send("orders", { partition: 1, value: "after" })]);
+  await flushed;
+  expect(await before).toEqual({ partition: 0, offset: 0 });
+  await cluster.close();
+  expect((await after)[0]).toMatchObject({ status: "rejected" });
+});
+
+test("when the cluster is closed, what was not delivered fails", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  const cluster = fake.client();
+  const producer = cluster.producer();
+  await producer.send("orders", { value: "first" });
+  fake.mishaps.push("no answer");
+  const sends = Promise.allSettled([producer.send("orders", { value: "a" }), producer.send("other", { value: "b" })]);
+  await fake.world.clock.settle();
+  await cluster.close();
+  for (const outcome of await sends) expect(outcome.status).toBe("rejected");
+  await producer.close();
+  expect(fake.world.clock.pendingTimers).toBe(0);
+});
+
+test.for([0, 1] as const)("acks %i: no producer id, no numbers", async (acks) => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ acks });
+  const delivered = await producer.send("orders", { value: "x" });
+  expect(delivered).toEqual({ partition: 0, offset: acks === 0 ? -1 : 0 });
+  await fake.world.clock.settle();
+  expect(fake.attempts).toMatchObject([{ producerId: -1, sequence: -1, acks }]);
+  expect(fake.requests("InitProducerId")).toBe(0);
+  expect(fake.values("orders")).toEqual(["x"]);
+});
+
+test.for(["gzip", "snappy", "lz4", "zstd"] as const)("batches are compressed with %s", async (compression) => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ compression });
+  await Promise.all(numbered(100).map(async (value) => producer.send("orders", { value })));
+  expect(fake.values("orders")).toEqual(numbered(100));
+  expect(fake.topics.get("orders")!.partitions[0]!.log[0]!.length).toBeLessThan(1_400);
+});
