@@ -11,7 +11,10 @@ test("a topic is created with what was given, and the broker's defaults for the 
   const asked: unknown[] = [];
   fake.brokers[0]!.on(createTopics, ({ message }) => {
     asked.push(message.topics[0]);
-    return { topics: [{ name: message.topics[0]!.name, errorCode: errors.shift()!, errorMessage: null }] };
+    return {
+      throttleTimeMs: 0,
+      topics: [{ name: message.topics[0]!.name, errorCode: errors.shift()!, errorMessage: null }],
+    };
   });
   await using cluster = fake.client();
   const { topics } = cluster.admin();
@@ -37,7 +40,7 @@ test.for([
     deleteTopics,
     ({ message }) => {
       expect(message).toMatchObject(request);
-      return { responses: [{ name: "orders", errorCode: fake.topics.delete("orders") ? 0 : 3 }] };
+      return { throttleTimeMs: 0, responses: [{ name: "orders", errorCode: fake.topics.delete("orders") ? 0 : 3 }] };
     },
     [1, version],
   );

@@ -347,3 +347,14 @@ test("an answer that leaves a partition out is named", async () => {
     "the answer to ListOffsets does not mention orders-1",
   );
 });
+
+test("a leader that is not there when reading begins is told soon", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  fake.create("orders", [1]);
+  await fake.brokers[1]!.stop();
+  await using cluster = fake.client();
+  await expect(fake.within(10_000, all(cluster.consumer().records("orders")))).rejects.toMatchObject({
+    code: "TIMED_OUT",
+    message: expect.stringContaining("broker:9001 refused the connection") as string,
+  });
+});

@@ -49,6 +49,8 @@ interface Reading {
 const latest = -1;
 const earliest = -2;
 const answerGraceMs = 30_000;
+/** Whoever begins to read wants to know soon that it cannot be done. */
+const beginMsMax = 10_000;
 
 /** Reads partitions by assignment: positions are the reader's own. */
 export class Consumer {
@@ -70,7 +72,8 @@ export class Consumer {
 
   /**
    * Each record once, in order within its partition, until the signal aborts or, with `untilEnd`, the end is reached.
-   * Fails at once when the topic, a partition or all brokers are unknown at the beginning; later it waits for them.
+   * At the beginning it fails at once when the topic, a partition or all brokers are not there, and soon when a leader
+   * is not; later it waits for them.
    */
   async *records(topic: string, options: ConsumeOptions = {}): AsyncGenerator<ConsumedRecord, void> {
     const { signal } = options;
@@ -118,7 +121,7 @@ export class Consumer {
   /** Asks each leader once for all its partitions. */
   async #offsets(name: string, partitions: readonly number[], timestamp: number): Promise<Map<number, number>> {
     const found = new Map<number, number>();
-    const retry = { what: `offsets of ${name}`, timeoutMs: this.#options.outageMsMax };
+    const retry = { what: `offsets of ${name}`, timeoutMs: Math.min(this.#options.outageMsMax, beginMsMax) };
     await this.#cluster.retrying(retry, async () => {
       const topic = await this.#cluster.topic(name);
       const missing = partitions.filter((partition) => !found.has(partition));

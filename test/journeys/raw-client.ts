@@ -56,6 +56,11 @@ export class RawClient implements AsyncDisposable {
     return this.#waiting.length;
   }
 
+  /** What the broker's side has not taken yet, beyond what the system holds for it. */
+  get unsentBytes(): number {
+    return this.#connection.queuedBytes;
+  }
+
   /** Sends now; settles with the answer. Answers are matched by their order, which is what Kafka promises. */
   async request<Req, Res, ReqInput, ResInput>(
     api: Api<Req, Res, ReqInput, ResInput>,
@@ -95,6 +100,11 @@ export class RawClient implements AsyncDisposable {
 
   resume(): void {
     this.#connection.resume();
+  }
+
+  /** Says that nothing more will be sent. */
+  end(): void {
+    this.#connection.end();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

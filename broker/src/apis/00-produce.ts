@@ -53,8 +53,11 @@ export const produceHandler: Handler = twoPhaseHandler(
       for (const entry of entries) append(services, entry, appended);
       appended.close();
     };
-    const inOrder = slow.length === 0 ? null : settleAnalyses(slow).then(appendAll);
-    if (inOrder === null) appendAll();
+    const analysed = slow.length === 0 ? null : settleAnalyses(slow).then(appendAll);
+    if (analysed === null) appendAll();
+    const inOrder = isBackedUp(services)
+      ? (analysed ?? Promise.resolve()).then(() => appended.whenSettled())
+      : analysed;
     const respond = (): ProduceResponseInput | typeof noAnswer => {
       if (request.acks === 0) return closeOnError(entries);
       return {
@@ -66,11 +69,20 @@ export const produceHandler: Handler = twoPhaseHandler(
       };
     };
     if (request.acks === 0)
-      return { inOrder, answer: (inOrder ?? Promise.resolve()).then(respond), mayReuseRequest: () => false };
+      return { inOrder, answer: (analysed ?? Promise.resolve()).then(respond), mayReuseRequest: () => false };
     return { inOrder, answer: appended.done.then(respond), mayReuseRequest: () => appended.isAllWritten };
   },
   { versions: [3, 11] },
 );
+
+/**
+ * What waits for the disk is memory too, also where nobody waits for an answer (acks=0, a timeout). Where it is too much, a
+ * connection's next request does not begin before this one has come to its end, and the connection is not read on.
+ */
+function isBackedUp({ partitions, configs }: Services): boolean {
+  const limitBytes = configs.broker["queued.max.request.bytes"];
+  return limitBytes >= 0 && partitions.queuedBytes > limitBytes;
+}
 
 /** Finds the partition and reads the batches in place; nothing changes yet. */
 function examine(
@@ -171,6 +183,9 @@ class Pending {
   /** False once a batch's end is unknown: it may still wait to be written. */
   isAllWritten = true;
   #forgetDeadline: (() => void) | null = null;
+  /** Batches of which it is not known whether they became durable; a timeout does not change that. */
+  #unsettled = 0;
+  #onSettled: () => void = () => {};
 
   constructor(services: Services, request: ProduceRequest) {
     this.#services = services;
@@ -182,7 +197,10 @@ class Pending {
 
   wait(entry: Entry, partition: Partition, nextOffset: Parameters<Partition["whenCommitted"]>[0]): void {
     this.#waiting.add(entry);
+    this.#unsettled += 1;
     partition.whenCommitted(nextOffset, (failure) => {
+      this.#unsettled -= 1;
+      if (this.#unsettled === 0) this.#onSettled();
       if (!this.#waiting.delete(entry)) return;
       if (failure !== null) {
         this.isAllWritten = false;
@@ -190,6 +208,14 @@ class Pending {
         entry.answer.baseOffset = -1;
       }
       if (this.#isClosed && this.#waiting.size === 0) this.#finish();
+    });
+  }
+
+  /** Of what was appended so far. */
+  whenSettled(): Promise<void> {
+    if (this.#unsettled === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onSettled = resolve;
     });
   }
 

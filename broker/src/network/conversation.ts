@@ -95,8 +95,13 @@ export class Conversation implements BudgetHolder {
     return this.#replies.length === 0;
   }
 
+  /** Something whose end gives memory back, without reading on. */
+  get #hasWork(): boolean {
+    return this.#isBusy || this.#replies.length > 0 || this.#waiting !== null;
+  }
+
   get isHalfFrame(): boolean {
-    return this.#replies.length === 0 && this.#waiting === null && this.#frames.bufferedBytes > 0;
+    return !this.#hasWork && this.#frames.bufferedBytes > 0;
   }
 
   /** Closes at once and says why in the log; `level` is warn where the peer is to blame. */
@@ -289,7 +294,7 @@ export class Conversation implements BudgetHolder {
     const isFull =
       this.#isOverBudget ||
       this.#replies.length >= inFlightMax ||
-      (this.#waiting !== null && this.#heldBytes >= inFlightBytesMax);
+      (this.#hasWork && this.#heldBytes >= inFlightBytesMax);
     if (isFull === this.#isPaused) return;
     this.#isPaused = isFull;
     if (isFull) this.#connection.pause();

@@ -50,6 +50,11 @@ export class Partitions {
     return partition === undefined ? failed(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) : this.#usable(partition);
   }
 
+  /** Bytes of batches that were given offsets and still wait to be written. */
+  get queuedBytes(): number {
+    return this.#logs.queuedBytes;
+  }
+
   *all(): Iterable<Partition> {
     for (const ofTopic of this.#byName.values())
       for (const partition of ofTopic) if (partition !== undefined) yield partition;

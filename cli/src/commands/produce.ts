@@ -9,7 +9,8 @@ import { UsageError } from "../usage-error.ts";
 const unacknowledgedLinesMax = 10_000;
 const unacknowledgedBytesMax = 16 * 1024 * 1024;
 /** A topic that is being made is there after so long. */
-const creationMsMax = 10_000;
+const creationMsMax = 3_000;
+const deliveryMsMax = 30_000;
 const refusalsShownMax = 10;
 
 /** Sends each line of standard input; gives the exit code, 1 when a record was refused. */
@@ -17,7 +18,11 @@ export async function produceLines(topic: string, options: ProduceOptions): Prom
   const partition = wholeNumber("--partition", options.partition, { min: 0 });
   await using cluster = new Cluster({ brokers: brokerAddresses(options.bootstrap), clientId: "millrace-cli" });
   await reach(cluster, topic);
-  await using producer = cluster.producer({ compression: options.compression, lingerMs: 5 });
+  await using producer = cluster.producer({
+    compression: options.compression,
+    lingerMs: 5,
+    deliveryTimeoutMs: deliveryMsMax,
+  });
   const sending = new Sending(producer, topic, partition);
   // Ctrl-C ends the input, not the records that were read.
   const stop = (): void => void process.stdin.destroy();

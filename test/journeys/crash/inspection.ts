@@ -249,7 +249,7 @@ class Inspector {
     const bytes = encodeBatch({ records });
     const { topic, partition } = expected;
     const batch: SentBatch = {
-      ...{ number, topicId: topic.id, partition, bytes, producer: `inspector-${number}` },
+      ...{ number, topic: topic.name, topicId: topic.id, partition, bytes, producer: `inspector-${number}` },
       ...{ recordsCount: 2, producerId: -1, baseSequence: -1 },
     };
     const { errorCode, baseOffset } = await this.#produce(batch);
@@ -295,11 +295,11 @@ class Inspector {
 
   async #produce(batch: SentBatch): Promise<{ readonly errorCode: number; readonly baseOffset: number }> {
     this.#mark({ kind: "sending", batch });
-    const answer = await this.#client.request(produce, 13, {
+    const answer = await this.#client.request(produce, 11, {
       transactionalId: null,
       acks: -1,
       timeoutMs: 30_000,
-      topicData: [{ topicId: batch.topicId, partitionData: [{ index: batch.partition, records: batch.bytes }] }],
+      topicData: [{ name: batch.topic, partitionData: [{ index: batch.partition, records: batch.bytes }] }],
     });
     const { errorCode, baseOffset } = answer.responses[0]!.partitionResponses[0]!;
     if (errorCode === ErrorCode.NONE) this.#mark({ kind: "stored", batch, baseOffset });

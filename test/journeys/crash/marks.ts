@@ -29,6 +29,7 @@ export interface TopicMade {
 export interface SentBatch {
   /** Unique in a run, and part of every value. */
   readonly number: number;
+  readonly topic: string;
   readonly topicId: string;
   readonly partition: number;
   /** One connection, or one idempotent producer: its batches stand in the log in the order in which it sent them. */

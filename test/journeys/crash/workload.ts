@@ -28,6 +28,10 @@ export interface WorkloadOptions {
   mark(mark: Mark): void;
 }
 
+/** Version 11 is the highest that speaks names. */
+const produceVersion = 11;
+const passingPrefix = "passing-";
+
 /** A topic that is being written to, with what of it may be written. */
 interface Target extends TopicMade {
   readonly batchBytes: readonly [least: number, most: number];
@@ -47,6 +51,8 @@ export class Workload {
   /** Where the consumer is, by topic id and partition. */
   readonly #positions = new Map<string, number>();
   readonly #commits = new Map<string, number>();
+  /** Produce requests that were not answered yet, by topic. */
+  readonly #inFlight = new Map<string, number>();
   #nextBatch = 1;
   #nextProducer = 1;
   #isProducing = false;
@@ -122,11 +128,12 @@ export class Workload {
     const { prng, mark } = this.#options;
     for (;;) {
       await this.#think();
-      const passing = this.#targets.filter((topic) => topic.name.startsWith("passing"));
+      const passing = this.#targets.filter((topic) => topic.name.startsWith(passingPrefix));
       if (!this.#isProducing && passing.length <= 2) break;
-      const name = `passing-${prng.between(0, 3)}`;
-      const isThere = passing.some((topic) => topic.name === name);
-      if (!isThere && this.#isProducing) {
+      const name = `${passingPrefix}${prng.between(0, 3)}`;
+      // What is still on its way to a topic of that name is not for the one that comes in its place.
+      const isFree = passing.every((topic) => topic.name !== name) && (this.#inFlight.get(name) ?? 0) === 0;
+      if (isFree && this.#isProducing) {
         const written = { batchBytes: [100, 4_000], compressions: ["none", "gzip"] } as const;
         await this.#create(client, name, prng.between(1, 3), {}, written);
       } else if (passing.length > 0 && (prng.chance(0.3) || !this.#isProducing)) {
@@ -241,7 +248,8 @@ export class Workload {
       ...(compression === "none" ? {} : { compression }),
       ...(producerId === -1 ? {} : { producerId, producerEpoch: 0, baseSequence }),
     });
-    const batch = { number, topicId: topic.id, partition, producer, bytes, recordsCount, producerId, baseSequence };
+    const where = { topic: topic.name, topicId: topic.id, partition };
+    const batch = { number, ...where, producer, bytes, recordsCount, producerId, baseSequence };
     this.#sent.set(number, batch);
     return batch;
   }
@@ -249,26 +257,35 @@ export class Workload {
   async #send(client: RawClient, batches: readonly SentBatch[]): Promise<void> {
     const { prng, mark } = this.#options;
     const isExact = batches.some(({ producerId }) => producerId >= 0);
+    const isPassing = batches.some(({ topic }) => topic.startsWith(passingPrefix));
     for (const batch of batches) mark({ kind: "sending", batch });
-    const topicData = [...Map.groupBy(batches, ({ topicId }) => topicId)].map(([topicId, ofTopic]) => ({
-      topicId,
-      // The broker may write into what it was sent: the network copies it.
+    const topicData = [...Map.groupBy(batches, ({ topic }) => topic)].map(([name, ofTopic]) => ({
+      name,
       partitionData: ofTopic.map(({ partition, bytes }) => ({ index: partition, records: bytes })),
     }));
     // One in twenty is not answered, one in twenty gives up before the disk is done: what becomes of these is unknown.
-    const acks = isExact ? -1 : prng.chance(0.05) ? 0 : prng.pick([-1, -1, 1]);
-    const timeoutMs = !isExact && prng.chance(0.05) ? 1 : 30_000;
-    const request = { transactionalId: null, acks, timeoutMs, topicData };
-    if (acks === 0) return client.write(encodeRequest(produce, 13, 0, request));
-    const answer = await client.request(produce, 13, request);
-    for (const { topicId, partitionResponses } of answer.responses) {
+    const isUnanswered = !isExact && !isPassing && prng.chance(0.05);
+    const isHasty = !isExact && prng.chance(0.05);
+    const acks = isUnanswered ? 0 : isExact ? -1 : prng.pick([-1, -1, 1]);
+    const request = { transactionalId: null, acks, timeoutMs: isHasty ? 1 : 30_000, topicData };
+    if (isUnanswered) return client.write(encodeRequest(produce, produceVersion, 0, request));
+    this.#requestsTo(batches, 1);
+    const answer = await client.request(produce, produceVersion, request);
+    this.#requestsTo(batches, -1);
+    for (const { name, partitionResponses } of answer.responses) {
       for (const { index, errorCode, baseOffset } of partitionResponses) {
-        const batch = batches.find((each) => each.topicId === topicId && each.partition === index)!;
-        const isGone = !this.#targets.some(({ id, isDoomed }) => id === topicId && !isDoomed);
+        const batch = batches.find(({ topic, partition }) => topic === name && partition === index)!;
+        const isGone = !this.#targets.some(({ id, isDoomed }) => id === batch.topicId && !isDoomed);
         if (errorCode === ErrorCode.NONE) mark({ kind: "stored", batch, baseOffset });
-        else if (errorCode === ErrorCode.REQUEST_TIMED_OUT && timeoutMs === 1) continue;
+        else if (errorCode === ErrorCode.REQUEST_TIMED_OUT && isHasty) continue;
         else if (!isGone) throw new Error(`batch ${batch.number} was refused: ${errorName(errorCode)}`);
       }
+    }
+  }
+
+  #requestsTo(batches: readonly SentBatch[], change: 1 | -1): void {
+    for (const name of new Set(batches.map(({ topic }) => topic))) {
+      this.#inFlight.set(name, (this.#inFlight.get(name) ?? 0) + change);
     }
   }
 
