@@ -239,6 +239,16 @@ test("a checkpoint brings the recovery points to the disk, in Kafka's text", asy
   );
 });
 
+test("a checkpoint that is under way when the directory is closed does not get in its way", async () => {
+  const bench = await Bench.open({ limits: { checkpointBytesMin: 1 } });
+  const log = await bench.create("orders");
+  append(log);
+  const checkpoints = [bench.directory.checkpoint(), bench.directory.checkpoint()];
+  await bench.directory.close();
+  await Promise.all(checkpoints);
+  expect((await Bench.open({ disk: bench.disk })).report).toMatchObject({ isClean: true, offline: [] });
+});
+
 test("open files are bounded: the least recently used are closed and opened again", async () => {
   const bench = await Bench.open({ limits: { openSegmentsMax: 4 } });
   const logs = await Promise.all(Array.from({ length: 12 }, (_, partition) => bench.create("many", {}, partition)));

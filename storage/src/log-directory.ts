@@ -433,8 +433,8 @@ export class LogDirectory {
 
   #startHousekeeping(): void {
     const { checkpointIntervalMs, retentionIntervalMs, osSyncIntervalMs } = this.#limits;
-    this.#every(checkpointIntervalMs, () => this.checkpoint());
-    this.#every(retentionIntervalMs, () => this.retain());
+    this.#every(checkpointIntervalMs, () => this.#checkpointLogs());
+    this.#every(retentionIntervalMs, () => this.#retainLogs());
     this.#every(osSyncIntervalMs, async () => {
       for (const log of this.#logs.values()) log.flushIfDue(osSyncIntervalMs);
     });
@@ -444,14 +444,23 @@ export class LogDirectory {
     const timer = this.#options.clock.schedule(intervalMs, () => {
       this.#timers.delete(timer);
       if (this.#isClosed || this.#failure !== null) return;
-      this.#housekeeping = this.#housekeeping
-        .then(work)
-        .catch((error: unknown) => this.#housekeepingFailed(error))
-        .then(() => {
-          if (!this.#isClosed) this.#every(intervalMs, work);
-        });
+      this.#inTurn(work).then(
+        () => this.#every(intervalMs, work),
+        (error: unknown) => {
+          this.#housekeepingFailed(error);
+          this.#every(intervalMs, work);
+        },
+      );
     });
     this.#timers.add(timer);
+    if (this.#isClosed) timer.cancel();
+  }
+
+  /** One work of the house at a time, and none once the directory is being closed. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#housekeeping.then(() => (this.#isClosed ? undefined : work()));
+    this.#housekeeping = done.catch(() => {});
+    return done;
   }
 
   #housekeepingFailed(error: unknown): void {
@@ -460,7 +469,11 @@ export class LogDirectory {
   }
 
   /** Brings what recovery would have to find out to the disk, for the logs that have grown. */
-  async checkpoint(): Promise<void> {
+  checkpoint(): Promise<void> {
+    return this.#inTurn(() => this.#checkpointLogs());
+  }
+
+  async #checkpointLogs(): Promise<void> {
     const { checkpointBytesMin, producerExpirationMs } = this.#limits;
     const nowMs = this.#options.clock.now();
     for (const log of this.#logs.values()) {
@@ -475,7 +488,11 @@ export class LogDirectory {
   }
 
   /** Removes what the topics' settings do not keep. */
-  async retain(): Promise<void> {
+  retain(): Promise<void> {
+    return this.#inTurn(() => this.#retainLogs());
+  }
+
+  async #retainLogs(): Promise<void> {
     const nowMs = this.#options.clock.now();
     await forEachOf([...this.#logs.values()], 4, async (log) => {
       const count = await log.retain(nowMs, this.#highWatermarkOf(log));

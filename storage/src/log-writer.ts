@@ -73,6 +73,8 @@ export class LogWriter implements WriteQueueOwner {
   #recentSegment: Segment | null = null;
   /** Under durability `os`: a sync that `flush.messages` asked for has not ended, and nothing counts before. */
   #flushWantedOffset: Offset | null = null;
+  /** Exclusive: where the newest of what is to be synced ends. */
+  #flushWantedUpTo: Offset = 0 as Offset;
   #appendPosition: number;
   readonly #indexer: SegmentIndexer = new SegmentIndexer();
   /** The active segment's time index ends with its largest timestamp. */
@@ -231,8 +233,12 @@ export class LogWriter implements WriteQueueOwner {
 
   onFlushed(): void {
     if (!this.queue.isDirty) this.#dirtySinceMs = null;
-    if (this.#flushWantedOffset !== null && this.queue.flushedOffset > this.#flushWantedOffset)
-      this.#flushWantedOffset = null;
+    if (this.#flushWantedOffset !== null) {
+      // What was written during the sync waits for the next one.
+      const { flushedOffset } = this.queue;
+      const isDone = flushedOffset >= this.#flushWantedUpTo;
+      this.#flushWantedOffset = isDone ? null : (Math.max(this.#flushWantedOffset, flushedOffset) as Offset);
+    }
     while (this.#flushWaiters.length > 0) {
       const [waiter] = this.#flushWaiters;
       if (waiter === undefined || waiter.offset > this.queue.flushedOffset) break;
@@ -305,6 +311,7 @@ export class LogWriter implements WriteQueueOwner {
     if (this.#messagesSinceFlush < limit) return;
     this.#messagesSinceFlush = 0;
     this.#flushWantedOffset ??= firstOffset;
+    this.#flushWantedUpTo = portion.nextOffset;
     this.#environment.committer.syncSoon(this.queue);
   }
 
