@@ -212,6 +212,24 @@ function conversationCases(makeNetwork: () => Promise<NetworkUnderTest>): void {
     expect(server.bytes.toString("latin1", 32 << 20)).toBe("end");
   });
 
+  test.each(["client", "server"] as const)("a %s that resumes and pauses in one turn has paused", async (side) => {
+    const ends = await connected(await makeNetwork(), { client: { isPaused: true } });
+    const receiver = ends[side];
+    const sender = side === "client" ? ends.server : ends.client;
+    receiver.connection.resume();
+    receiver.connection.pause();
+    const block = Buffer.alloc(1 << 20, 1);
+    for (let count = 0; count < 16; count++) sender.connection.send([block]);
+    const other = await connected(await makeNetwork());
+    for (let count = 1; count <= 50; count++) {
+      other.client.connection.send([Buffer.from("x")]);
+      await other.server.received(count);
+    }
+    expect(receiver.receivedBytes).toBeLessThanOrEqual(chunkBytesMax);
+    receiver.connection.resume();
+    await receiver.received(16 << 20);
+  });
+
   test("no byte is read before an end is started", async () => {
     const { network, host } = await makeNetwork();
     const { address, accepted } = await listening(network, host);

@@ -102,7 +102,7 @@ export class RawClient implements AsyncDisposable {
     this.#connection.resume();
   }
 
-  /** Says that nothing more will be sent. */
+  /** Says that nothing more will be sent, and hears nothing any more. */
   end(): void {
     this.#connection.end();
   }

@@ -36,6 +36,7 @@ export class TcpConnection implements Connection {
   /** A write, a read ahead or a pause for the other connections is under way: its end calls `#flush`. */
   #isBusy = false;
   #isFlushDue = false;
+  #isPaused = false;
   #isEnding = false;
   #isClosed = false;
   #closeReason: Error | null = null;
@@ -60,19 +61,23 @@ export class TcpConnection implements Connection {
       return;
     }
     this.#reads.receive = (chunk) => {
+      // Where a resume and a pause fall into one turn, the platform begins to read all the same.
+      if (this.#isPaused) this.#socket.pause();
       if (!this.#isEnding) handlers.onData(chunk);
     };
     this.#socket.on("end", () => {
       if (!this.#isEnding) handlers.onEnd();
     });
-    this.#socket.resume();
+    if (!this.#isPaused) this.#socket.resume();
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
 
   resume(): void {
+    this.#isPaused = false;
     if (this.#handlers !== null) this.#socket.resume();
   }
 

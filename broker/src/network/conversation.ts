@@ -46,6 +46,8 @@ interface Reply {
 
 const apiVersionsKey = 18;
 const lengthBytes = 4;
+/** How long a peer that sends no more is given to take its answers. */
+const peerDoneMs = 5_000;
 
 /**
  * One connection: frames in, answers out in the order of arrival. A request begins when the one before has run to its
@@ -86,6 +88,8 @@ export class Conversation implements BudgetHolder {
       onEnd: () => {
         this.#isPeerDone = true;
         this.#endWhenAnswered();
+        // A peer that is gone has ended its side too: what it waits for, perhaps for hours, is not waited for.
+        this.#host.clock.schedule(peerDoneMs, () => this.close("the peer has ended its side", "info"));
       },
       onClose: (error) => this.#closed(error),
     });
