@@ -9,12 +9,14 @@ import type { Handler } from "./apis/handler.ts";
 import { BrokerConfigs } from "./config/broker-configs.ts";
 import type { BrokerConfig } from "./config/broker-keys.ts";
 import { listenersOf } from "./config/listeners.ts";
+import type { Listeners } from "./config/listeners.ts";
 import type { Overrides } from "./config/resources.ts";
 import { loadStaticConfig } from "./config/static-config.ts";
 import type { ConfigSources } from "./config/static-config.ts";
 import { FetchSessions } from "./fetch/sessions.ts";
 import { GroupsHost } from "./groups-host.ts";
 import { MetadataService } from "./metadata/metadata.ts";
+import type { AdmissionLimits } from "./network/admission.ts";
 import { Server } from "./network/server.ts";
 import type { ServerLimits } from "./network/server.ts";
 import { Partitions } from "./partitions/partitions.ts";
@@ -88,10 +90,11 @@ async function assemble(
     else onFatal(error);
   };
 
-  const data = await openData(
-    { world, logger, texts, atStart, nodeId, path, advertised: listeners.advertised, fatal },
-    undo,
-  );
+  const server = new Server({ network, clock, logger, limits: serverLimits(atStart) });
+  undo.defer(async () => server.close(0));
+  // Before the data directory is touched: a start that finds its port taken leaves everything as it was.
+  const { address, advertised } = await bind(server, listeners);
+  const data = await openData({ world, logger, texts, atStart, nodeId, path, advertised, fatal }, undo);
   const { logs, metadata, brokerEpoch } = data;
   const { configs } = metadata;
   const partitions = new Partitions({ logs, configs, clock, workers, logger });
@@ -101,9 +104,9 @@ async function assemble(
   metadata.onChange(async (delta) => {
     await partitions.apply(delta);
     groups.apply(delta);
+    if (delta.isBrokerReconfigured) server.admissionLimitsChanged();
   });
 
-  const advertised = new Map(listeners.advertised);
   const handlers = { broker: handlersByKey(brokerHandlers), controller: handlersByKey([]) };
   const services: Services = {
     clock,
@@ -130,22 +133,14 @@ async function assemble(
     }),
     handlersOf: (kind) => handlers[kind],
   };
-  const server = new Server({ network, clock, logger, limits: serverLimits(atStart) });
+  // Deferred last, so that it comes first: what is in flight still needs the logs.
   undo.defer(async () => {
     const closed = server.close(stopGraceMs);
     // Members that wait for a rebalance are told to look for another coordinator: else they would be waited for.
     groups.coordinator.close();
     await closed;
   });
-  let address: Address | null = null;
-  for (const listener of listeners.listeners) {
-    const bound = await server.listen(listener, { services, handlers: handlers[listener.kind], fatal });
-    if (listener.kind !== "broker") continue;
-    address ??= bound;
-    const told = advertised.get(listener.name);
-    if (told?.port === 0) advertised.set(listener.name, { ...told, port: bound.port });
-  }
-  if (address === null) throw new StartError("listeners names no listener for clients");
+  server.serve({ services, admissionLimits: () => admissionLimits(configs.broker), fatal });
   return {
     address,
     clusterId: logs.meta.clusterId,
@@ -153,6 +148,24 @@ async function assemble(
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** Binds all listeners. Where port 0 was asked for, clients are told the port that it became. */
+async function bind(
+  server: Server,
+  { listeners, advertised: wanted }: Listeners,
+): Promise<{ readonly address: Address; readonly advertised: ReadonlyMap<string, Address> }> {
+  const advertised = new Map(wanted);
+  let address: Address | null = null;
+  for (const listener of listeners) {
+    const bound = await server.listen(listener);
+    if (listener.kind !== "broker") continue;
+    address ??= bound;
+    const told = advertised.get(listener.name);
+    if (told?.port === 0) advertised.set(listener.name, { ...told, port: bound.port });
+  }
+  if (address === null) throw new StartError("listeners names no listener for clients");
+  return { address, advertised };
 }
 
 interface DataOptions {
@@ -172,6 +185,7 @@ async function openData(
   undo: AsyncDisposableStack,
 ): Promise<{ readonly logs: LogDirectory; readonly metadata: MetadataService; readonly brokerEpoch: number }> {
   const { clock, disk, random } = world;
+  let configs = new BrokerConfigs({ nodeId, texts, overrides: noOverrides });
   const logs = orRefuse(
     await LogDirectory.open({
       path,
@@ -184,7 +198,10 @@ async function openData(
       limits: {
         unsyncedBytesMax: atStart["millrace.unsynced.bytes.max"],
         retentionIntervalMs: atStart["log.retention.check.interval.ms"],
-        producerExpirationMs: atStart["producer.id.expiration.ms"],
+        // It may change while the directory is open.
+        get producerExpirationMs() {
+          return configs.broker["producer.id.expiration.ms"];
+        },
       },
       onFailure: fatal,
     }),
@@ -194,6 +211,7 @@ async function openData(
     await MetadataService.open({ disk, clock, random, logger, directory: `${path}/metadata`, nodeId, texts, fatal }),
   );
   undo.defer(async () => metadata.close());
+  configs = metadata.configs;
   const { brokerEpoch } = await metadata.registerBroker({
     id: nodeId,
     incarnationId: randomUuid(random),
@@ -222,11 +240,18 @@ function serverLimits(config: BrokerConfig): ServerLimits {
     inFlightMax: config["millrace.connection.in.flight.requests.max"],
     inFlightBytesMax: config["millrace.connection.in.flight.bytes.max"],
     unsentBytesMax: config["millrace.connection.unsent.bytes.max"],
-    connectionsMax: config["max.connections"],
-    connectionsPerHostMax: config["max.connections.per.ip"],
+    waitingMax: config["socket.listen.backlog.size"],
     idleMsMax: config["connections.max.idle.ms"],
     requestBytesMax: requestBytesMax < 0 ? Number.MAX_SAFE_INTEGER : requestBytesMax,
     stallMs: config["millrace.request.stall.ms"],
+  };
+}
+
+function admissionLimits(config: BrokerConfig): AdmissionLimits {
+  return {
+    connectionsMax: config["max.connections"],
+    connectionsPerHostMax: config["max.connections.per.ip"],
+    connectionsPerSecondMax: config["max.connection.creation.rate"],
   };
 }
 

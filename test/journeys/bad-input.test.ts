@@ -1,4 +1,4 @@
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rename, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ErrorCode } from "kafka-protocol-ts/errors";
@@ -10,6 +10,7 @@ import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
 import { nodeWorld } from "@millrace/base/node/node-world";
 import { silentLogger } from "@millrace/base/logger";
 import { startBroker } from "@millrace/broker/broker";
+import { readBatches } from "./calls.ts";
 import { batchOf, createTopic, running, temporaryDirectory } from "./fixture.ts";
 import type { Running } from "./fixture.ts";
 import { encodeRequest } from "./raw-client.ts";
@@ -53,7 +54,7 @@ test("what cannot be a request closes the connection, and the log says why", asy
   unsupported.writeInt16BE(99, 6);
   for (const [bytes, reason] of [
     [unreadable, /unreadable Metadata version 12/],
-    [unknownApi, /API key 500, which this listener does not serve/],
+    [unknownApi, /API key 500 version 0, which this listener does not serve/],
     [unsupported, /Metadata version 99 is not served \(0 to 13 are\)/],
     [int32(200_000_000), /claims 200000000 bytes; socket.request.max.bytes is 104857600/],
     [int32(-5), /claims -5 bytes/],
@@ -62,6 +63,8 @@ test("what cannot be a request closes the connection, and the log says why", asy
     client.write(bytes);
     await client.closed;
     expect(it.log.reasons.at(-1)).toMatch(reason);
+    const closed = it.log.lines.findLast(({ message }) => message === "connection closed");
+    expect(closed).toMatchObject({ level: "warn", fields: { peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/) } });
   }
   expect(await isServing(it)).toBe(true);
 });
@@ -100,19 +103,28 @@ test("a produce request that cannot be stored gets its own code, and the others 
   };
   const badCompression = batchOf(["a".repeat(100)]);
   badCompression.writeInt16BE(3, 21);
-  for (const [what, records, code] of [
-    ["wrong CRC", flipped, ErrorCode.CORRUPT_MESSAGE],
-    ["legacy format", legacy, ErrorCode.INVALID_RECORD],
-    ["a count that lies", withCrc(lying), ErrorCode.INVALID_RECORD],
-    ["unreadable lz4", withCrc(badCompression), ErrorCode.CORRUPT_MESSAGE],
-    ["nothing", null, ErrorCode.INVALID_RECORD],
-    ["no batch", Buffer.alloc(0), ErrorCode.INVALID_RECORD],
-    ["half a batch", good.subarray(0, good.length - 5), ErrorCode.INVALID_RECORD],
-    ["two batches", Buffer.concat([good, good]), ErrorCode.INVALID_RECORD],
-    ["more than max.message.bytes", batchOf(["x".repeat(1_100_000)]), ErrorCode.MESSAGE_TOO_LARGE],
+  const unknownCodec = batchOf(["a"]);
+  unknownCodec.writeInt16BE(7, 21);
+  for (const [what, records, code, message] of [
+    ["wrong CRC", flipped, ErrorCode.CORRUPT_MESSAGE, /checksum/],
+    ["legacy format", legacy, ErrorCode.INVALID_RECORD, /legacy/],
+    ["a count that lies", withCrc(lying), ErrorCode.INVALID_RECORD, /1000 records cannot lie in 16 bytes/],
+    ["unreadable lz4", withCrc(badCompression), ErrorCode.CORRUPT_MESSAGE, /LZ4/],
+    ["an unknown codec", withCrc(unknownCodec), ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, /compression 7/],
+    ["nothing", null, ErrorCode.INVALID_RECORD, /no records/],
+    ["no batch", Buffer.alloc(0), ErrorCode.INVALID_RECORD, /empty/],
+    ["half a batch", good.subarray(0, good.length - 5), ErrorCode.INVALID_RECORD, /truncated/],
+    ["two batches", Buffer.concat([good, good]), ErrorCode.INVALID_RECORD, /one batch a request/],
+    [
+      "more than max.message.bytes",
+      batchOf(["x".repeat(1_100_000)]),
+      ErrorCode.MESSAGE_TOO_LARGE,
+      /max.message.bytes is 1048588/,
+    ],
   ] as const) {
     const answer = await produceRaw(client, records === null ? null : Buffer.from(records));
     expect([what, answer.errorCode, answer.baseOffset]).toEqual([what, code, -1]);
+    expect(answer.errorMessage).toMatch(message);
   }
   expect(await produceRaw(client, good, { topic: "nowhere" })).toMatchObject({
     errorCode: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
@@ -122,6 +134,8 @@ test("a produce request that cannot be stored gets its own code, and the others 
   });
   expect(await produceRaw(client, good, { acks: 7 })).toMatchObject({ errorCode: ErrorCode.INVALID_REQUIRED_ACKS });
   expect(await produceRaw(client, good)).toMatchObject({ errorCode: ErrorCode.NONE, baseOffset: 0 });
+  const kept = await readBatches(client, { topic: "orders", partition: 0 }, 0);
+  expect(kept.map((batch) => batch.wholeBytes.subarray(16))).toEqual([good.subarray(16)]);
 });
 
 test("acks=0 has no answer in which to name a failure: the connection closes and the log names it", async () => {
@@ -134,7 +148,9 @@ test("acks=0 has no answer in which to name a failure: the connection closes and
   const topicData = [{ name: "orders", partitionData: [{ index: 0, records }] }];
   client.write(encodeRequest(produce, 9, 2, { transactionalId: null, acks: 0, timeoutMs: 1000, topicData }));
   await client.closed;
-  expect(it.log.reasons.at(-1)).toMatch(/acks=0 and partition 0 failed: CORRUPT_MESSAGE/);
+  expect(it.log.reasons.at(-1)).toMatch(
+    /^Produce.*: acks=0 and orders-0 failed: CORRUPT_MESSAGE: the batch has a wrong checksum$/,
+  );
 });
 
 test("bad topics and settings are refused by name", async () => {
@@ -237,7 +253,57 @@ test("a newer format is refused by its version", async () => {
   await expect(running(directory.path)).rejects.toThrow(/999/);
 });
 
-test.skipIf(process.getuid?.() === 0)("an unreadable file is named", async () => {
+test("a partition with a file that cannot be read is offline, by the file's name; the others are served", async () => {
+  await using directory = await temporaryDirectory();
+  {
+    await using it = await running(directory.path);
+    await using client = await it.client();
+    for (const topic of ["orders", "other"]) {
+      await createTopic(client, topic);
+      await produceRaw(client, batchOf(["kept"]), { topic });
+    }
+  }
+  // A directory in the place of a file: nobody can read that, also not a user who may do everything.
+  const log = join(directory.path, "orders-0", "00000000000000000000.log");
+  await rename(log, `${directory.path}/aside`);
+  await mkdir(log);
+  {
+    await using it = await running(directory.path);
+    await using client = await it.client();
+    expect(await produceRaw(client, batchOf(["x"]))).toMatchObject({
+      errorCode: ErrorCode.KAFKA_STORAGE_ERROR,
+      errorMessage: expect.stringContaining("orders-0/00000000000000000000.log"),
+    });
+    expect(it.log.lines.find(({ message }) => message === "a partition is offline")?.fields).toMatchObject({
+      topic: "orders",
+      partition: 0,
+      message: expect.stringContaining("orders-0/00000000000000000000.log"),
+    });
+    expect(await produceRaw(client, batchOf(["x"]), { topic: "other" })).toMatchObject({ baseOffset: 1 });
+  }
+  await rmdir(log);
+  await rename(`${directory.path}/aside`, log);
+  await using it = await running(directory.path);
+  await using client = await it.client();
+  expect(await produceRaw(client, batchOf(["x"]))).toMatchObject({ errorCode: ErrorCode.NONE, baseOffset: 1 });
+});
+
+test("a file of the data directory without which nothing can be read stops the start by its name", async () => {
+  await using directory = await temporaryDirectory();
+  await (await running(directory.path)).broker.stop();
+  for (const name of ["meta.properties", "millrace.format"]) {
+    const path = join(directory.path, name);
+    const sound = await readFile(path);
+    await writeFile(path, "?");
+    await expect(running(directory.path)).rejects.toThrow(`${directory.path}: ${name}`);
+    expect((await readFile(path)).toString()).toBe("?");
+    await writeFile(path, sound);
+  }
+  await using it = await running(directory.path);
+  expect(await isServing(it)).toBe(true);
+});
+
+test.skipIf(process.getuid?.() === 0)("a file that this user may not read is named", async () => {
   await using directory = await temporaryDirectory();
   const first = await running(directory.path);
   {

@@ -59,7 +59,7 @@ export const produceHandler: Handler = twoPhaseHandler(
       ? (analysed ?? Promise.resolve()).then(() => appended.whenSettled())
       : analysed;
     const respond = (): ProduceResponseInput | typeof noAnswer => {
-      if (request.acks === 0) return closeOnError(entries);
+      if (request.acks === 0) return closeOnError(topics);
       return {
         responses: topics.map(({ topic, entries: ofTopic }) => ({
           name: topic.name,
@@ -164,12 +164,17 @@ function emptyAnswer(index: number): Writable<PartitionAnswer> {
 }
 
 /** acks=0 has no answer in which to name a failure: the connection says it (Kafka does the same). */
-function closeOnError(entries: readonly Entry[]): typeof noAnswer {
-  const bad = entries.find((entry) => entry.answer.errorCode !== ErrorCode.NONE);
-  if (bad === undefined) return noAnswer;
-  throw new CloseConnection(
-    `acks=0 and partition ${bad.data.index} failed: ${errorName(bad.answer.errorCode)} ${bad.answer.errorMessage ?? ""}`,
-  );
+function closeOnError(
+  topics: readonly { readonly topic: TopicData; readonly entries: readonly Entry[] }[],
+): typeof noAnswer {
+  for (const { topic, entries } of topics) {
+    const bad = entries.find((entry) => entry.answer.errorCode !== ErrorCode.NONE);
+    if (bad === undefined) continue;
+    const { errorCode, errorMessage } = bad.answer;
+    const why = typeof errorMessage === "string" ? `${errorName(errorCode)}: ${errorMessage}` : errorName(errorCode);
+    throw new CloseConnection(`acks=0 and ${topic.name}-${bad.data.index} failed: ${why}`);
+  }
+  return noAnswer;
 }
 
 /** Counts the partitions whose batches are not yet durable; gives up when the request's time is over. */

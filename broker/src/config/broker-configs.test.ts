@@ -104,6 +104,58 @@ test("a value under the name of a coarser unit is no synonym, as in Kafka", () =
   });
 });
 
+test("topics and the broker show settings of several units as Apache Kafka 4.3.1 shows them", () => {
+  const shown = ({ value, source, synonyms }: ConfigEntry): string =>
+    [`${value} from ${source}`, ...synonyms.map((each) => `${each.name}=${each.value} from ${each.source}`)].join(", ");
+  const topic = (levels: Levels, name: string): string => shown(described(configsWith(levels), name));
+  const broker = (levels: Levels, name: string): string =>
+    shown(
+      configsWith(levels)
+        .describeBroker()
+        .find((entry) => entry.name === name)!,
+    );
+  const coarse = {
+    "log.retention.hours": "1",
+    "log.roll.hours": "2",
+    "log.roll.jitter.hours": "1",
+    "log.flush.scheduler.interval.ms": "5000",
+  };
+  expect(topic({ texts: coarse }, "retention.ms")).toBe("3600000 from 5");
+  expect(topic({ texts: coarse }, "segment.ms")).toBe("7200000 from 5");
+  expect(topic({ texts: coarse }, "segment.jitter.ms")).toBe("3600000 from 5");
+  expect(topic({ texts: coarse }, "flush.ms")).toBe("5000 from 5");
+  expect(broker({ texts: coarse }, "log.retention.ms")).toBe("null from 5");
+  expect(broker({ texts: coarse }, "log.retention.minutes")).toBe("null from 5");
+  expect(broker({ texts: coarse }, "log.retention.hours")).toBe(
+    "1 from 4, log.retention.hours=1 from 4, log.retention.hours=168 from 5",
+  );
+
+  const minutes = { "log.retention.hours": "1", "log.retention.minutes": "2" };
+  expect(topic({ texts: minutes }, "retention.ms")).toBe("120000 from 5");
+  expect(topic({ texts: { "log.retention.minutes": "-1" } }, "retention.ms")).toBe("-1 from 5");
+  expect(broker({ texts: minutes }, "log.retention.minutes")).toBe(
+    "2 from 4, log.retention.minutes=2 from 4, log.retention.hours=1 from 4, log.retention.hours=168 from 5",
+  );
+
+  const changed = { texts: minutes, cluster: { "log.retention.ms": "77", "log.roll.ms": "78000" } };
+  const all =
+    "77 from 3, log.retention.ms=77 from 3, log.retention.minutes=2 from 4, log.retention.hours=1 from 4, log.retention.hours=168 from 5";
+  expect(topic(changed, "retention.ms")).toBe(all);
+  expect(broker(changed, "log.retention.ms")).toBe(all);
+  expect(topic(changed, "segment.ms")).toBe("78000 from 3, log.roll.ms=78000 from 3, log.roll.hours=168 from 5");
+
+  const fine = { "log.roll.hours": "3", "log.roll.ms": "9000000" };
+  expect(topic({ texts: fine }, "segment.ms")).toBe(
+    "9000000 from 4, log.roll.ms=9000000 from 4, log.roll.hours=3 from 4, log.roll.hours=168 from 5",
+  );
+});
+
+test("a setting that takes its value from a coarser unit has it in its own", () => {
+  const { broker } = configsWith({ texts: { "log.retention.hours": "2" } });
+  expect(broker["log.retention.minutes"]).toBe(120);
+  expect(broker["log.retention.ms"]).toBe(7_200_000);
+});
+
 test("a broker shows all its settings; read-only ones say so, and unknown ones show nothing", () => {
   const entries = configsWith({ texts: { "num.partitions": "3" }, broker: { "no.such.key": "x" } }).describeBroker();
   const entry = (name: string): ConfigEntry => entries.find((candidate) => candidate.name === name)!;

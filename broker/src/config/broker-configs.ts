@@ -213,7 +213,7 @@ export class BrokerConfigs {
     for (const other of brokerTable[name]?.otherwise ?? []) {
       const value = this.#plain(other);
       if (value.value === null) continue;
-      return inMs(value, brokerTable[other]?.unitMs);
+      return inUnit(value, { fromMs: brokerTable[other]?.unitMs, toMs: brokerTable[name]?.unitMs });
     }
     return plain;
   }
@@ -293,9 +293,12 @@ function parsedFrom(name: string, key: ConfigKey, texts: ReadonlyMap<string, str
   return parsed.ok ? parsed.value : null;
 }
 
-function inMs(parsed: ParsedValue, unitMs: number | undefined): ParsedValue {
-  if (unitMs === undefined) return parsed;
-  const value = Math.max(-1, Number(parsed.value) * unitMs);
+function inUnit(
+  parsed: ParsedValue,
+  { fromMs, toMs = 1 }: { readonly fromMs: number | undefined; readonly toMs: number | undefined },
+): ParsedValue {
+  if (fromMs === undefined) return parsed;
+  const value = Math.max(-1, (Number(parsed.value) * fromMs) / toMs);
   return { value, text: String(value) };
 }
 

@@ -34,7 +34,6 @@ export type Missing =
   | "one-directory"
   | "one-loop"
   | "preallocation"
-  | "quotas"
   | "recompression"
   | "security"
   | "share-groups"
@@ -52,7 +51,6 @@ export const whyMissing: Readonly<Record<Missing, string>> = {
   "one-directory": "A broker has one log directory.",
   "one-loop": "One event loop and its thread pool serve a node; more cores are more nodes.",
   preallocation: "Files grow as they are written.",
-  quotas: "Quotas are not built yet.",
   recompression: "The broker does not compress yet: batches are kept as they came.",
   security: "Authentication, authorization and TLS are not built yet.",
   "share-groups": "Share groups are not built yet.",
@@ -73,6 +71,8 @@ export interface TopicKey extends ConfigKey {
 export interface BrokerKey extends ConfigKey {
   /** Read-only: by file and restart. Per-broker: changeable, for one broker. Cluster-wide: changeable, also for all brokers at once. */
   readonly mode: "read-only" | "per-broker" | "cluster-wide";
+  /** The least value that may be set while the broker runs, where the file may give a smaller one. */
+  readonly dynamicMin?: number;
   /** Keys that are asked in turn while this one has no value: the same setting in a coarser unit. */
   readonly otherwise?: readonly string[];
   /** What a value must be multiplied with to be milliseconds, where the name's unit is another. */

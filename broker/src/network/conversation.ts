@@ -178,11 +178,10 @@ export class Conversation implements BudgetHolder {
     let context: RequestContext;
     let handler: Handler | undefined;
     try {
-      const key = frame.length >= 2 ? frame.readInt16BE(0) : -1;
-      const version = frame.length >= 4 ? frame.readInt16BE(2) : -1;
+      const { key, version } = requestOf(frame);
       handler = this.#host.handlers.get(key);
       if (handler === undefined) {
-        this.close(`request for API key ${key}, which this listener does not serve`);
+        this.close(`request for API key ${key} version ${version}, which this listener does not serve`);
         return false;
       }
       const isServed = version >= handler.versions[0] && version <= handler.versions[1];
@@ -308,8 +307,8 @@ export class Conversation implements BudgetHolder {
   /** The request could not be read, or its handler threw before its first wait. */
   #refuse(error: unknown, handler: Handler | undefined, frame: Buffer): void {
     if (error instanceof MalformedMessage) {
-      const api = handler?.api.name ?? `API key ${frame.length >= 2 ? frame.readInt16BE(0) : "?"}`;
-      const version = frame.length >= 4 ? frame.readInt16BE(2) : "?";
+      const { key, version } = requestOf(frame);
+      const api = handler?.api.name ?? `API key ${key}`;
       this.close(`unreadable ${api} version ${version}: ${error.message}`);
       return;
     }
@@ -317,7 +316,7 @@ export class Conversation implements BudgetHolder {
   }
 
   #fail(error: unknown, handler: Handler | undefined, context: RequestContext | null): void {
-    const api = handler?.api.name ?? "unknown API";
+    const api = `${handler?.api.name ?? "unknown API"} version ${context?.version ?? "?"}`;
     if (error instanceof CloseConnection) {
       this.close(`${api}: ${error.message}`);
       return;
@@ -327,7 +326,7 @@ export class Conversation implements BudgetHolder {
       return;
     }
     this.#host.logger.error("a request failed for a reason that has no error code", {
-      api,
+      api: handler?.api.name,
       version: context?.version,
       peer: this.#peer(),
       clientId: context?.clientId,
@@ -349,6 +348,12 @@ export class Conversation implements BudgetHolder {
     this.#host.budget.forget(this);
     this.#host.onClosed(this);
   }
+}
+
+/** As its first bytes say; −1 where there are none. */
+function requestOf(frame: Buffer): { readonly key: number; readonly version: number } {
+  const key = frame.length >= 2 ? frame.readInt16BE(0) : -1;
+  return { key, version: frame.length >= 4 ? frame.readInt16BE(2) : -1 };
 }
 
 /** Gives back the file slices of an answer that nobody will read. */

@@ -1,7 +1,9 @@
+import { must } from "@millrace/base/assert";
 import type { Logger } from "@millrace/base/logger";
-import type { Clock, Connection, Listener, Network, Timer } from "@millrace/base/world";
-import type { Handler } from "../apis/handler.ts";
+import type { Address, Clock, Connection, Listener, Network, Timer } from "@millrace/base/world";
 import type { Services } from "../services.ts";
+import { Admission } from "./admission.ts";
+import type { AdmissionLimits } from "./admission.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationHost, ConversationLimits } from "./conversation.ts";
 import { FramePool } from "./frame-pool.ts";
@@ -15,12 +17,26 @@ export interface ListenerConfig {
 }
 
 export interface ServerLimits extends ConversationLimits {
-  readonly connectionsMax: number;
-  readonly connectionsPerHostMax: number;
+  /** Connections that are accepted and wait to be taken. */
+  readonly waitingMax: number;
   readonly idleMsMax: number;
   /** Request bytes of all connections together. */
   readonly requestBytesMax: number;
   readonly stallMs: number;
+}
+
+export interface Serving {
+  readonly services: Services;
+  /** Asked for each connection. */
+  admissionLimits(): AdmissionLimits;
+  /** A bug showed itself: the broker stops. */
+  fatal(error: unknown): void;
+}
+
+interface Arrival {
+  readonly connection: Connection;
+  readonly listener: ListenerConfig;
+  readonly host: string;
 }
 
 /** The listeners and the connections they took. */
@@ -31,9 +47,11 @@ export class Server {
   readonly #logger: Logger;
   readonly #budget: MemoryBudget;
   readonly #framePool = new FramePool();
+  readonly #admission: Admission<Arrival>;
   readonly #listeners: Listener[] = [];
   readonly #conversations = new Set<Conversation>();
-  readonly #perHost = new Map<string, number>();
+  /** By kind of listener; null until there is something to serve with. */
+  #hosts: Readonly<Record<ListenerConfig["kind"], ConversationHost>> | null = null;
   #nextId = 0;
   #sweep: Timer | null = null;
   #whenEmpty: (() => void) | null = null;
@@ -53,6 +71,12 @@ export class Server {
       stallMs: options.limits.stallMs,
       clock: options.clock,
     });
+    this.#admission = new Admission({
+      clock: options.clock,
+      waitingMax: options.limits.waitingMax,
+      take: (arrival) => this.#take(arrival),
+      refuse: (arrival, reason) => this.#refuse(arrival, reason),
+    });
   }
 
   get connectionCount(): number {
@@ -63,35 +87,48 @@ export class Server {
     return this.#budget.usedBytes;
   }
 
-  /** Binds; requests are served from the first connection on, so the services must be ready. Gives the bound address. */
-  async listen(
-    config: ListenerConfig,
-    serving: {
-      readonly services: Services;
-      readonly handlers: ReadonlyMap<number, Handler>;
-      fatal(error: unknown): void;
-    },
-  ): Promise<{ readonly host: string; readonly port: number }> {
-    const host: ConversationHost = {
-      ...serving,
-      fatal: (error) => serving.fatal(error),
+  /** Binds, and gives the bound address. Whoever connects before `serve` waits: nothing is read from it. */
+  async listen(config: ListenerConfig): Promise<Address> {
+    const listener = await this.#network.listen(config, (connection) =>
+      this.#admission.arrive({ connection, listener: config, host: connection.remote.host }),
+    );
+    this.#listeners.push(listener);
+    return listener.address;
+  }
+
+  /** Serves those that wait and whoever connects from now on. */
+  serve({ services, admissionLimits, fatal }: Serving): void {
+    const shared = {
+      services,
+      fatal,
       limits: this.#limits,
       budget: this.#budget,
       framePool: this.#framePool,
       clock: this.#clock,
       logger: this.#logger,
-      onClosed: (conversation) => this.#closed(conversation),
+      onClosed: (conversation: Conversation) => this.#closed(conversation),
     };
-    const listener = await this.#network.listen(config, (connection) => this.#accept(connection, config, host));
-    this.#listeners.push(listener);
-    this.#sweep ??= this.#scheduleSweep();
-    return listener.address;
+    this.#hosts = {
+      broker: { ...shared, handlers: services.handlersOf("broker") },
+      controller: { ...shared, handlers: services.handlersOf("controller") },
+    };
+    this.#sweep = this.#scheduleSweep();
+    this.#admission.open(admissionLimits);
+  }
+
+  /** A lower max.connections closes the connections that have been silent longest, as in Kafka; a lower limit of an address closes none. */
+  admissionLimitsChanged(): void {
+    const { surplus } = this.#admission;
+    const bySilence = [...this.#conversations].sort((a, b) => a.lastActiveMs - b.lastActiveMs);
+    for (const conversation of bySilence.slice(0, surplus)) conversation.close("max.connections is lower now", "info");
+    this.#admission.limitsChanged();
   }
 
   /** Takes no new connections, lets what is in flight be answered for `graceMs`, then closes the rest. */
   async close(graceMs: number): Promise<void> {
     this.#sweep?.cancel();
     await Promise.all(this.#listeners.map(async (listener) => listener.close()));
+    for (const { connection } of this.#admission.close()) connection.destroy();
     for (const conversation of this.#conversations) conversation.finish();
     if (this.#conversations.size === 0) return;
     await new Promise<void>((resolve) => {
@@ -107,33 +144,22 @@ export class Server {
     });
   }
 
-  #accept(connection: Connection, config: ListenerConfig, host: ConversationHost): void {
-    const { host: clientHost } = connection.remote;
-    const ofHost = this.#perHost.get(clientHost) ?? 0;
-    const { connectionsMax, connectionsPerHostMax } = this.#limits;
-    if (this.#conversations.size >= connectionsMax || ofHost >= connectionsPerHostMax) {
-      const limit = ofHost >= connectionsPerHostMax ? "max.connections.per.ip" : "max.connections";
-      this.#logger.warn("connection refused", {
-        peer: clientHost,
-        listener: config.name,
-        reason: `${limit} is reached`,
-      });
-      connection.destroy();
-      return;
-    }
-    this.#perHost.set(clientHost, ofHost + 1);
-    const info = { id: String(++this.#nextId), clientHost, listenerName: config.name, kind: config.kind };
+  #take({ connection, listener, host: clientHost }: Arrival): void {
+    const host = must(this.#hosts, "what serves")[listener.kind];
+    const info = { id: String(++this.#nextId), clientHost, listenerName: listener.name, kind: listener.kind };
     const conversation = new Conversation(connection, info, host);
     this.#conversations.add(conversation);
     conversation.start();
   }
 
+  #refuse({ connection, listener, host }: Arrival, reason: string): void {
+    this.#logger.warn("connection refused", { peer: host, listener: listener.name, reason });
+    connection.destroy();
+  }
+
   #closed(conversation: Conversation): void {
     if (!this.#conversations.delete(conversation)) return;
-    const { clientHost } = conversation.info;
-    const left = (this.#perHost.get(clientHost) ?? 1) - 1;
-    if (left === 0) this.#perHost.delete(clientHost);
-    else this.#perHost.set(clientHost, left);
+    this.#admission.left(conversation.info.clientHost);
     if (this.#conversations.size === 0) this.#whenEmpty?.();
   }
 

@@ -247,6 +247,7 @@ export const logKeys = {
     default: null,
     mode: "read-only",
     unitMs: 60_000,
+    otherwise: ["log.retention.hours"],
     doc: "Taken for log.retention.ms while that is not given.",
   },
   "log.retention.ms": {

@@ -94,6 +94,19 @@ describe("what is refused, and how Kafka says it", () => {
       "bad-request: Invalid value -5 for configuration message.max.bytes: Value must be at least 0",
     ],
     [
+      broker(set("max.connections", "0")),
+      "bad-request: Invalid value 0 for configuration max.connections: Value must be at least 1",
+    ],
+    [
+      broker(set("max.connection.creation.rate", "0")),
+      "bad-request: Invalid value 0 for configuration max.connection.creation.rate: Value must be at least 1",
+    ],
+    [broker(set("max.connections.per.ip", "0")), "ok"],
+    [
+      broker(set("producer.id.expiration.ms", "0")),
+      "bad-request: Invalid value 0 for configuration producer.id.expiration.ms: Value must be at least 1",
+    ],
+    [
       broker(append("message.max.bytes", "1")),
       "invalid-config: Config value append is not allowed for config key: message.max.bytes",
     ],

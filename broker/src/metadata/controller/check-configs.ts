@@ -59,10 +59,16 @@ export function checkBrokerOverrides(resource: string, overrides: Overrides): It
   }
   for (const [name, text] of overrides) {
     const key = brokerTable[name];
-    const parsed = key === undefined ? null : parseValue(name, key, text);
-    if (parsed?.ok === false) return failed("bad-request", parsed.message);
+    if (key === undefined) continue;
+    const parsed = parseValue(name, dynamically(key), text);
+    if (!parsed.ok) return failed("bad-request", parsed.message);
   }
   return ok(overrides);
+}
+
+/** The row as it binds those who change the setting while the broker runs: no connection at all could not be undone. */
+function dynamically(key: BrokerKey): BrokerKey {
+  return key.dynamicMin === undefined ? key : { ...key, min: key.dynamicMin };
 }
 
 export function checkGroupOverrides({ configs }: DecisionContext, overrides: Overrides): ItemResult<Overrides> {
