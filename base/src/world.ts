@@ -73,8 +73,7 @@ export class DiskError extends Error {
  * a file's bytes by `DiskFile.sync` or `Disk.syncFiles`, its name by `Disk.syncDirectory` of the directory it lies in.
  */
 export interface Disk {
-  /** `create` makes the file if it is missing; neither mode truncates. */
-  open(path: string, mode: "read" | "write" | "create"): Promise<DiskFile>;
+  open(path: string, mode: OpenMode): Promise<DiskFile>;
   /** Missing parents are made too. Does not sync them. */
   makeDirectory(path: string): Promise<void>;
   /** Names with their kinds, in no particular order. ENOENT when the directory is missing. */
@@ -106,6 +105,12 @@ export interface Disk {
   space(path: string): Promise<{ readonly totalBytes: number; readonly usableBytes: number }>;
 }
 
+/**
+ * No mode truncates. `create` makes the file if it is missing; so does `durable`, where each write is on the disk when it is
+ * answered (its bytes, and the size that it gave the file), with no sync after it.
+ */
+export type OpenMode = "read" | "write" | "create" | "durable";
+
 export interface DirectoryEntry {
   readonly name: string;
   readonly kind: "file" | "directory" | "other";
@@ -129,6 +134,11 @@ export interface DiskFile {
   writeNow(bytes: Uint8Array, position: number): void;
   /** Cuts or extends with zeros (a hole where the file system knows holes). */
   truncate(sizeBytes: number): Promise<void>;
+  /**
+   * A hint that this range will be synced: the disk may begin to write it, so that the sync has less to wait for. Nothing is
+   * promised by it, and a system that cannot do it does nothing.
+   */
+  startWriteback(position: number, sizeBytes: number): void;
   /** fdatasync: bytes and size are durable when it resolves. */
   sync(): Promise<void>;
   /** Closing twice is harmless. */

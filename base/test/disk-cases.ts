@@ -204,6 +204,21 @@ function syncCases(makeDisk: () => Promise<DiskUnderTest>): void {
     await Promise.all(files.map((file) => file.close()));
   });
 
+  test("what is written to a durable file is there, and can be read by others", async () => {
+    const { disk, directory } = await makeDisk();
+    const file = await disk.open(`${directory}/journal`, "durable");
+    await file.write([Buffer.from("one "), Buffer.from("two")], 0);
+    await file.write([Buffer.from("ONE")], 0);
+    file.startWriteback(0, 7);
+    expect((await disk.readFile(`${directory}/journal`)).toString()).toBe("ONE two");
+    await file.sync();
+    await file.close();
+    const again = await disk.open(`${directory}/journal`, "durable");
+    expect(await again.sizeBytes()).toBe(7);
+    await again.close();
+    again.startWriteback(0, 7);
+  });
+
   test("a file is replaced durably", async () => {
     const { disk, directory } = await makeDisk();
     await replaceFile(disk, `${directory}/checkpoint`, Buffer.from("the first, which is longer"));

@@ -197,6 +197,7 @@ async function openData(
       nodeId,
       limits: {
         unsyncedBytesMax: atStart["millrace.unsynced.bytes.max"],
+        journalBytes: atStart["millrace.journal.bytes"],
         retentionIntervalMs: atStart["log.retention.check.interval.ms"],
         // It may change while the directory is open.
         get producerExpirationMs() {
@@ -256,8 +257,8 @@ function admissionLimits(config: BrokerConfig): AdmissionLimits {
 }
 
 function reportLoad(logger: Logger, path: string, report: LoadReport): void {
-  const { isClean, logsCount, recoveredBytes, cutBytes, offline, unknown } = report;
-  logger.info("logs loaded", { directory: path, logs: logsCount, isClean, recoveredBytes, cutBytes });
+  const { isClean, logsCount, replayedBytes, recoveredBytes, cutBytes, offline, unknown } = report;
+  logger.info("logs loaded", { directory: path, logs: logsCount, isClean, replayedBytes, recoveredBytes, cutBytes });
   for (const each of offline) logger.error("a partition is offline", { ...each });
   for (const name of unknown) logger.warn("a name in the data directory is nobody's; it is left alone", { name });
 }

@@ -38,6 +38,21 @@ describe("bytes", () => {
     expect(await outcomes(disk, "/data/log")).toEqual(new Set(["one", "one\0\0\0", "onetwo"]));
   });
 
+  test("what is written to a durable file stays, and a disk that lies is found out", async () => {
+    const disk = await recording();
+    const file = await disk.open("/data/log", "durable");
+    await disk.syncDirectory("/data");
+    await file.write([Buffer.from("one")], 0);
+    expect(await outcomes(disk, "/data/log")).toEqual(new Set(["one"]));
+    const simulated = new SimulatedDisk();
+    await (await simulated.open("/log", "durable")).write([Buffer.from("one")], 0);
+    await simulated.syncDirectory("/");
+    expect(await text(simulated.afterPowerLoss(new Prng(1)), "/log")).toBe("one");
+    disk.faults.areSyncsLies = true;
+    await file.write([Buffer.from("two")], 0);
+    expect(await outcomes(disk, "/data/log")).toEqual(new Set(["one", "two"]));
+  });
+
   test("each page comes by itself", async () => {
     const disk = await recording();
     const file = await disk.open("/data/log", "create");

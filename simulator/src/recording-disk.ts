@@ -1,6 +1,6 @@
 import { assert } from "@millrace/base/assert";
 import type { Prng } from "@millrace/base/prng";
-import type { DirectoryEntry, Disk, DiskFile, DiskLock } from "@millrace/base/world";
+import type { DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "@millrace/base/world";
 import { CrashModel } from "./crash-model.ts";
 import type { DiskEvent, NodePlace } from "./crash-model.ts";
 import { DiskFaults } from "./disk-faults.ts";
@@ -112,12 +112,12 @@ export class RecordingDisk<Label = string> implements Disk {
 
   // --- Disk ----------------------------------------------------------------------------------------------------------
 
-  async open(path: string, mode: "read" | "write" | "create"): Promise<DiskFile> {
+  async open(path: string, mode: OpenMode): Promise<DiskFile> {
     this.faults.checkOpen(path);
     const file = await this.#inner.open(path, mode);
     const node = this.#names.find(path) ?? this.#created(path, this.#names.newFile());
     assert(node.kind === "file", "a file was opened");
-    return new RecordingFile(file, node, this);
+    return new RecordingFile(file, node, this, mode === "durable");
   }
 
   #created(path: string, node: TreeNode): TreeNode {
@@ -239,11 +239,13 @@ class RecordingFile implements DiskFile {
   readonly inner: DiskFile;
   readonly node: FileNode;
   readonly #disk: Recorder;
+  readonly #isDurable: boolean;
 
-  constructor(inner: DiskFile, node: FileNode, disk: Recorder) {
+  constructor(inner: DiskFile, node: FileNode, disk: Recorder, isDurable: boolean) {
     this.inner = inner;
     this.node = node;
     this.#disk = disk;
+    this.#isDurable = isDurable;
   }
 
   get path(): string {
@@ -262,9 +264,11 @@ class RecordingFile implements DiskFile {
     else if (accepted.sizeBytes > 0) await this.inner.write([bytes.subarray(0, accepted.sizeBytes)], position);
     this.#recordWrite(bytes.subarray(0, accepted.sizeBytes), position);
     if (accepted.failure !== null) throw accepted.failure;
+    if (this.#isDurable) await this.#recordSync();
   }
 
   writeNow(bytes: Uint8Array, position: number): void {
+    assert(!this.#isDurable, "what is durable at once is not written on the calling thread");
     const accepted = this.#disk.faults.onWrite(this.path, bytes.length);
     if (accepted.sizeBytes > 0) this.inner.writeNow(bytes.subarray(0, accepted.sizeBytes), position);
     this.#recordWrite(Uint8Array.from(bytes.subarray(0, accepted.sizeBytes)), position);
@@ -290,10 +294,18 @@ class RecordingFile implements DiskFile {
     this.#disk.record({ kind: "truncate", node: this.node.id, sizeBytes });
   }
 
+  startWriteback(position: number, sizeBytes: number): void {
+    this.inner.startWriteback(position, sizeBytes);
+  }
+
   async sync(): Promise<void> {
+    await this.#recordSync(() => this.inner.sync());
+  }
+
+  async #recordSync(sync?: () => Promise<void>): Promise<void> {
     const startedAt = this.#disk.position;
     if ((await this.#disk.faults.onSync(this.path)) === "lie") return;
-    await this.inner.sync();
+    await sync?.();
     this.#disk.record({ kind: "sync", node: this.node.id, startedAt });
   }
 

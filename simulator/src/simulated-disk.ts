@@ -2,7 +2,7 @@ import { assert } from "@millrace/base/assert";
 import type { Prng } from "@millrace/base/prng";
 import { GiB } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
-import type { Clock, DirectoryEntry, Disk, DiskFile, DiskLock } from "@millrace/base/world";
+import type { Clock, DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "@millrace/base/world";
 import { CrashModel } from "./crash-model.ts";
 import type { DiskEvent, NodePlace } from "./crash-model.ts";
 import { FileTree, namesOf } from "./file-tree.ts";
@@ -53,13 +53,13 @@ export class SimulatedDisk implements Disk {
     return this.#clock === null ? {} : { clock: this.#clock };
   }
 
-  async open(path: string, mode: "read" | "write" | "create"): Promise<DiskFile> {
+  async open(path: string, mode: OpenMode): Promise<DiskFile> {
     this.checkPower(path, "open");
     const found = this.#tree.find(path);
     if (found?.kind === "directory") throw new DiskError("EISDIR", path, "open");
-    if (found !== null) return new SimulatedFile(path, found, this, mode === "read");
-    if (mode !== "create") throw new DiskError(this.#whyMissing(path), path, "open");
-    return new SimulatedFile(path, this.#createFile(path, "open"), this, false);
+    if (found !== null) return new SimulatedFile(path, found, this, mode);
+    if (mode === "read" || mode === "write") throw new DiskError(this.#whyMissing(path), path, "open");
+    return new SimulatedFile(path, this.#createFile(path, "open"), this, mode);
   }
 
   #createFile(path: string, operation: string): FileNode {
@@ -224,14 +224,14 @@ class SimulatedFile implements DiskFile {
   readonly path: string;
   readonly #node: FileNode;
   readonly #disk: SimulatedDisk;
-  readonly #isReadOnly: boolean;
+  readonly #mode: OpenMode;
   #isOpen = true;
 
-  constructor(path: string, node: FileNode, disk: SimulatedDisk, isReadOnly: boolean) {
+  constructor(path: string, node: FileNode, disk: SimulatedDisk, mode: OpenMode) {
     this.path = path;
     this.#node = node;
     this.#disk = disk;
-    this.#isReadOnly = isReadOnly;
+    this.#mode = mode;
   }
 
   async sizeBytes(): Promise<number> {
@@ -262,6 +262,7 @@ class SimulatedFile implements DiskFile {
     this.#node.content.write(bytes, position);
     this.#node.modifiedMs = this.#disk.nowMs();
     this.#disk.record({ kind: "write", node: this.#node.id, position, bytes: Uint8Array.from(bytes) });
+    if (this.#mode === "durable") this.#recordSync();
   }
 
   async truncate(sizeBytes: number): Promise<void> {
@@ -275,8 +276,15 @@ class SimulatedFile implements DiskFile {
     this.#disk.record({ kind: "truncate", node: this.#node.id, sizeBytes });
   }
 
+  /** Whether it comes to anything is the crash model's to choose. */
+  startWriteback(): void {}
+
   async sync(): Promise<void> {
     this.#check("sync");
+    this.#recordSync();
+  }
+
+  #recordSync(): void {
     this.#disk.record({ kind: "sync", node: this.#node.id, startedAt: this.#disk.position });
   }
 
@@ -291,7 +299,7 @@ class SimulatedFile implements DiskFile {
 
   #checkWritable(operation: string): void {
     this.#check(operation);
-    if (this.#isReadOnly) throw new DiskError("EBADF", this.path, `${operation} file that was opened for reading`);
+    if (this.#mode === "read") throw new DiskError("EBADF", this.path, `${operation} file that was opened for reading`);
   }
 }
 

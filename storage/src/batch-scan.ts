@@ -1,4 +1,3 @@
-import type { DiskFile } from "@millrace/base/world";
 import {
   Attribute,
   BATCH_HEADER_BYTES,
@@ -10,6 +9,8 @@ import { batchAt } from "kafka-protocol-ts/records/batch";
 import type { BatchFault } from "kafka-protocol-ts/records/batch";
 import { crc32c } from "kafka-protocol-ts/records/crc32c";
 import { isSafeInt64 } from "kafka-protocol-ts/records/int64";
+import { batchCrcOf, FileWindow } from "./file-window.ts";
+import type { Readable } from "./file-window.ts";
 import type { FilePosition, Offset } from "./types.ts";
 
 /**
@@ -47,9 +48,9 @@ const CHUNK_BYTES = 1024 * 1024;
  * Goes through a file from batch to batch, with large reads where all bytes are looked at and small ones where only headers are.
  * Spends one chunk of memory, however large a batch is.
  */
-export async function scanBatches(file: DiskFile, options: ScanOptions): Promise<ScanEnd> {
+export async function scanBatches(file: Readable, options: ScanOptions): Promise<ScanEnd> {
   const { to, isCrcChecked } = options;
-  const window = new Window(file, to, isCrcChecked ? CHUNK_BYTES : 16 * 1024);
+  const window = new FileWindow(file, to, isCrcChecked ? CHUNK_BYTES : 16 * 1024);
   let position = options.from;
   let nextOffset = options.nextOffset;
   const end = (fault: ScanFault | null): ScanEnd => ({ position: position as FilePosition, nextOffset, fault });
@@ -68,7 +69,7 @@ export async function scanBatches(file: DiskFile, options: ScanOptions): Promise
     const whole = window.here(position, sizeBytes);
     if (isCrcChecked) {
       const found =
-        whole === null ? await crcOf(window, position, sizeBytes) : crc32c(whole.subarray(BatchField.attributes));
+        whole === null ? await batchCrcOf(window, position, sizeBytes) : crc32c(whole.subarray(BatchField.attributes));
       if (found !== crc) return end("bad-crc");
     }
     const neededBytes = isControl ? sizeBytes : BATCH_HEADER_BYTES;
@@ -89,75 +90,16 @@ function headerFault(header: Buffer, remainingBytes: number): BatchFault | null 
   return sizeBytes <= remainingBytes ? null : "truncated";
 }
 
-async function crcOf(window: Window, position: number, sizeBytes: number): Promise<number> {
-  let crc = 0;
-  let at = position + BatchField.attributes;
-  const end = position + sizeBytes;
-  while (at < end) {
-    const bytes = await window.upTo(at, end - at);
-    crc = crc32c(bytes, crc);
-    at += bytes.length;
-  }
-  return crc;
-}
-
-/** A part of a file in memory, which moves forward. */
-class Window {
-  readonly #file: DiskFile;
-  readonly #end: number;
-  #bytes: Buffer;
-  #start = 0;
-  #length = 0;
-
-  constructor(file: DiskFile, end: number, sizeBytes: number) {
-    this.#file = file;
-    this.#end = end;
-    this.#bytes = Buffer.allocUnsafe(Math.max(BATCH_HEADER_BYTES, Math.min(sizeBytes, end)));
-  }
-
-  /** These bytes where all of them are in memory, else null. */
-  here(position: number, sizeBytes: number): Buffer | null {
-    const from = position - this.#start;
-    return from >= 0 && from + sizeBytes <= this.#length ? this.#bytes.subarray(from, from + sizeBytes) : null;
-  }
-
-  /** All of these bytes; fewer only where the file ends earlier than was said. */
-  async at(position: number, sizeBytes: number): Promise<Buffer> {
-    if (this.here(position, sizeBytes) === null) {
-      if (sizeBytes > this.#bytes.length) this.#bytes = Buffer.allocUnsafe(sizeBytes);
-      await this.#load(position);
-    }
-    const from = position - this.#start;
-    return this.#bytes.subarray(from, Math.min(from + sizeBytes, this.#length));
-  }
-
-  /** As many of these bytes as are in memory, at least one. */
-  async upTo(position: number, sizeBytesMax: number): Promise<Buffer> {
-    if (position < this.#start || position >= this.#start + this.#length) await this.#load(position);
-    const from = position - this.#start;
-    const bytes = this.#bytes.subarray(from, Math.min(from + sizeBytesMax, this.#length));
-    // A file that became shorter meanwhile: zeros end the loop, and no checksum is right.
-    return bytes.length > 0 ? bytes : Buffer.alloc(sizeBytesMax);
-  }
-
-  async #load(position: number): Promise<void> {
-    this.#length = 0;
-    const wanted = Math.min(this.#bytes.length, this.#end - position);
-    this.#length = await this.#file.read(this.#bytes.subarray(0, wanted), position);
-    this.#start = position;
-  }
-}
-
 /**
  * A whole batch that begins anywhere at `from` or after it, or null. Only used where the chain of batches is broken: a batch
  * is believed when its checksum is right and its offsets are possible.
  */
 export async function findBatchAfter(
-  file: DiskFile,
+  file: Readable,
   options: { readonly from: number; readonly to: number; readonly nextOffset: Offset },
 ): Promise<{ readonly position: FilePosition; readonly baseOffset: Offset } | null> {
   const { to, nextOffset } = options;
-  const window = new Window(file, to, CHUNK_BYTES);
+  const window = new FileWindow(file, to, CHUNK_BYTES);
   for (let position = options.from; position + BATCH_HEADER_BYTES <= to; position++) {
     const header = window.here(position, BATCH_HEADER_BYTES) ?? (await window.at(position, BATCH_HEADER_BYTES));
     // Nearly all bytes fail here.
@@ -165,7 +107,7 @@ export async function findBatchAfter(
     const view = new RecordBatchView(header);
     const { baseOffset, sizeBytes, crc } = view;
     const isPossible = isSafeInt64(header, 0) && baseOffset >= nextOffset && view.lastOffsetDelta >= 0;
-    if (isPossible && (await crcOf(window, position, sizeBytes)) === crc) {
+    if (isPossible && (await batchCrcOf(window, position, sizeBytes)) === crc) {
       return { position: position as FilePosition, baseOffset: baseOffset as Offset };
     }
   }

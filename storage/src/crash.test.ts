@@ -5,7 +5,7 @@ import { crashSeed, judge, noCrashes, Story } from "../test/crash-story.ts";
 /* More seeds: node --conditions=source storage/test/crash-seeds.ts --seeds 1000 */
 
 const SEEDS = 25;
-const CRASHES = 12;
+const CRASHES = 16;
 const counts = noCrashes();
 
 test.for(Array.from({ length: SEEDS }, (_, index) => index + 1))(
@@ -18,16 +18,20 @@ test.for(Array.from({ length: SEEDS }, (_, index) => index + 1))(
 test("the crashes of these seeds tear tails, and leave something to recover", () => {
   expect(counts.imagesWithCuts).toBeGreaterThan(10);
   expect(counts.recoveredBytes).toBeGreaterThan(100_000);
+  expect(counts.replayedBytes).toBeGreaterThan(100_000);
 });
 
-test("the test finds a broker that does not sync", async () => {
-  const prng = new Prng(7);
-  const { disk } = await Story.live(prng, { isLying: true, steps: 20 });
-  const promised = disk.marks.map(({ label }) => label);
-  const found: string[] = [];
-  for (let round = 0; round < 10; round++) {
-    const wrong = await judge(disk.afterPowerLoss(prng), promised).catch(String);
-    if (wrong !== null) found.push(wrong);
-  }
-  expect(found.length).toBeGreaterThan(0);
-});
+test.each([0, 131_072] as const)(
+  "the test finds a broker that does not sync, with a journal of %i bytes",
+  async (journalBytes) => {
+    const prng = new Prng(7);
+    const { disk } = await Story.live(prng, { journalBytes, isLying: true, steps: 20 });
+    const promised = disk.marks.map(({ label }) => label);
+    const found: string[] = [];
+    for (let round = 0; round < 10; round++) {
+      const wrong = await judge(disk.afterPowerLoss(prng), promised, { journalBytes }).catch(String);
+      if (wrong !== null) found.push(wrong);
+    }
+    expect(found.length).toBeGreaterThan(0);
+  },
+);

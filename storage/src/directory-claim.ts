@@ -13,9 +13,17 @@ import type { MetaProperties } from "./meta-properties.ts";
  * - other-cluster, other-node: it belongs to someone else
  * - newer-format: a newer broker has written it
  * - foreign: Apache Kafka's, or something that is not a log directory
+ * - broken-journal: what it had made durable cannot be read back whole
  * - unreadable: a file that says how to read the rest cannot be read
  */
-export type DirectoryRefusal = "locked" | "other-cluster" | "other-node" | "newer-format" | "foreign" | "unreadable";
+export type DirectoryRefusal =
+  | "locked"
+  | "other-cluster"
+  | "other-node"
+  | "newer-format"
+  | "foreign"
+  | "broken-journal"
+  | "unreadable";
 
 export interface Claim {
   readonly meta: MetaProperties;
@@ -65,11 +73,6 @@ async function claimLocked(options: ClaimOptions, lock: DiskLock): Promise<Resul
     await replaceFile(disk, `${path}/${fileNames.metaProperties}`, Buffer.from(encodeMetaProperties(meta.value)));
   }
   const isClean = names.has(fileNames.cleanShutdown);
-  // From here on a crash is one.
-  if (isClean) {
-    await disk.removeFile(`${path}/${fileNames.cleanShutdown}`);
-    await disk.syncDirectory(path);
-  }
   return ok({ meta: meta.value, lock, isClean, unsyncedBytesMax: bound });
 }
 

@@ -69,6 +69,7 @@ export const fileNames = {
   recoveryPoints: "recovery-point-offset-checkpoint",
   highWatermarks: "replication-offset-checkpoint",
   logStartOffsets: "log-start-offset-checkpoint",
+  journals: ["millrace.journal.0", "millrace.journal.1"],
   /** The broker's own metadata log lies in the same directory. */
   metadataDirectory: "metadata",
 } as const;

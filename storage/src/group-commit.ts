@@ -1,5 +1,9 @@
-import type { Clock, Disk, DiskFile } from "@millrace/base/world";
+import type { Clock, Disk } from "@millrace/base/world";
+import { FRAMES_UNDER_WAY_MAX } from "./journal-frame.ts";
+import type { FrameInput } from "./journal-frame.ts";
+import type { Journal } from "./journal.ts";
 import type { Segment } from "./segment.ts";
+import type { Offset } from "./types.ts";
 import type { Portion, WriteQueue } from "./write-queue.ts";
 
 export interface CommitterOptions {
@@ -20,17 +24,25 @@ export interface CommitterOptions {
 
 /** So little costs less to write on the calling thread than to hand to another. */
 const SMALL_BYTES = 16 * 1024;
+const WRITEBACK_BYTES = 1024 * 1024;
 /** The system makes a writer wait when too much is dirty: then nothing is written on this thread for a while. */
 const STALL_MS = 10;
 const STALL_PAUSE_MS = 1000;
 
-/** What one sync will cover. */
+/** What becomes durable together. */
 interface Group {
   readonly queues: WriteQueue[];
-  /** Each with a lease. */
+  readonly portions: Portion[];
+  /** What was written to them counts when it is durable, by the journal or by a sync. Each with a lease. */
   readonly segments: Set<Segment>;
+  /** Written before, without a sync: these are synced themselves. Each with a lease. */
+  readonly dirty: Set<Segment>;
   readonly directories: Set<string>;
+  /** How far each log reaches with what this group has written. */
+  readonly nextOffsets: Map<WriteQueue, Offset>;
   writesUnderWay: number;
+  outcome: "journaled" | "synced" | null;
+  onWritten: (() => void) | null;
   /** Its writes were ordered; what comes now belongs to the next one. */
   isClosed: boolean;
 }
@@ -38,15 +50,18 @@ interface Group {
 /**
  * Group commit, for all logs of a directory: one sync covers every batch that waits, over many partitions too.
  *
- *     group n     write ─┤ sync ──────────────────────┤ told
- *     group n+1          │ write what is much ┤        │ write the rest ─┤ sync ──────────┤ told
- *     group n+2                                                          │ write …
+ *     group n     journal + write ─────┤ told
+ *     group n+1   │ write what is much │ journal + write the rest ──┤ told
+ *     group n+2                                                     │ journal + write …
  *
- * While one group is synced the next is gathered, so at most two are written and not synced. What arrives during a sync
- * makes up the next group: the slower the disk, the larger the groups.
+ * With a journal a group is durable when its one frame is written there, and its batches are written to their segments
+ * meanwhile. Without one, or where the journal cannot take it, the segments are written first and synced then. While one
+ * group becomes durable the next is gathered, so at most two are written and not durable. What arrives meanwhile makes up the
+ * next group: the slower the disk, the larger the groups.
  */
 export class Committer {
   readonly #options: CommitterOptions;
+  #journal: Journal | null = null;
   /** What waits for a group; and what is written at once, since durability `os` waits for none. */
   #waiting: WriteQueue[] = [];
   #waitingForNone: WriteQueue[] = [];
@@ -54,7 +69,8 @@ export class Committer {
   readonly #dirty = new Set<WriteQueue>();
   #dirtySegments = 0;
   #gathering: Group = emptyGroup();
-  #syncing: Group | null = null;
+  /** Becoming durable, oldest first; they are told in this order. */
+  readonly #underWay: Group[] = [];
   #isScheduled = false;
   #isFailed = false;
   #queuedBytes = 0;
@@ -65,6 +81,11 @@ export class Committer {
 
   constructor(options: CommitterOptions) {
     this.#options = options;
+  }
+
+  /** From now on groups go through it. Nothing is under way. */
+  useJournal(journal: Journal): void {
+    this.#journal = journal;
   }
 
   /** Bytes that were given an offset and are not written yet, over all logs: what limits how much more is taken in. */
@@ -108,14 +129,18 @@ export class Committer {
     this.#isFailed = true;
     this.#waiting = [];
     this.#waitingForNone = [];
-    for (const group of [this.#gathering, this.#syncing ?? emptyGroup()]) {
-      for (const segment of group.segments) segment.release();
+    this.#journal?.fail();
+    for (const group of [this.#gathering, ...this.#underWay]) {
+      for (const segment of [...group.segments, ...group.dirty]) segment.release();
       for (const queue of group.queues) {
-        queue.isGathering = false;
-        queue.isSyncing = false;
+        queue.leave(group);
         queue.noticeIdle();
       }
     }
+  }
+
+  get #groupsMax(): number {
+    return this.#journal === null ? 1 : FRAMES_UNDER_WAY_MAX;
   }
 
   #schedule(): void {
@@ -129,8 +154,9 @@ export class Committer {
 
   #pump(): void {
     if (this.#isFailed) return;
-    const isLater =
-      this.#gathering.isClosed || (this.#syncing !== null && this.#queuedBytes < this.#options.eagerBytes);
+    const isAhead = this.#underWay.length >= this.#groupsMax;
+    const isEager = this.#journal === null && this.#queuedBytes >= this.#options.eagerBytes;
+    const isLater = this.#gathering.isClosed || (isAhead && !isEager);
     const { clock } = this.#options;
     const startMs = clock.monotonicMs();
     const isSmallWrittenHere = startMs >= this.#stalledUntilMs;
@@ -154,7 +180,11 @@ export class Committer {
    * other. So what comes when nothing else is under way is parted in two: one half is answered while the other is synced.
    */
   #bytesLeftForNextGroup(): number {
-    const isParted = this.#isInStep && this.#syncing === null && this.#queuedBytes >= this.#options.eagerBytes;
+    const isParted =
+      this.#isInStep &&
+      this.#journal === null &&
+      this.#underWay.length === 0 &&
+      this.#queuedBytes >= this.#options.eagerBytes;
     if (!isParted) return 0;
     this.#isInStep = false;
     return this.#queuedBytes / 2;
@@ -163,7 +193,7 @@ export class Committer {
   #start(queue: WriteQueue, isSmallWrittenHere: boolean): void {
     // The end of the pause, and of the write, submit it again.
     if (queue.isPaused || queue.isWriting || queue.queuedBytes === 0) return;
-    const portion = this.#hasRoomFor(queue) ? queue.take(this.#options.unsyncedBytesMax) : null;
+    const portion = this.#hasRoomFor(queue) ? queue.take(this.#options.unsyncedBytesMax, this.#gathering) : null;
     if (portion === null) return this.#wait(queue);
     this.#queuedBytes -= portion.sizeBytes;
     // The lease goes over to the group, or lasts as long as the write.
@@ -171,8 +201,9 @@ export class Committer {
     const group = queue.isSyncWanted ? this.#gathering : null;
     if (group !== null) {
       this.#join(group, queue);
-      this.#cover(group, portion.segment);
-      queue.gatheringBytes += portion.sizeBytes;
+      cover(group.segments, portion.segment);
+      group.portions.push(portion);
+      queue.enter(group, portion.sizeBytes);
       group.writesUnderWay += 1;
     }
     if (isSmallWrittenHere && portion.sizeBytes <= SMALL_BYTES && portion.segment.isOpen)
@@ -183,9 +214,9 @@ export class Committer {
   /** Every segment that waits for a sync is open: there is a bound to them. */
   #hasRoomFor(queue: WriteQueue): boolean {
     const { groupSegmentsMax } = this.#options;
-    const gathering = this.#gathering.segments;
-    const isCovered = queue.nextSegment !== null && gathering.has(queue.nextSegment);
-    const hasRoom = isCovered || gathering.size < groupSegmentsMax;
+    const { segments, dirty } = this.#gathering;
+    const isCovered = queue.nextSegment !== null && segments.has(queue.nextSegment);
+    const hasRoom = isCovered || segments.size + dirty.size < groupSegmentsMax;
     if (queue.isSyncWanted || queue.isDirty) return hasRoom;
     if (this.#dirtySegments < groupSegmentsMax) return true;
     if (hasRoom) for (const each of this.#dirty) this.#join(this.#gathering, each);
@@ -193,22 +224,13 @@ export class Committer {
   }
 
   #join(group: Group, queue: WriteQueue): void {
-    if (!queue.isGathering) {
-      queue.isGathering = true;
-      group.queues.push(queue);
-    }
+    if (queue.enter(group, 0)) group.queues.push(queue);
     if (!queue.isDirty) return;
     for (const segment of queue.takeDirty()) {
       this.#dirtySegments -= 1;
-      this.#cover(group, segment);
+      cover(group.dirty, segment);
     }
     this.#dirty.delete(queue);
-  }
-
-  /** One lease a segment is enough. */
-  #cover(group: Group, segment: Segment): void {
-    if (group.segments.has(segment)) segment.release();
-    else group.segments.add(segment);
   }
 
   #write(queue: WriteQueue, portion: Portion, group: Group | null): void {
@@ -256,12 +278,22 @@ export class Committer {
     queue.isWriting = false;
     queue.writtenOffset = portion.nextOffset;
     segment.sizeBytes = portion.position + portion.sizeBytes;
+    group?.nextOffsets.set(queue, portion.nextOffset);
     if (group === null && queue.markDirty(segment)) {
       this.#dirtySegments += 1;
       this.#dirty.add(queue);
     }
+    if (this.#journal !== null && group !== null) this.#writeBack(segment);
     if (!this.#isFailed) queue.owner.onWritten(portion);
     this.#afterWrite(queue, portion, group);
+  }
+
+  /** Its sync comes much later: the disk is kept busy evenly, so that no frame of the journal waits behind a heap. */
+  #writeBack(segment: Segment): void {
+    const sizeBytes = segment.sizeBytes - segment.writebackPosition;
+    if (sizeBytes < WRITEBACK_BYTES || !segment.isOpen) return;
+    segment.log.startWriteback(segment.writebackPosition, sizeBytes);
+    segment.writebackPosition = segment.sizeBytes;
   }
 
   #onWriteFailed(queue: WriteQueue, portion: Portion, group: Group | null, error: unknown): void {
@@ -272,53 +304,67 @@ export class Committer {
 
   #afterWrite(queue: WriteQueue, portion: Portion, group: Group | null): void {
     if (group === null) portion.segment.release();
-    else group.writesUnderWay -= 1;
+    else {
+      group.writesUnderWay -= 1;
+      if (group.writesUnderWay === 0) group.onWritten?.();
+    }
     queue.noticeIdle();
     if (!this.#isFailed && queue.queuedBytes > 0) this.submit(queue, 0);
   }
 
   #maybeSync(): void {
     const group = this.#gathering;
-    if (this.#isFailed || this.#syncing !== null || group.queues.length === 0) return;
+    if (this.#isFailed || this.#underWay.length >= this.#groupsMax || group.queues.length === 0) return;
     group.isClosed = true;
-    if (group.writesUnderWay > 0) return;
+    // A sync covers what was written before it; the journal has the bytes from here.
+    if (this.#journal === null && group.writesUnderWay > 0) return;
     this.#gathering = emptyGroup();
-    this.#syncing = group;
-    // What is written while this sync is under way is not promised by it.
-    const nextOffsets = group.queues.map((queue) => queue.writtenOffset);
-    for (const queue of group.queues) {
-      queue.isGathering = false;
-      queue.isSyncing = true;
-      queue.syncingBytes = queue.gatheringBytes;
-      queue.gatheringBytes = 0;
-    }
-    const files: DiskFile[] = [];
-    for (const segment of group.segments) if (segment.isOpen) files.push(segment.log);
-    const syncs = [this.#options.disk.syncFiles(files)];
-    for (const directory of group.directories) syncs.push(this.#options.disk.syncDirectory(directory));
-    Promise.all(syncs).then(
-      () => this.#onSynced(group, nextOffsets),
+    this.#underWay.push(group);
+    // What is written while this is under way is not promised by it.
+    for (const queue of group.queues)
+      if (!group.nextOffsets.has(queue)) group.nextOffsets.set(queue, queue.writtenOffset);
+    this.#makeDurable(group).then(
+      (isJournaled) => {
+        group.outcome = isJournaled ? "journaled" : "synced";
+        this.#tellInOrder();
+      },
       (error: unknown) => {
         if (!this.#isFailed) this.#options.onSyncFailed(error);
       },
     );
-    // Logs with much to write do so during the sync.
+    // Logs with much to write do so meanwhile.
     if (this.#waiting.length > 0) this.#pump();
   }
 
-  #onSynced(group: Group, nextOffsets: readonly WriteQueue["flushedOffset"][]): void {
-    this.#syncing = null;
-    if (this.#isFailed) return;
-    this.#isInStep = this.#gathering.queues.length === 0 && this.#waiting.length === 0;
-    for (const segment of group.segments) segment.release();
-    for (const queue of group.queues) {
-      queue.isSyncing = false;
-      queue.syncingBytes = 0;
+  /** Tells whether the journal has it; else the segments were synced. */
+  async #makeDurable(group: Group): Promise<boolean> {
+    const { disk } = this.#options;
+    const journaling = group.portions.length > 0 ? this.#journal?.append(group.portions.map(frameInput)) : undefined;
+    const [isJournaled = false] = await Promise.all([journaling, written(group)]);
+    const files = [...(isJournaled ? [] : group.segments), ...group.dirty].filter((segment) => segment.isOpen);
+    const syncs = Array.from(group.directories, (directory) => disk.syncDirectory(directory));
+    if (files.length > 0) syncs.push(disk.syncFiles(files.map((segment) => segment.log)));
+    if (syncs.length > 0) await Promise.all(syncs);
+    return isJournaled;
+  }
+
+  #tellInOrder(): void {
+    for (let [group] = this.#underWay; group !== undefined && group.outcome !== null; [group] = this.#underWay) {
+      if (this.#isFailed) return;
+      this.#underWay.shift();
+      this.#onDurable(group);
     }
+  }
+
+  #onDurable(group: Group): void {
+    this.#isInStep = this.#gathering.queues.length === 0 && this.#waiting.length === 0;
+    if (group.outcome === "journaled") this.#journal?.settle(group.segments);
+    else for (const segment of group.segments) segment.release();
+    for (const segment of group.dirty) segment.release();
+    for (const queue of group.queues) queue.leave(group);
     // The next group's writes begin before anyone is told: the disk works while answers are made.
     this.#pump();
-    for (const [index, queue] of group.queues.entries()) {
-      const nextOffset = nextOffsets[index] as WriteQueue["flushedOffset"];
+    for (const [queue, nextOffset] of group.nextOffsets) {
       queue.flushedOffset = nextOffset;
       queue.owner.onFlushed(nextOffset);
       queue.noticeIdle();
@@ -327,5 +373,35 @@ export class Committer {
 }
 
 function emptyGroup(): Group {
-  return { queues: [], segments: new Set(), directories: new Set(), writesUnderWay: 0, isClosed: false };
+  return {
+    queues: [],
+    portions: [],
+    segments: new Set(),
+    dirty: new Set(),
+    directories: new Set(),
+    nextOffsets: new Map(),
+    writesUnderWay: 0,
+    outcome: null,
+    isClosed: false,
+    onWritten: null,
+  };
+}
+
+/** One lease a segment is enough. */
+function cover(segments: Set<Segment>, segment: Segment): void {
+  if (segments.has(segment)) segment.release();
+  else segments.add(segment);
+}
+
+/** Resolves when no write of the group is under way. */
+function written(group: Group): Promise<void> | null {
+  if (group.writesUnderWay === 0) return null;
+  return new Promise((resolve) => {
+    group.onWritten = resolve;
+  });
+}
+
+function frameInput({ queue, segment, position, nextOffset, sizeBytes, buffers }: Portion): FrameInput {
+  const { topicId, partition } = queue.identity;
+  return { topicId, partition, segmentBase: segment.baseOffset, position, nextOffset, sizeBytes, buffers };
 }

@@ -5,7 +5,7 @@ import { SeededRandom } from "@millrace/simulator/seeded-random";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { describe, expect, test } from "vitest";
-import { append, Bench, durable, readAll, topicId, values } from "../test/support.ts";
+import { append, Bench, durable, readAll, topicId, topicIdOf, values } from "../test/support.ts";
 import { defaultLogConfig } from "./log-config.ts";
 import { LogDirectory } from "./log-directory.ts";
 import type { Offset } from "./types.ts";
@@ -235,7 +235,7 @@ test("a checkpoint brings the recovery points to the disk, in Kafka's text", asy
   expect((await bench.disk.readFile("/data/recovery-point-offset-checkpoint")).toString()).toBe("0\n2\na 0 2\nb 0 1\n");
   expect((await bench.disk.readFile("/data/replication-offset-checkpoint")).toString()).toBe("0\n2\na 0 2\nb 0 1\n");
   expect((await bench.disk.readFile("/data/a-0/partition.metadata")).toString()).toBe(
-    `version: 0\ntopic_id: ${topicId}\n`,
+    `version: 0\ntopic_id: ${topicIdOf("a")}\n`,
   );
 });
 

@@ -11,6 +11,7 @@ import type { OffsetsByPartition } from "./checkpoints.ts";
 import { Coalesced, forEachOf, JointSync } from "./concurrency.ts";
 import { claimDirectory } from "./directory-claim.ts";
 import type { Claim, DirectoryRefusal } from "./directory-claim.ts";
+import { emptyLog } from "./empty-log.ts";
 import {
   deletedDirectoryName,
   fileNames,
@@ -20,19 +21,17 @@ import {
   segmentFileName,
 } from "./file-names.ts";
 import { Committer } from "./group-commit.ts";
-import { LeaderEpochs } from "./leader-epochs.ts";
+import { JournalReplay } from "./journal-replay.ts";
+import { Journal, removeJournal } from "./journal.ts";
 import type { LogConfig } from "./log-config.ts";
 import type { LogEnvironment } from "./log-environment.ts";
-import type { LogState } from "./log-writer.ts";
 import { PartitionLog } from "./log.ts";
 import type { LogFailure } from "./log.ts";
 import type { MetaProperties } from "./meta-properties.ts";
 import { OpenSegments } from "./open-segments.ts";
+import { isOutOfSpace } from "./out-of-space.ts";
 import { decodePartitionMetadata, encodePartitionMetadata } from "./partition-metadata.ts";
-import { ProducerStates } from "./producer-state.ts";
 import { loadLog } from "./recovery.ts";
-import { Segment } from "./segment.ts";
-import { Segments } from "./segments.ts";
 import { Trash } from "./trash.ts";
 import type { Offset, Uuid } from "./types.ts";
 
@@ -57,6 +56,8 @@ export interface LogDirectoryLimits {
   readonly unsyncedBytesMax: number;
   /** While so much waits to be written, it is written during a sync. */
   readonly eagerBytes: number;
+  /** `millrace.journal.bytes`: of each of the two files of the journal; 0 is none, and segments are synced themselves. */
+  readonly journalBytes: number;
   /** Segments whose files are open at the same time; three files each. */
   readonly openSegmentsMax: number;
   /** Logs that are loaded, or closed, at the same time. */
@@ -73,6 +74,7 @@ export interface LogDirectoryLimits {
 export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   unsyncedBytesMax: 16 * MiB,
   eagerBytes: MiB,
+  journalBytes: 128 * MiB,
   openSegmentsMax: 2048,
   loadingMax: 16,
   checkpointIntervalMs: seconds(60),
@@ -86,6 +88,8 @@ export const defaultLogDirectoryLimits: LogDirectoryLimits = {
 export interface LoadReport {
   readonly isClean: boolean;
   readonly logsCount: number;
+  /** What the journal brought back to segments, and what recovery had to read, and cut off. */
+  readonly replayedBytes: number;
   readonly recoveredBytes: number;
   readonly cutBytes: number;
   /** Logs that are not served, and why. */
@@ -107,7 +111,7 @@ interface Creation {
   readonly reject: (error: unknown) => void;
 }
 
-const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames));
+const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames).flat());
 const CREATED_TOGETHER_MAX = 256;
 /** Logs whose checkpoints share a sync. */
 const SYNCED_TOGETHER_MAX = 64;
@@ -126,6 +130,9 @@ export class LogDirectory {
   readonly #limits: LogDirectoryLimits;
   readonly #claim: Claim;
   readonly #environment: LogEnvironment;
+  /** What a crash left in the journal; applied by `load`. */
+  #replay: JournalReplay;
+  #journal: Journal | null = null;
   readonly #logs = new Map<string, PartitionLog>();
   #highWatermarks: OffsetsByPartition = new Map();
   /** By checkpoint file: the partitions that it names. */
@@ -134,6 +141,7 @@ export class LogDirectory {
   readonly #timers = new Set<Timer>();
   readonly #waitingForSpace: (() => void)[] = [];
   #failure: LogFailure | null = null;
+  #isLoaded = false;
   #isClosed = false;
   #housekeeping: Promise<void> = Promise.resolve();
   readonly #recoveryPoints: Coalesced;
@@ -143,21 +151,29 @@ export class LogDirectory {
   static async open(options: LogDirectoryOptions): Promise<Result<LogDirectory, DirectoryRefusal>> {
     const limits = { ...defaultLogDirectoryLimits, ...options.limits };
     try {
-      const claim = await claimDirectory({ ...options, unsyncedBytesMax: limits.unsyncedBytesMax });
-      return claim.ok ? ok(new LogDirectory(options, limits, claim.value)) : claim;
+      const claimed = await claimDirectory({ ...options, unsyncedBytesMax: limits.unsyncedBytesMax });
+      if (!claimed.ok) return claimed;
+      const { isClean, lock } = claimed.value;
+      const replay = isClean
+        ? ok(JournalReplay.nothing(options.disk))
+        : await JournalReplay.read(options.disk, options.path);
+      if (replay.ok) return ok(new LogDirectory(options, limits, claimed.value, replay.value));
+      await lock.release();
+      return failed("broken-journal", replay.message);
     } catch (error) {
       if (error instanceof DiskError) return failed("unreadable", error.message);
       throw error;
     }
   }
 
-  private constructor(options: LogDirectoryOptions, limits: LogDirectoryLimits, claim: Claim) {
+  private constructor(options: LogDirectoryOptions, limits: LogDirectoryLimits, claim: Claim, replay: JournalReplay) {
     const { disk, clock, random, logger, path } = options;
     this.path = path;
     this.meta = claim.meta;
     this.#options = options;
     this.#limits = limits;
     this.#claim = claim;
+    this.#replay = replay;
     this.#recoveryPoints = new Coalesced(() =>
       this.#writeOffsets(fileNames.recoveryPoints, (log) => log.recoveryPoint),
     );
@@ -173,13 +189,13 @@ export class LogDirectory {
         clock,
         unsyncedBytesMax: limits.unsyncedBytesMax,
         eagerBytes: limits.eagerBytes,
-        // Two groups, and what is dirty beside them, leave room for readers.
-        groupSegmentsMax: Math.max(1, Math.floor(limits.openSegmentsMax / 4)),
+        groupSegmentsMax: segmentsTogetherMax(limits),
         onSyncFailed: failDirectory,
       }),
       openSegments: new OpenSegments(disk, limits.openSegmentsMax),
       trash: new Trash({ disk, clock }),
       jointSync: new JointSync(disk),
+      flushJournal: async () => this.#journal?.flush(),
       persistLogStarts: () => this.#logStarts.run(),
       persistRecoveryPoints: () => this.#recoveryPoints.run(),
       whenThereIsSpace: (callback) => this.#whenThereIsSpace(callback),
@@ -222,6 +238,7 @@ export class LogDirectory {
     const logStarts = await this.#readOffsets(fileNames.logStartOffsets);
     this.#highWatermarks = (await this.#readOffsets(fileNames.highWatermarks)) ?? new Map();
     const found = {
+      replayedBytes: 0,
       recoveredBytes: 0,
       cutBytes: 0,
       offline: [] as LoadReport["offline"][number][],
@@ -242,27 +259,52 @@ export class LogDirectory {
         logStartOffset: logStarts === null ? null : (logStarts.get(key)?.offset ?? (0 as Offset)),
       });
       if (loaded === null) return void found.unknown.push(name);
+      found.replayedBytes += loaded.replayedBytes;
       found.recoveredBytes += loaded.scannedBytes;
       found.cutBytes += loaded.cutBytes;
       const { failure } = loaded.log;
       if (failure !== null) found.offline.push({ topic, partition, message: failure.message });
       this.#logs.set(key, loaded.log);
     });
+    await this.#removeCleanMark();
     // A process that died may have left names that only the system knew.
     if (!this.#claim.isClean) await disk.syncDirectory(this.path);
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
+    await this.#startJournal();
+    this.#isLoaded = true;
     this.#startHousekeeping();
     return { isClean: this.#claim.isClean, logsCount: this.#logs.size, ...found };
+  }
+
+  /** From here on a crash is one. A start that fails before leaves the directory as clean, or as unclean, as it was. */
+  async #removeCleanMark(): Promise<void> {
+    if (!this.#claim.isClean) return;
+    const { disk } = this.#options;
+    await disk.removeFile(`${this.path}/${fileNames.cleanShutdown}`);
+    await disk.syncDirectory(this.path);
+  }
+
+  /** All that it held is in the segments now, and synced. */
+  async #startJournal(): Promise<void> {
+    const { disk, random } = this.#options;
+    this.#replay = JournalReplay.nothing(disk);
+    const { journalBytes: fileBytesMax } = this.#limits;
+    const directory = this.path;
+    if (fileBytesMax === 0) return removeJournal(disk, directory);
+    const segmentsMax = segmentsTogetherMax(this.#limits);
+    const onFailed = (error: unknown): void => this.#fail(error);
+    this.#journal = await Journal.open({ disk, random, directory, fileBytesMax, segmentsMax, onFailed });
+    this.#environment.committer.useJournal(this.#journal);
   }
 
   async #loadLog(
     at: { readonly topic: string; readonly partition: number; readonly directory: string },
     configOf: (topic: string, topicId: Uuid) => LogConfig,
     offsets: { readonly recoveryPoint: Offset; readonly logStartOffset: Offset | null },
-  ): Promise<{ readonly log: PartitionLog; readonly scannedBytes: number; readonly cutBytes: number } | null> {
+  ): Promise<LoadedPartition | null> {
     const { disk, logger } = this.#options;
-    const nothingRead = { scannedBytes: 0, cutBytes: 0 };
+    const nothingRead = { replayedBytes: 0, scannedBytes: 0, cutBytes: 0 };
     const names = await disk.list(at.directory);
     const metadata = await readText(disk, `${at.directory}/${fileNames.partitionMetadata}`);
     if (metadata === null) return null;
@@ -274,6 +316,8 @@ export class LogDirectory {
       return null;
     }
     const identity = { ...at, topicId: topicId.value };
+    // A log that it cannot be applied to is no reason to lose what it holds: the start fails, and nothing is cleared.
+    const replayedBytes = await this.#replay.apply({ ...identity, names, recoveryPoint: offsets.recoveryPoint });
     const config = configOf(at.topic, topicId.value);
     const offline = (kind: LogFailure["kind"], message: string): PartitionLog => {
       logger.error("a log is offline: nothing was cut", { topic: at.topic, partition: at.partition, reason: message });
@@ -301,7 +345,9 @@ export class LogDirectory {
       });
       if (!loaded.ok) return { log: offline("corrupt", loaded.message ?? loaded.failure), ...nothingRead };
       if (loaded.value.cutBytes > 0) logger.warn("a torn tail was cut", { directory, bytes: loaded.value.cutBytes });
-      return { log: new PartitionLog(this.#environment, identity, config, loaded.value), ...loaded.value };
+      const { scannedBytes, cutBytes } = loaded.value;
+      const log = new PartitionLog(this.#environment, identity, config, loaded.value);
+      return { log, replayedBytes, scannedBytes, cutBytes };
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
       return { log: offline("disk-failed", error.message), ...nothingRead };
@@ -474,7 +520,9 @@ export class LogDirectory {
   }
 
   async #checkpointLogs(): Promise<void> {
-    const { checkpointBytesMin, producerExpirationMs } = this.#limits;
+    const { checkpointBytesMin } = this.#limits;
+    // Asked each time: it may change while the directory is open.
+    const { producerExpirationMs } = { ...this.#limits, ...this.#options.limits };
     const nowMs = this.#options.clock.now();
     for (const log of this.#logs.values()) {
       log.expireProducers(nowMs, producerExpirationMs);
@@ -482,6 +530,8 @@ export class LogDirectory {
     }
     const grown = [...this.#logs.values()].filter((log) => log.uncheckedBytes >= checkpointBytesMin);
     await forEachOf(grown, SYNCED_TOGETHER_MAX, (log) => log.checkpoint());
+    // So that a start after a crash has little to replay, and a quiet broker uses the same pages again and again.
+    await this.#journal?.flush();
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
     await this.#writeHighWatermarks();
@@ -570,7 +620,7 @@ export class LogDirectory {
 
   // --- The end --------------------------------------------------------------------------------------------------------
 
-  /** Everything to the disk; the next start finds a clean directory. After a failure it only lets go. */
+  /** Everything to the disk; the next start finds a clean directory. After a failure, or before `load`, it only lets go. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -580,8 +630,10 @@ export class LogDirectory {
     let isClean = this.#failure === null;
     for (const log of this.#logs.values()) if (log.failure !== null) isClean = false;
     try {
-      await forEachOf([...this.#logs.values()], SYNCED_TOGETHER_MAX, (log) => log.close());
-      if (this.#failure === null) {
+      // Logs to which a failed start has not come yet are in the checkpoints, and stay there.
+      if (this.#isLoaded) await forEachOf([...this.#logs.values()], SYNCED_TOGETHER_MAX, (log) => log.close());
+      await this.#journal?.close();
+      if (this.#isLoaded && this.#failure === null) {
         await this.#recoveryPoints.run();
         await this.#logStarts.run();
         await this.#writeHighWatermarks();
@@ -604,28 +656,16 @@ export class LogDirectory {
   }
 }
 
-function emptyLog(
-  directory: string,
-  { recoveryPoint, logStartOffset } = { recoveryPoint: 0 as Offset, logStartOffset: 0 as Offset },
-): { readonly state: LogState; readonly logStartOffset: Offset } {
-  const segments = new Segments();
-  segments.add(new Segment(directory, 0 as Offset, { sizeBytes: 0, isNew: false }));
-  segments.active.aborted = [];
-  const endOffset = 0 as Offset;
-  return {
-    state: {
-      directory,
-      segments,
-      producers: new ProducerStates(),
-      epochs: new LeaderEpochs(),
-      endOffset,
-      recoveryPoint,
-      snapshotOffset: null,
-      rollTimestamp: null,
-      uncheckedBytes: 0,
-    },
-    logStartOffset,
-  };
+interface LoadedPartition {
+  readonly log: PartitionLog;
+  readonly replayedBytes: number;
+  readonly scannedBytes: number;
+  readonly cutBytes: number;
+}
+
+/** Two groups, what relies on the two files of the journal, and what is dirty beside them leave room for readers. */
+function segmentsTogetherMax({ openSegmentsMax }: LogDirectoryLimits): number {
+  return Math.max(1, Math.floor(openSegmentsMax / 6));
 }
 
 function firstOffset(names: readonly DirectoryEntry[]): Offset {
@@ -650,8 +690,4 @@ async function holdsRecords(disk: Disk, directory: string): Promise<boolean> {
     if (found !== null && found.sizeBytes > 0) return true;
   }
   return false;
-}
-
-function isOutOfSpace(error: unknown): boolean {
-  return error instanceof DiskError && (error.code === "ENOSPC" || error.code === "EDQUOT");
 }

@@ -19,6 +19,8 @@ export interface LogEnvironment {
   persistLogStarts(): Promise<void>;
   /** Makes the recovery points of all logs durable. */
   persistRecoveryPoints(): Promise<void>;
+  /** Syncs all segments, and leaves nothing in the journal of logs that are at rest: a cut is not to be undone by it. */
+  flushJournal(): Promise<void>;
   /** Calls back when writing is worth another try. */
   whenThereIsSpace(callback: () => void): void;
   /** Nothing is known about the disk any more: all logs of the directory go offline (R16). */

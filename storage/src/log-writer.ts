@@ -13,6 +13,7 @@ import type { LogEnvironment } from "./log-environment.ts";
 import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
 import { encodeSnapshot } from "./producer-snapshot.ts";
 import type { ProducerStates } from "./producer-state.ts";
+import { isOutOfSpace } from "./out-of-space.ts";
 import { RecentBatches } from "./recent-batches.ts";
 import { SegmentIndexer } from "./segment-indexer.ts";
 import { Segment } from "./segment.ts";
@@ -93,7 +94,12 @@ export class LogWriter implements WriteQueueOwner {
   #background: Promise<void> = nothingUnderWay;
   readonly #flushWaiters: { readonly offset: Offset; readonly resolve: (isFlushed: boolean) => void }[] = [];
 
-  constructor(environment: LogEnvironment, owner: LogWriterOwner, config: LogConfig, state: LogState) {
+  constructor(
+    environment: LogEnvironment,
+    owner: LogWriterOwner,
+    identity: WriteQueue["identity"],
+    { config, state }: { readonly config: LogConfig; readonly state: LogState },
+  ) {
     this.#environment = environment;
     this.#owner = owner;
     this.#directory = state.directory;
@@ -107,7 +113,7 @@ export class LogWriter implements WriteQueueOwner {
     this.#rollTimestamp = state.rollTimestamp;
     this.uncheckedBytes = state.uncheckedBytes;
     this.#appendPosition = state.segments.active.sizeBytes;
-    this.queue = new WriteQueue(this, state.endOffset);
+    this.queue = new WriteQueue(this, identity, state.endOffset);
     this.config = config;
     this.configure(config);
   }
@@ -249,8 +255,7 @@ export class LogWriter implements WriteQueueOwner {
   }
 
   onWriteFailed(portion: Portion, error: unknown): void {
-    const isFull = error instanceof DiskError && (error.code === "ENOSPC" || error.code === "EDQUOT");
-    if (!isFull) return this.#environment.failDirectory(error);
+    if (!isOutOfSpace(error)) return this.#environment.failDirectory(error);
     this.#environment.logger.error("the disk is full: the log takes no appends until there is space", {
       path: portion.segment.path(".log"),
       position: portion.position,
@@ -343,9 +348,8 @@ export class LogWriter implements WriteQueueOwner {
 
   #inBackground(work: () => Promise<void>): void {
     this.#background = this.#background.then(work).catch((error: unknown) => {
-      const isFull = error instanceof DiskError && (error.code === "ENOSPC" || error.code === "EDQUOT");
       // What was not written is made again by the next checkpoint, or by a recovery.
-      if (isFull) this.#environment.logger.warn("no space for a checkpoint", { error });
+      if (isOutOfSpace(error)) this.#environment.logger.warn("no space for a checkpoint", { error });
       else this.#environment.failDirectory(error);
     });
   }
@@ -394,7 +398,8 @@ export class LogWriter implements WriteQueueOwner {
       if (areEpochsChanged)
         written.push(await this.#write(`${epochsPath}.tmp`, Buffer.from(encodeEpochs(this.epochs.all()))));
       if (before !== offset) written.push(await this.#write(this.#snapshotPath(offset), snapshot));
-      await jointSync.sync([...segment.indexFiles(), ...written]);
+      // Its batches may so far be durable in the journal only.
+      await jointSync.sync([segment.log, ...segment.indexFiles(), ...written]);
     } catch (error) {
       this.epochs.isChanged ||= areEpochsChanged;
       throw error;

@@ -86,7 +86,7 @@ export interface LogFailure {
   readonly message: string;
 }
 
-export interface LogIdentity {
+export interface LogPlace {
   readonly topic: string;
   readonly partition: number;
   readonly topicId: Uuid;
@@ -135,7 +135,7 @@ export class PartitionLog {
 
   constructor(
     environment: LogEnvironment,
-    { topic, partition, topicId, directory }: LogIdentity,
+    { topic, partition, topicId, directory }: LogPlace,
     config: LogConfig,
     loaded: { readonly state: LogState; readonly logStartOffset: Offset },
   ) {
@@ -145,7 +145,15 @@ export class PartitionLog {
     this.#directory = directory;
     this.#environment = environment;
     this.#logStartOffset = loaded.logStartOffset;
-    this.#writer = new LogWriter(environment, this.#writerOwner(), config, loaded.state);
+    this.#writer = new LogWriter(
+      environment,
+      this.#writerOwner(),
+      { topicId, partition },
+      {
+        config,
+        state: loaded.state,
+      },
+    );
   }
 
   #writerOwner(): ConstructorParameters<typeof LogWriter>[1] {
@@ -538,6 +546,7 @@ export class PartitionLog {
       await this.#alone(async () => {
         await this.#writer.quiesce();
         this.#environment.committer.forget(this.#writer.queue.clear());
+        await this.#environment.flushJournal();
         await work();
         this.#writer.resume();
       });
@@ -597,6 +606,7 @@ export class PartitionLog {
   async #repair(): Promise<void> {
     await this.#alone(async () => {
       await this.#writer.quiesce();
+      await this.#environment.flushJournal();
       await this.#cutTo(this.writtenOffset);
     });
     this.#waitForSpace();

@@ -31,6 +31,8 @@ export class Segment {
   readonly baseOffset: Offset;
   /** What the operating system has of the `.log`: whole batches, readable. */
   sizeBytes: number;
+  /** Up to here the disk was told to begin writing. */
+  writebackPosition: number;
   /** Null until somebody asked: closed segments are not opened for it at start-up. */
   maxTimestamp: MaxTimestamp | null = null;
   /** Null until somebody asked: the file of a closed segment is then read. */
@@ -46,6 +48,7 @@ export class Segment {
     this.directory = directory;
     this.baseOffset = baseOffset;
     this.sizeBytes = options.sizeBytes;
+    this.writebackPosition = options.sizeBytes;
     this.isNew = options.isNew;
   }
 

@@ -86,6 +86,7 @@ export async function restartSegments(
 async function cutSegment({ disk }: LogEnvironment, segment: Segment, { position, endOffset }: Cut): Promise<void> {
   await segment.log.truncate(position);
   segment.sizeBytes = position;
+  segment.writebackPosition = position;
   segment.offsets.truncateTo(position);
   segment.times.truncateTo(endOffset);
   segment.maxTimestamp = null;

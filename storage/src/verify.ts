@@ -8,6 +8,7 @@ import type { SegmentSuffix } from "./file-names.ts";
 import { decodeFormat, FORMAT_VERSION } from "./format-version.ts";
 import { decodeEpochs } from "./leader-epochs.ts";
 import { decodeMetaProperties } from "./meta-properties.ts";
+import { JournalReplay } from "./journal-replay.ts";
 import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
 import { decodePartitionMetadata } from "./partition-metadata.ts";
 import { decodeSnapshot } from "./producer-snapshot.ts";
@@ -15,7 +16,7 @@ import { ProducerStates } from "./producer-state.ts";
 import { TIME_ENTRY_BYTES } from "./time-index.ts";
 import { decodeAborted, TRANSACTION_ENTRY_BYTES } from "./transaction-index.ts";
 import type { AbortedTransaction } from "./transaction-index.ts";
-import type { ExactTimestamp, FilePosition, Offset } from "./types.ts";
+import type { ExactTimestamp, FilePosition, Offset, Uuid } from "./types.ts";
 import { readInt64Exact } from "kafka-protocol-ts/records/int64";
 
 /** What is wrong in a file, and where. */
@@ -74,22 +75,26 @@ class Verifier {
   readonly #onLog: (log: VerifiedLog) => void;
   readonly #problems: Problem[] = [];
   readonly #unknown: string[] = [];
+  /** After an unclean stop the journal belongs to the segments: what it holds is not missing in them. */
+  #replay: JournalReplay;
   #batches = 0;
   #bytes = 0;
 
   constructor(disk: Disk, path: string, onLog: (log: VerifiedLog) => void) {
     this.#disk = disk;
     this.#path = path;
+    this.#replay = JournalReplay.nothing(disk);
     this.#onLog = onLog;
   }
 
   async run(): Promise<Verification> {
     await this.#verifyRoot();
+    await this.#verifyJournal();
     const recoveryPoints = await this.#offsets(fileNames.recoveryPoints);
     const logStarts = await this.#offsets(fileNames.logStartOffsets);
     await this.#offsets(fileNames.highWatermarks);
     const logs: VerifiedLog[] = [];
-    const known = new Set<string>(Object.values(fileNames));
+    const known = new Set<string>(Object.values(fileNames).flat());
     for (const { name, kind } of await this.#disk.list(this.#path)) {
       const parsed = kind === "directory" ? parsePartitionDirectoryName(name) : null;
       if (parsed?.state === "delete" || known.has(name)) continue;
@@ -127,6 +132,13 @@ class Verifier {
     if (!decoded.ok) this.#corrupt(fileNames.metaProperties, decoded.message ?? decoded.failure);
   }
 
+  async #verifyJournal(): Promise<void> {
+    if ((await this.#disk.stat(`${this.#path}/${fileNames.cleanShutdown}`)) !== null) return;
+    const read = await this.#readable(this.#path, () => JournalReplay.read(this.#disk, this.#path));
+    if (read?.ok === true) this.#replay = read.value;
+    else if (read !== null) this.#note({ path: this.#path, message: read.message ?? read.failure, kind: "corrupt" });
+  }
+
   async #offsets(name: string): Promise<OffsetsByPartition | null> {
     const text = await this.#text(name);
     if (text === null) return null;
@@ -156,7 +168,7 @@ class Verifier {
       else if (parsed?.suffix === ".snapshot") await this.#verifySnapshot(`${directory}/${name}`);
     }
     bases.sort((a, b) => a - b);
-    await this.#verifySmallFiles(directory);
+    const topicId = await this.#verifySmallFiles(directory);
     const [batchesBefore, bytesBefore] = [this.#batches, this.#bytes];
     const firstOffset = bases[0] ?? (0 as Offset);
     if (logStartOffset !== null && firstOffset > logStartOffset) {
@@ -171,7 +183,7 @@ class Verifier {
         this.#note({ path, offset: baseOffset, message: `overlaps with what ends at ${endOffset}`, kind: "corrupt" });
       const isLast = index === bases.length - 1;
       const ended = await this.#readable(path, () =>
-        this.#verifySegment(directory, baseOffset, { recoveryPoint, isLast }),
+        this.#verifySegment(directory, baseOffset, { topicId, partition, recoveryPoint, isLast }),
       );
       endOffset = Math.max(endOffset, ended ?? baseOffset) as Offset;
     }
@@ -191,7 +203,8 @@ class Verifier {
     };
   }
 
-  async #verifySmallFiles(directory: string): Promise<void> {
+  /** Gives the topic's id; empty where it cannot be read. */
+  async #verifySmallFiles(directory: string): Promise<Uuid> {
     const metadata = decodePartitionMetadata((await this.#text(`${directory}/${fileNames.partitionMetadata}`)) ?? "");
     if (!metadata.ok)
       this.#corrupt(`${directory}/${fileNames.partitionMetadata}`, metadata.message ?? metadata.failure);
@@ -201,6 +214,7 @@ class Verifier {
       const message = decoded.message ?? decoded.failure;
       this.#note({ path: `${directory}/${fileNames.leaderEpochs}`, message, kind: "repairable" });
     }
+    return metadata.ok ? metadata.value : "";
   }
 
   async #verifySnapshot(path: string): Promise<void> {
@@ -214,7 +228,10 @@ class Verifier {
   async #verifySegment(
     directory: string,
     baseOffset: Offset,
-    { recoveryPoint, isLast }: { readonly recoveryPoint: Offset; readonly isLast: boolean },
+    {
+      isLast,
+      ...log
+    }: { readonly topicId: Uuid; readonly partition: number; readonly recoveryPoint: Offset; readonly isLast: boolean },
   ): Promise<Offset> {
     const pathOf = (suffix: SegmentSuffix): string => `${directory}/${segmentFileName(baseOffset, suffix)}`;
     const path = pathOf(".log");
@@ -224,7 +241,8 @@ class Verifier {
     const times = await this.#openIndex(pathOf(".timeindex"), TIME_ENTRY_BYTES, isIndexed);
     const aborted = await this.#readAborted(pathOf(".txnindex"));
     const markers = new Set<number>(aborted.map(({ lastOffset }) => lastOffset));
-    const file = await this.#disk.open(path, "read");
+    const onDisk = await this.#disk.open(path, "read");
+    const file = this.#replay.view(onDisk, log, baseOffset) ?? onDisk;
     try {
       const sizeBytes = await file.sizeBytes();
       const end = await scanBatches(file, {
@@ -252,7 +270,7 @@ class Verifier {
         }
         return end.nextOffset;
       }
-      const isTail = isLast && end.nextOffset >= recoveryPoint;
+      const isTail = isLast && end.nextOffset >= log.recoveryPoint;
       const message = isTail ? `${end.fault}: the last stop was not clean` : end.fault;
       this.#note({ path, position: end.position, offset: end.nextOffset, message, kind: isTail ? "tail" : "corrupt" });
       return end.nextOffset;

@@ -1,15 +1,24 @@
 import { assert } from "@millrace/base/assert";
 import type { Segment } from "./segment.ts";
-import type { Offset } from "./types.ts";
+import type { Offset, Uuid } from "./types.ts";
 
 /** Bytes that go to one place in one file with one call. */
 export interface Portion {
+  readonly queue: WriteQueue;
   readonly segment: Segment;
   readonly position: number;
   readonly buffers: readonly Buffer[];
   readonly sizeBytes: number;
   /** Exclusive: how far the log reaches when they are written. */
   readonly nextOffset: Offset;
+}
+
+const GROUPS_MAX = 2;
+
+/** Which log it is, wherever its directory lies. */
+export interface LogIdentity {
+  readonly topicId: Uuid;
+  readonly partition: number;
 }
 
 /** Batches for one segment that wait, one after the other. */
@@ -37,10 +46,11 @@ export interface WriteQueueOwner {
  *     ───────── flushed ──────────── written ─────────────── end
  *       synced          unsynced              in this queue
  *
- * Unsynced are two groups at most, each of at most half of `unsyncedBytesMax`.
+ * Not durable are two groups at most, each of at most half of `unsyncedBytesMax`.
  */
 export class WriteQueue {
   readonly owner: WriteQueueOwner;
+  readonly identity: LogIdentity;
   #runs: Run[] = [];
   #queuedBytes = 0;
   /** A write is on its way. */
@@ -51,11 +61,8 @@ export class WriteQueue {
   isPaused = false;
   /** Whether what is written from now on counts only when it is synced. */
   isSyncWanted = true;
-  /** In the group that gathers; and in the one that is being synced. */
-  isGathering = false;
-  isSyncing = false;
-  gatheringBytes = 0;
-  syncingBytes = 0;
+  /** The groups that have something of this log and are not durable, oldest first. */
+  #groups: { readonly group: object; bytes: number }[] = [];
   writtenOffset: Offset;
   flushedOffset: Offset;
   /** Written without a sync, as durability `os` has it; each with a lease. The next group takes them over. */
@@ -64,8 +71,9 @@ export class WriteQueue {
   #lastSegment: Segment | null = null;
   #onIdle: (() => void) | null = null;
 
-  constructor(owner: WriteQueueOwner, endOffset: Offset) {
+  constructor(owner: WriteQueueOwner, identity: LogIdentity, endOffset: Offset) {
     this.owner = owner;
+    this.identity = identity;
     this.writtenOffset = endOffset;
     this.flushedOffset = endOffset;
   }
@@ -74,7 +82,7 @@ export class WriteQueue {
     return this.#queuedBytes;
   }
   get isIdle(): boolean {
-    return !this.isWriting && !this.isGathering && !this.isSyncing;
+    return !this.isWriting && this.#groups.length === 0;
   }
   get isDirty(): boolean {
     return this.#dirty !== null;
@@ -97,16 +105,18 @@ export class WriteQueue {
    * before it is durable, so that a torn tail always lies in the last one. A batch larger than half the bound is a group of its
    * own, with nothing else unsynced: so the bound holds for it too.
    */
-  take(unsyncedBytesMax: number): Portion | null {
+  take(unsyncedBytesMax: number, group: object): Portion | null {
     const run = this.#runs[0];
     if (run === undefined) return null;
     assert(!this.isWriting && !this.isPaused, "a log has one write under way at most");
     const half = Math.floor(unsyncedBytesMax / 2);
-    const hasUnsynced = this.isGathering || this.isSyncing;
+    const mine = this.#groups.find((each) => each.group === group);
+    const hasUnsynced = this.#groups.length > 0;
     const isNextSegment = this.#lastSegment !== null && this.#lastSegment !== run.segment;
-    const isOversizedUnsynced = this.gatheringBytes > half || this.syncingBytes > half;
-    if (this.isSyncWanted && hasUnsynced && (isNextSegment || isOversizedUnsynced)) return null;
-    const budget = this.isSyncWanted ? half - this.gatheringBytes : half;
+    const isOversizedUnsynced = this.#groups.some(({ bytes }) => bytes > half);
+    const isThirdGroup = mine === undefined && this.#groups.length >= GROUPS_MAX;
+    if (this.isSyncWanted && hasUnsynced && (isNextSegment || isOversizedUnsynced || isThirdGroup)) return null;
+    const budget = this.isSyncWanted ? half - (mine?.bytes ?? 0) : half;
     if (run.sizeBytes <= budget) {
       this.#runs.shift();
       return this.#taken(run.segment, run.position, run.buffers, run.sizeBytes, run.nextOffsets.at(-1));
@@ -143,7 +153,20 @@ export class WriteQueue {
     this.#queuedBytes -= sizeBytes;
     this.#lastSegment = segment;
     this.isWriting = true;
-    return { segment, position, buffers, sizeBytes, nextOffset };
+    return { queue: this, segment, position, buffers, sizeBytes, nextOffset };
+  }
+
+  /** False where it was in the group already. */
+  enter(group: object, bytes: number): boolean {
+    const mine = this.#groups.find((each) => each.group === group);
+    if (mine !== undefined) mine.bytes += bytes;
+    else this.#groups.push({ group, bytes });
+    return mine === undefined;
+  }
+
+  /** The group is durable, or never will be. */
+  leave(group: object): void {
+    this.#groups = this.#groups.filter((each) => each.group !== group);
   }
 
   /** Of what is written next. */

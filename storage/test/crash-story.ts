@@ -5,7 +5,7 @@ import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import type { PartitionLog } from "../src/log.ts";
 import type { Offset } from "../src/types.ts";
-import { Bench, readAll, topicId, tryAppend, values, withoutLocks } from "./support.ts";
+import { Bench, readAll, topicIdOf, tryAppend, values, withoutLocks } from "./support.ts";
 import type { BatchInput } from "./support.ts";
 
 /*
@@ -32,7 +32,9 @@ export const topics: readonly string[] = ["plain", "retained", "trimmed", "cut"]
 const config = { "segment.bytes": 24 * 1024, "index.interval.bytes": 1024, "file.delete.delay.ms": 100 };
 const retained = { ...config, "retention.bytes": 30 * 1024, "retention.ms": -1 };
 const configOf = (topic: string): typeof config => (topic === "retained" ? retained : config);
-const limits = {
+/** Small files, so that they change places all the time; and none, where segments are synced themselves. */
+export type JournalBytes = 0 | 131_072;
+const baseLimits = {
   unsyncedBytesMax: 32 * 1024,
   eagerBytes: 4096,
   checkpointBytesMin: 1,
@@ -46,6 +48,7 @@ export class Story {
   readonly #prng: Prng;
   readonly #clock: VirtualClock;
   readonly #shared: Disk;
+  readonly #journalBytes: JournalBytes;
   #bench!: Bench;
   #serial = 0;
   #epoch = 0;
@@ -53,18 +56,22 @@ export class Story {
   #releaseSyncs: (() => void) | null = null;
   readonly #waiting = new Map<string, (Extract<Promised, { kind: "appended" }> & { readonly nextOffset: number })[]>();
 
-  private constructor(prng: Prng, clock: VirtualClock, disk: RecordingDisk<Promised>) {
+  private constructor(prng: Prng, clock: VirtualClock, disk: RecordingDisk<Promised>, journalBytes: JournalBytes) {
+    this.#journalBytes = journalBytes;
     this.#prng = prng;
     this.#clock = clock;
     this.disk = disk;
     this.#shared = withoutLocks(disk);
   }
 
-  static async live(prng: Prng, options: { readonly isLying?: boolean; readonly steps?: number } = {}): Promise<Story> {
+  static async live(
+    prng: Prng,
+    options: { readonly journalBytes: JournalBytes; readonly isLying?: boolean; readonly steps?: number },
+  ): Promise<Story> {
     const clock = new VirtualClock();
     const inner = new SimulatedDisk({ clock });
     await inner.makeDirectory("/data");
-    const story = new Story(prng, clock, await RecordingDisk.over<Promised>(inner, "/data"));
+    const story = new Story(prng, clock, await RecordingDisk.over<Promised>(inner, "/data"), options.journalBytes);
     story.disk.faults.areSyncsLies = options.isLying ?? false;
     await story.#start();
     for (const topic of topics) await story.#bench.create(topic, configOf(topic));
@@ -76,7 +83,9 @@ export class Story {
   }
 
   async #start(): Promise<void> {
-    this.#bench = await Bench.open({ disk: this.#shared, clock: this.#clock, limits, configOf });
+    const limits = { ...baseLimits, journalBytes: this.#journalBytes };
+    const seed = this.#prng.between(1, 1e9);
+    this.#bench = await Bench.open({ disk: this.#shared, clock: this.#clock, limits, configOf, seed });
     this.#waiting.clear();
     // A producer that was not answered begins anew.
     this.#epoch += 1;
@@ -181,11 +190,17 @@ export class Story {
 }
 
 /** What is missing or wrong on an image, in words; null when nothing is. */
-export async function judge(image: Disk, promised: readonly Promised[], counts?: CrashCounts): Promise<string | null> {
-  const bench = await Bench.open({ disk: image, limits, configOf });
+export async function judge(
+  image: Disk,
+  promised: readonly Promised[],
+  { journalBytes, counts }: { readonly journalBytes: JournalBytes; readonly counts?: CrashCounts | undefined },
+): Promise<string | null> {
+  const limits = { ...baseLimits, journalBytes };
+  const bench = await Bench.open({ disk: image, limits, configOf, seed: 2 });
   if (counts !== undefined) {
     counts.crashes += 1;
     counts.promises += promised.length;
+    counts.replayedBytes += bench.report.replayedBytes;
     counts.recoveredBytes += bench.report.recoveredBytes;
     if (bench.report.cutBytes > 0) counts.imagesWithCuts += 1;
   }
@@ -193,7 +208,7 @@ export async function judge(image: Disk, promised: readonly Promised[], counts?:
   if (offline !== undefined) return `offline: ${offline.message}`;
   for (const topic of topics) {
     const mine = promised.filter((each) => each.topic === topic);
-    const log = bench.directory.find(topic, 0, topicId);
+    const log = bench.directory.find(topic, 0, topicIdOf(topic));
     if (log === undefined) {
       if (mine.length > 0) return `log ${topic} is missing`;
       continue;
@@ -259,18 +274,20 @@ async function judgeGoingOn(bench: Bench, log: PartitionLog): Promise<string | n
 export interface CrashCounts {
   crashes: number;
   promises: number;
+  replayedBytes: number;
   recoveredBytes: number;
   imagesWithCuts: number;
 }
 
 export function noCrashes(): CrashCounts {
-  return { crashes: 0, promises: 0, recoveredBytes: 0, imagesWithCuts: 0 };
+  return { crashes: 0, promises: 0, replayedBytes: 0, recoveredBytes: 0, imagesWithCuts: 0 };
 }
 
 /** Lives through a story and judges what crashes at random moments leave of it. Gives what went wrong, each with the way back to it. */
 export async function crashSeed(seed: number, crashes: number, counts?: CrashCounts): Promise<string[]> {
   const prng = new Prng(seed);
-  const { disk } = await Story.live(prng);
+  const journalBytes = seed % 3 === 0 ? 0 : 131_072;
+  const { disk } = await Story.live(prng, { journalBytes });
   // Half of the moments are those at which something was written and not yet synced.
   const afterWrites = disk.events.flatMap(({ kind }, index) => (kind === "write" ? [index + 1] : []));
   const positions = Array.from({ length: crashes }, (_, index) =>
@@ -279,7 +296,9 @@ export async function crashSeed(seed: number, crashes: number, counts?: CrashCou
   const found: string[] = [];
   for (const { position, disk: image } of disk.powerLosses(positions, prng)) {
     const promised = disk.marksUntil(position).map(({ label }) => label);
-    const wrong = await judge(image, promised, counts).catch((error: unknown) => `threw ${String(error)}`);
+    const wrong = await judge(image, promised, { journalBytes, counts }).catch(
+      (error: unknown) => `threw ${String(error)}`,
+    );
     if (wrong !== null) found.push(`seed ${seed}, crash after event ${position} of ${disk.position}: ${wrong}`);
   }
   return found;

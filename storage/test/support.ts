@@ -18,6 +18,11 @@ import { trustBatch } from "../src/validation.ts";
 
 export const topicId = "AAAAAAAAAAAAAAAAAAAAAQ";
 
+/** The journal tells logs apart by it. */
+export function topicIdOf(topic: string): string {
+  return topic === "orders" ? topicId : Buffer.alloc(16, topic).toString("base64url");
+}
+
 /** A log directory in a simulated world, and the few words in which tests speak of it. */
 export class Bench {
   readonly disk: Disk;
@@ -43,7 +48,7 @@ export class Bench {
       logger: options.logger ?? silentLogger,
       clusterId: null,
       nodeId: 1,
-      limits: { ...options.limits },
+      limits: { journalBytes: 0, ...options.limits },
     });
     if (!opened.ok) throw new Error(opened.message);
     const configOf = (topic: string): LogConfig => ({
@@ -56,11 +61,16 @@ export class Bench {
   }
 
   create(topic: string, config: Partial<LogConfig> = {}, partition = 0): Promise<PartitionLog> {
-    return this.directory.createLog({ topic, partition, topicId, config: { ...defaultLogConfig, ...config } });
+    return this.directory.createLog({
+      topic,
+      partition,
+      topicId: topicIdOf(topic),
+      config: { ...defaultLogConfig, ...config },
+    });
   }
 
   log(topic: string, partition = 0): PartitionLog {
-    const found = this.directory.find(topic, partition, topicId);
+    const found = this.directory.find(topic, partition, topicIdOf(topic));
     if (found === undefined) throw new Error(`no log ${topic}-${partition}`);
     return found;
   }

@@ -22,6 +22,8 @@ import type { SimulatedBroker } from "./simulated.ts";
  */
 
 const orders = { topic: "orders", partition: 0 };
+const withoutJournal = { "millrace.journal.bytes": "0" };
+const journalPath = `${dataDirectory}/millrace.journal.0`;
 const segmentPath = `${dataDirectory}/orders-0/00000000000000000000.log`;
 
 async function endOf(client: RawClient, partition = 0): Promise<number> {
@@ -148,8 +150,8 @@ function undurableNames({ disk }: SimulatedBroker): string[] {
   return [...waiting.values()].map(({ name }) => name);
 }
 
-test("one sync covers the batches that wait, over many connections and partitions", async () => {
-  await using it = await simulated();
+test("without a journal one sync covers the batches that wait, over many connections and partitions", async () => {
+  await using it = await simulated({ config: withoutJournal });
   await using first = await it.client();
   const partitions = 20;
   await createTopic(first, "orders", partitions);
@@ -175,41 +177,78 @@ test("one sync covers the batches that wait, over many connections and partition
   for (const client of clients) await client[Symbol.asyncDispose]();
 });
 
+test("a frame of the journal covers the batches that wait, over many connections and partitions", async () => {
+  await using it = await simulated();
+  await using first = await it.client();
+  const partitions = 20;
+  await createTopic(first, "orders", partitions);
+  for (let partition = 0; partition < partitions; partition++) await produceTo(first, batchOf(["warm"]), { partition });
+  const clients = await Promise.all(Array.from({ length: 20 }, async () => it.client()));
+  const release = it.disk.faults.holdSyncs();
+  const held = produceTo(first, batchOf(["first"]));
+  await it.settle();
+  const position = it.disk.position;
+  const answers = clients.flatMap((client, index) =>
+    Array.from({ length: 10 }, async (_, count) =>
+      produceTo(client, batchOf([`${index} ${count}`]), { partition: (index + count) % partitions }),
+    ),
+  );
+  await it.settle();
+  expect(it.disk.faults.heldSyncs).toBe(2);
+  release();
+  for (const answer of [held, ...answers]) expect(await answer).toMatchObject({ errorCode: ErrorCode.NONE });
+  // The one that was held, one for what came first, and one for all the rest.
+  expect(it.disk.events.slice(position).filter(({ kind }) => kind === "sync").length).toBeLessThanOrEqual(3);
+  for (const client of clients) await client[Symbol.asyncDispose]();
+});
+
 describe("a sync that fails", () => {
-  test("takes the directory offline: producers are told, nothing is synced as if it were clean, the broker says so", async () => {
-    await using it = await simulated();
-    await using client = await it.client();
-    await createTopic(client, "orders", 2);
-    await produceTo(client, batchOf(["kept"]));
-    await produceTo(client, batchOf(["kept"]), { partition: 1 });
-    it.disk.faults.failNextSync({ matches: (path) => path === segmentPath });
-    const syncFiles = vi.spyOn(it.disk, "syncFiles");
-    expect(await produceTo(client, batchOf(["lost"]))).toMatchObject({
-      errorCode: ErrorCode.KAFKA_STORAGE_ERROR,
-      baseOffset: -1,
-    });
-    for (const partition of [0, 1]) {
-      expect(await produceTo(client, batchOf(["late"]), { partition })).toMatchObject({
+  test.for([
+    ["of a segment", withoutJournal, segmentPath],
+    ["of the journal", {}, journalPath],
+  ] as const)(
+    "%s takes the directory offline: producers are told, nothing is synced as if it were clean, the broker says so",
+    async ([, config, path]) => {
+      await using it = await simulated({ config });
+      await using client = await it.client();
+      await createTopic(client, "orders", 2);
+      await produceTo(client, batchOf(["kept"]));
+      await produceTo(client, batchOf(["kept"]), { partition: 1 });
+      it.disk.faults.failNextSync({ matches: (each) => each === path });
+      const syncsBefore = it.disk.events.length;
+      const syncsSince = (): number => it.disk.events.slice(syncsBefore).filter(({ kind }) => kind === "sync").length;
+      expect(await produceTo(client, batchOf(["lost"]))).toMatchObject({
         errorCode: ErrorCode.KAFKA_STORAGE_ERROR,
+        baseOffset: -1,
       });
-      expect(await fetchFrom(client, { partition, offset: 0 })).toMatchObject({
-        errorCode: ErrorCode.KAFKA_STORAGE_ERROR,
+      for (const partition of [0, 1]) {
+        expect(await produceTo(client, batchOf(["late"]), { partition })).toMatchObject({
+          errorCode: ErrorCode.KAFKA_STORAGE_ERROR,
+        });
+        expect(await fetchFrom(client, { partition, offset: 0 })).toMatchObject({
+          errorCode: ErrorCode.KAFKA_STORAGE_ERROR,
+        });
+      }
+      expect(it.fatal).toHaveLength(1);
+      expect(it.log.lines.find(({ message }) => message.startsWith("the log directory has failed"))?.level).toBe(
+        "error",
+      );
+      expect(it.log.text(10)).toContain(`${path}: EIO`);
+      const isOfLogs = syncsSince();
+      await it.clock.advance(120_000);
+      await client[Symbol.asyncDispose]();
+      await it.broker.stop();
+      expect(syncsSince() - isOfLogs).toBe(0);
+      // The next start does not take the stop for a clean one.
+      await using again = await simulated({ platter: it.platter });
+      await using reader = await again.client();
+      expect(again.log.lines.find(({ message }) => message === "logs loaded")?.fields).toMatchObject({
+        isClean: false,
       });
-    }
-    expect(it.fatal).toHaveLength(1);
-    expect(it.log.text(10)).toMatch(/error the log directory has failed.*orders-0.*EIO/);
-    await it.clock.advance(120_000);
-    expect(syncFiles).toHaveBeenCalledTimes(1);
-    await client[Symbol.asyncDispose]();
-    await it.broker.stop();
-    expect(syncFiles).toHaveBeenCalledTimes(1);
-    // The next start does not take the stop for a clean one.
-    await using again = await simulated({ platter: it.platter });
-    await using reader = await again.client();
-    expect(again.log.lines.find(({ message }) => message === "logs loaded")?.fields).toMatchObject({ isClean: false });
-    expect(await readValues(reader, 0, { topic: "orders", partition: 1 })).toBe(1);
-    expect(await readValues(reader)).toBeGreaterThanOrEqual(1);
-  });
+      expect(await readValues(reader, 0, { topic: "orders", partition: 1 })).toBe(1);
+      expect(await readValues(reader)).toBeGreaterThanOrEqual(1);
+    },
+  );
 
   test("of a directory, when a topic is created, does the same", async () => {
     await using it = await simulated();
@@ -244,7 +283,7 @@ describe("a sync that fails", () => {
     await using it = await running(directory.path, {}, { ...world, disk });
     await using client = await it.client();
     await createTopic(client, "orders");
-    disk.faults.failNextSync({ matches: (path) => path.includes("orders-0") });
+    disk.faults.failNextSync({ matches: (path) => path.includes("millrace.journal") });
     expect(await produceTo(client, batchOf(["lost"]))).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
     await client.closed;
   });

@@ -16,6 +16,8 @@ export interface NativeCalls {
    */
   readCached(fileFd: number, position: number, sizeBytes: number): number;
   readonly cachedRead: Buffer;
+  /** Begins to write a range of the file's dirty pages to the disk, and does not wait for it. */
+  startWriteback(fd: number, position: number, sizeBytes: number, done: () => void): void;
   /** Syncs the file system that holds the open file. Null where the kernel does not report its errors (before 5.8). */
   readonly syncfs: ((fd: number, done: (isSynced: boolean) => void) => void) | null;
 }
@@ -101,6 +103,7 @@ interface Koffi {
 }
 
 const doNotWait = 8; // RWF_NOWAIT
+const beginWrite = 2; // SYNC_FILE_RANGE_WRITE
 
 function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => number } {
   const koffi = createRequire(import.meta.url)("koffi") as Koffi;
@@ -114,6 +117,7 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
   const sendfile = libc.func("sendfile", "int64_t", ["int", "int", "void *", "size_t"]);
   const preadv2 = libc.func("preadv2", "int64_t", ["int", "void *", "int", "int64_t", "int"]);
   const syncfs = libc.func("syncfs", "int", ["int"]);
+  const syncFileRange = libc.func("sync_file_range", "int", ["int", "int64_t", "int64_t", "uint"]);
   const memfdCreate = libc.func("memfd_create", "int", ["str", "uint"]);
 
   const offset = new Uint32Array(2); // off_t; both architectures are little-endian
@@ -136,6 +140,10 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
       vectorLength[0] = Math.min(sizeBytes, cachedReadBytesMax);
       const count = preadv2(fileFd, vectorBytes, 1, position, doNotWait);
       return count >= 0 ? count : -koffi.errno();
+    },
+    startWriteback(fd, position, sizeBytes, done) {
+      // On another thread, since a full queue of the disk makes the caller wait.
+      syncFileRange.async(fd, position, sizeBytes, beginWrite, done);
     },
     syncfs: isSyncfsHonest(release())
       ? (fd, done) => syncfs.async(fd, (error: unknown, result: number) => done(error === null && result === 0))

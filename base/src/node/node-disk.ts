@@ -2,7 +2,7 @@ import fs from "node:fs";
 import { dirname } from "node:path";
 import { assert } from "../assert.ts";
 import { DiskError } from "../world.ts";
-import type { DirectoryEntry, Disk, DiskFile, DiskLock } from "../world.ts";
+import type { DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "../world.ts";
 import type { NativeSource } from "./native.ts";
 import { lockFile } from "./file-lock.ts";
 import { threadPoolSize } from "./thread-pool.ts";
@@ -38,11 +38,12 @@ export class NodeDisk implements Disk {
     this.#syncs = new SyncQueue(Math.max(1, Math.floor(threadPoolSize() / 2)));
   }
 
-  open(path: string, mode: "read" | "write" | "create"): Promise<DiskFile> {
+  open(path: string, mode: OpenMode): Promise<DiskFile> {
+    const isSyncedByUs = mode === "durable" && !isDsyncTrusted;
     return new Promise((resolve, reject) => {
       fs.open(path, openFlags[mode], (error, fd) => {
         if (error !== null) reject(diskError(error, path, "open"));
-        else resolve(new NodeDiskFile(path, fd, this.#syncs));
+        else resolve(new NodeDiskFile(path, fd, { native: this.#native, syncs: this.#syncs, isSyncedByUs }));
       });
     });
   }
@@ -178,11 +179,15 @@ export class NodeDisk implements Disk {
   }
 }
 
-const openFlags = {
+/** Elsewhere the flag is missing, or leaves the bytes in the cache of the disk. */
+const isDsyncTrusted: boolean = process.platform === "linux";
+
+const openFlags: Readonly<Record<OpenMode, number>> = {
   read: fs.constants.O_RDONLY,
   write: fs.constants.O_RDWR,
   create: fs.constants.O_RDWR | fs.constants.O_CREAT,
-} as const;
+  durable: fs.constants.O_RDWR | fs.constants.O_CREAT | (isDsyncTrusted ? fs.constants.O_DSYNC : 0),
+};
 
 // --- Files -----------------------------------------------------------------------------------------------------------
 
@@ -193,7 +198,10 @@ const openFlags = {
 export class NodeDiskFile implements DiskFile {
   readonly path: string;
   readonly #fd: number;
+  readonly #native: NativeSource;
   readonly #syncs: SyncQueue;
+  /** Each write is followed by a sync, where the system does not do it by itself. */
+  readonly #isSyncedByUs: boolean;
   #callsInFlight = 0;
   #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
@@ -201,10 +209,20 @@ export class NodeDiskFile implements DiskFile {
   /** R16: after a failed sync the kernel calls the lost pages clean. A later sync would lie, so that none is asked for. */
   #syncFailure: DiskError | null = null;
 
-  constructor(path: string, fd: number, syncs: SyncQueue) {
+  constructor(
+    path: string,
+    fd: number,
+    {
+      native,
+      syncs,
+      isSyncedByUs,
+    }: { readonly native: NativeSource; readonly syncs: SyncQueue; readonly isSyncedByUs: boolean },
+  ) {
     this.path = path;
     this.#fd = fd;
+    this.#native = native;
     this.#syncs = syncs;
+    this.#isSyncedByUs = isSyncedByUs;
   }
 
   /** For a synchronous system call only: never to be kept across an await. Null when the file is closed. */
@@ -224,6 +242,11 @@ export class NodeDiskFile implements DiskFile {
   }
 
   write(buffers: readonly Uint8Array[], position: number): Promise<void> {
+    const writing = this.#write(buffers, position);
+    return this.#isSyncedByUs ? writing.then(() => this.sync()) : writing;
+  }
+
+  #write(buffers: readonly Uint8Array[], position: number): Promise<void> {
     return new Promise((resolve, reject) => {
       if (!this.#enter(reject, "write")) return;
       this.#writeRest(buffers, position, (error) => {
@@ -291,6 +314,7 @@ export class NodeDiskFile implements DiskFile {
       while (written < bytes.length) {
         written += fs.writeSync(this.#fd, bytes, written, bytes.length - written, position + written);
       }
+      if (this.#isSyncedByUs) fs.fdatasyncSync(this.#fd);
     });
   }
 
@@ -303,6 +327,13 @@ export class NodeDiskFile implements DiskFile {
         else reject(diskError(error, this.path, "truncate"));
       });
     });
+  }
+
+  startWriteback(position: number, sizeBytes: number): void {
+    const { calls } = this.#native;
+    if (calls === null || this.#closing !== null) return;
+    this.#callsInFlight++;
+    calls.startWriteback(this.#fd, position, sizeBytes, () => this.#leave());
   }
 
   async sync(): Promise<void> {

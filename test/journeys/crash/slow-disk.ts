@@ -1,5 +1,5 @@
 import type { Prng } from "@millrace/base/prng";
-import type { Clock, DirectoryEntry, Disk, DiskFile, DiskLock } from "@millrace/base/world";
+import type { Clock, DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "@millrace/base/world";
 
 /**
  * A disk whose syncs and writes take their time, each for itself, so that what a program does meanwhile is interleaved
@@ -30,7 +30,7 @@ export class SlowDisk implements Disk {
     return this.#syncMsMax;
   }
 
-  async open(path: string, mode: "read" | "write" | "create"): Promise<DiskFile> {
+  async open(path: string, mode: OpenMode): Promise<DiskFile> {
     return new SlowFile(await this.#inner.open(path, mode), this);
   }
 
@@ -125,6 +125,10 @@ class SlowFile implements DiskFile {
   async truncate(sizeBytes: number): Promise<void> {
     await this.#disk.pause(1);
     await this.#inner.truncate(sizeBytes);
+  }
+
+  startWriteback(position: number, sizeBytes: number): void {
+    this.#inner.startWriteback(position, sizeBytes);
   }
 
   async sync(): Promise<void> {

@@ -316,6 +316,14 @@ export const logKeys = {
     doc: "For topics that do not say otherwise: what an acknowledgement promises.",
     differs: { kafka: null, why: "Kafka answers before the disk has the records; here that is a choice." },
   },
+  "millrace.journal.bytes": {
+    kind: "int",
+    default: 134_217_728,
+    min: 0,
+    mode: "read-only",
+    doc: "Size of each of the two files of the journal, which makes batches durable before their segments are synced; 0 works without one and syncs the segments.",
+    differs: { kafka: null, why: "One write to one file is synced sooner than many segments." },
+  },
   "millrace.unsynced.bytes.max": {
     kind: "int",
     default: 67_108_864,

@@ -1,0 +1,288 @@
+import { silentLogger } from "@millrace/base/logger";
+import { Prng } from "@millrace/base/prng";
+import { RecordingDisk } from "@millrace/simulator/recording-disk";
+import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
+import { VirtualClock } from "@millrace/simulator/virtual-clock";
+import { expect, test } from "vitest";
+import { append, Bench, durable, readAll, topicIdOf, values, withoutLocks } from "../test/support.ts";
+import type { BenchOptions } from "../test/support.ts";
+import { LogDirectory } from "./log-directory.ts";
+import type { Offset } from "./types.ts";
+import { verifyDirectory } from "./verify.ts";
+
+const KiB = 1024;
+const journalPaths = ["/data/millrace.journal.0", "/data/millrace.journal.1"];
+const isJournal = (path: string): boolean => journalPaths.includes(path);
+const isSegment = (path: string): boolean => path.endsWith(".log");
+
+async function recorded(limits: BenchOptions["limits"] = {}): Promise<{ bench: Bench; disk: RecordingDisk }> {
+  const clock = new VirtualClock();
+  const inner = new SimulatedDisk({ clock });
+  await inner.makeDirectory("/data");
+  const disk = await RecordingDisk.over(inner, "/data");
+  const quiet = { checkpointIntervalMs: 1e9, retentionIntervalMs: 1e9 };
+  const bench = await Bench.open({ disk, clock, limits: { ...quiet, journalBytes: 256 * KiB, ...limits } });
+  return { disk, bench };
+}
+
+/** The broker after a loss of power in which nothing survives that was not synced. */
+async function afterPowerLoss(disk: RecordingDisk, options: BenchOptions = {}): Promise<Bench> {
+  const limits = { journalBytes: 256 * KiB, ...options.limits };
+  return Bench.open({ disk: nothingUnsynced(disk), clock: new VirtualClock(), seed: 9, ...options, limits });
+}
+
+function nothingUnsynced(disk: RecordingDisk): SimulatedDisk {
+  // The luck of unsynced pages is picked from a list that begins with none.
+  for (let seed = 1; ; seed++)
+    if (new Prng(seed).pick([0, 1, 1, 1, 1]) === 0) return disk.afterPowerLoss(new Prng(seed));
+}
+
+async function fill(bench: Bench, topic: string, count: number, sizeBytes = 1000): Promise<void> {
+  for (let index = 0; index < count; index++) {
+    append(bench.log(topic), { sizeBytes });
+    await bench.clock.settle();
+  }
+}
+
+test("what is acknowledged lies in the journal alone, and comes back from there", async () => {
+  const { bench, disk } = await recorded();
+  const [a, b] = [await bench.create("a"), await bench.create("b")];
+  disk.faults.areSyncsLies = isSegment;
+  for (let round = 0; round < 10; round++) {
+    append(a, { records: [`a${round}`] });
+    append(b, { records: [`b${round}`, "more"] });
+    await bench.clock.settle();
+  }
+  expect([a.durableOffset, b.durableOffset]).toEqual([10, 20]);
+  const again = await afterPowerLoss(disk);
+  expect(again.report).toMatchObject({ isClean: false, offline: [] });
+  expect(again.report.replayedBytes).toBeGreaterThan(500);
+  expect(values(await readAll(again.log("a")))).toEqual(Array.from({ length: 10 }, (_, round) => `a${round}`));
+  expect((await readAll(again.log("b"))).length).toBe(20);
+});
+
+test("one frame holds a turn's batches of all logs, and no segment is synced for it", async () => {
+  const { bench, disk } = await recorded();
+  const logs = await Promise.all(["a", "b", "c"].map((topic) => bench.create(topic)));
+  for (const log of logs) append(log);
+  await bench.clock.settle();
+  const position = disk.position;
+  for (let round = 0; round < 5; round++) for (const log of logs) append(log, { sizeBytes: 1000 });
+  await bench.clock.settle();
+  const events = disk.events.slice(position);
+  expect(events.filter(({ kind }) => kind === "write")).toHaveLength(4);
+  expect(events.filter(({ kind }) => kind === "sync")).toHaveLength(1);
+});
+
+test("two groups are under way, and the later one is not told before the earlier one", async () => {
+  const { bench, disk } = await recorded();
+  const [a, b, c] = [await bench.create("a"), await bench.create("b"), await bench.create("c")];
+  const release = disk.faults.holdSyncs();
+  for (const log of [a, b, c]) {
+    append(log);
+    await bench.clock.settle();
+  }
+  // The third waits in memory.
+  expect([a.writtenOffset, b.writtenOffset, c.writtenOffset, disk.faults.heldSyncs]).toEqual([1, 1, 0, 2]);
+  const told: string[] = [];
+  for (const log of [a, b, c]) log.onProgress = () => told.push(log.topic);
+  release();
+  await bench.clock.settle();
+  await bench.clock.settle();
+  expect(told).toEqual(["a", "b", "c"]);
+});
+
+test("a full file is drained: its segments are synced, the other file goes on, and it is used again", async () => {
+  const { bench, disk } = await recorded({ journalBytes: 64 * KiB });
+  await bench.create("orders");
+  await fill(bench, "orders", 400, 2000);
+  const sizes = await Promise.all(journalPaths.map(async (path) => (await disk.stat(path))?.sizeBytes ?? 0));
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(64 * KiB);
+  expect(Math.min(...sizes)).toBeGreaterThan(0);
+  const again = await afterPowerLoss(disk);
+  expect(again.log("orders").logEndOffset).toBe(400);
+  // All but the newest was in the segments already.
+  expect(again.report.replayedBytes).toBeLessThan(150 * KiB);
+});
+
+test("where the other file cannot be drained yet, groups wait", async () => {
+  const { bench, disk } = await recorded({ journalBytes: 64 * KiB });
+  const log = await bench.create("orders");
+  let isHeld = true;
+  const { promise: gate, resolve: openGate } = Promise.withResolvers<void>();
+  const syncFiles = disk.syncFiles.bind(disk);
+  disk.syncFiles = async (files) => {
+    if (isHeld) await gate;
+    await syncFiles(files);
+  };
+  for (let round = 0; round < 100; round++) {
+    append(log, { sizeBytes: 2000 });
+    await bench.clock.settle();
+  }
+  // Both files are full, and the first is not free.
+  expect(log.durableOffset).toBeLessThan(40);
+  expect(log.durableOffset).toBeGreaterThan(20);
+  isHeld = false;
+  openGate();
+  await durable(log);
+  expect(log.durableOffset).toBe(100);
+});
+
+test("a clean stop leaves nothing in it, and a start clears it", async () => {
+  const { bench, disk } = await recorded();
+  await bench.create("orders");
+  await fill(bench, "orders", 20);
+  await bench.directory.close();
+  for (const path of journalPaths)
+    expect((await disk.readFile(path)).subarray(0, 4096).every((byte) => byte === 0)).toBe(true);
+  const again = await afterPowerLoss(disk);
+  expect(again.report).toMatchObject({ isClean: true, replayedBytes: 0 });
+  expect(again.log("orders").logEndOffset).toBe(20);
+});
+
+test("a log that was cut does not get back what it had there", async () => {
+  const { bench, disk } = await recorded();
+  const log = await bench.create("orders");
+  await bench.create("other");
+  for (let index = 0; index < 20; index++) append(log, { records: [`old${index}`] });
+  await durable(log);
+  const cut = log.truncateTo(5 as Offset);
+  await bench.clock.settle();
+  await cut;
+  append(log, { records: ["new5"] });
+  await durable(log);
+  await fill(bench, "other", 3);
+  const again = await afterPowerLoss(disk);
+  expect(values(await readAll(again.log("orders")))).toEqual(["old0", "old1", "old2", "old3", "old4", "new5"]);
+});
+
+test("a log that was deleted, and made anew under its name, starts empty", async () => {
+  const { bench, disk } = await recorded();
+  const log = await bench.create("orders");
+  await fill(bench, "orders", 5);
+  await bench.directory.deleteLog(log);
+  const topicId = topicIdOf("orders, the second");
+  const { config } = log;
+  await bench.directory.createLog({ topic: "orders", partition: 0, topicId, config });
+  const again = await afterPowerLoss(disk);
+  expect(again.report.replayedBytes).toBe(0);
+  expect(again.directory.find("orders", 0, topicId)?.logEndOffset).toBe(0);
+});
+
+test("a group too large for a file, and one for which the disk has no room, are synced in their segments", async () => {
+  const { bench, disk } = await recorded({ journalBytes: 64 * KiB });
+  const log = await bench.create("orders");
+  append(log, { sizeBytes: 100 * KiB });
+  await durable(log);
+  disk.faults.failNextWrite({ code: "ENOSPC", matches: isJournal });
+  append(log);
+  await durable(log);
+  await fill(bench, "orders", 3);
+  const again = await afterPowerLoss(disk);
+  expect(again.report.offline).toEqual([]);
+  expect(again.log("orders").logEndOffset).toBe(5);
+});
+
+test("what lies behind a frame that was not written is not believed to be durable", async () => {
+  const { bench, disk } = await recorded();
+  const [a, b] = [await bench.create("a"), await bench.create("b")];
+  const release = disk.faults.holdSyncs();
+  append(a);
+  await bench.clock.settle();
+  // The second is written and waits for its sync; the first fails after it.
+  disk.faults.failNextSync({ code: "ENOSPC", matches: isJournal });
+  append(b);
+  await bench.clock.settle();
+  release();
+  await Promise.all([durable(a), durable(b)]);
+  const again = await afterPowerLoss(disk);
+  expect([again.log("a").logEndOffset, again.log("b").logEndOffset]).toEqual([1, 1]);
+});
+
+test("a journal that cannot be written takes the directory offline (R16)", async () => {
+  const { bench, disk } = await recorded();
+  const log = await bench.create("orders");
+  append(log);
+  await durable(log);
+  disk.faults.failNextSync({ matches: isJournal });
+  append(log);
+  await expect(durable(log)).rejects.toThrow("millrace.journal");
+  expect(log.durableOffset).toBe(1);
+  await bench.directory.close();
+});
+
+test("a torn frame at the end is nobody's loss", async () => {
+  const { bench, disk } = await recorded();
+  await bench.create("orders");
+  await fill(bench, "orders", 5);
+  const file = await disk.open(journalPaths[0] as string, "write");
+  await file.write([Buffer.alloc(100, 7)], 4 * 4096 + 200);
+  await file.sync();
+  const again = await afterPowerLoss(disk);
+  expect(again.log("orders").logEndOffset).toBe(4);
+});
+
+test("a broken frame with newer ones behind it refuses the start, by place, and changes nothing", async () => {
+  const { bench, disk } = await recorded();
+  await bench.create("orders");
+  await fill(bench, "orders", 8);
+  const image = nothingUnsynced(disk);
+  const file = await image.open(journalPaths[0] as string, "write");
+  await file.write([Buffer.alloc(1, 7)], 2 * 4096 + 300);
+  const before = await image.readFile(journalPaths[0] as string);
+  const opened = await LogDirectory.open({
+    path: "/data",
+    disk: image,
+    clock: new VirtualClock(),
+    random: { bytes: (count) => Buffer.alloc(count, 5), fraction: () => 0.5 },
+    logger: silentLogger,
+    clusterId: null,
+    nodeId: 1,
+  });
+  expect(opened).toMatchObject({ ok: false, failure: "broken-journal" });
+  expect(opened.ok ? "" : opened.message).toMatch(
+    /millrace\.journal\.0 position 8192: .*acknowledged records may be missing/,
+  );
+  expect((await image.readFile(journalPaths[0] as string)).equals(before)).toBe(true);
+  const { problems } = await verifyDirectory(image, "/data");
+  expect(problems).toMatchObject([{ kind: "corrupt", message: /position 8192/ }]);
+});
+
+test("frames of an earlier session, or an earlier lap, are not taken for new ones", async () => {
+  const { bench, disk } = await recorded({ journalBytes: 64 * KiB });
+  await bench.create("orders");
+  await fill(bench, "orders", 200, 2000);
+  await bench.directory.checkpoint();
+  await fill(bench, "orders", 2);
+  const second = await afterPowerLoss(disk, { limits: { journalBytes: 64 * KiB } });
+  expect(second.log("orders").logEndOffset).toBe(202);
+  append(second.log("orders"), { records: ["x"] });
+  await durable(second.log("orders"));
+  const third = await Bench.open({
+    disk: withoutLocks(second.disk),
+    clock: new VirtualClock(),
+    seed: 10,
+    limits: { journalBytes: 64 * KiB },
+  });
+  expect(third.report.offline).toEqual([]);
+  expect(third.log("orders").logEndOffset).toBe(203);
+});
+
+test("without a journal its files go", async () => {
+  const { bench, disk } = await recorded();
+  await bench.create("orders");
+  await fill(bench, "orders", 5);
+  const again = await afterPowerLoss(disk, { limits: { journalBytes: 0 } });
+  expect(again.log("orders").logEndOffset).toBe(5);
+  expect((await again.disk.list("/data")).map(({ name }) => name)).not.toContain("millrace.journal.0");
+});
+
+test("a directory that is looked at after a crash is judged with its journal", async () => {
+  const { bench, disk } = await recorded();
+  await bench.create("orders", { "segment.bytes": 8000 });
+  await fill(bench, "orders", 30);
+  const image = nothingUnsynced(disk);
+  const { logs, problems } = await verifyDirectory(image, "/data");
+  expect(logs).toMatchObject([{ batches: 30, endOffset: 30 }]);
+  expect(problems.filter(({ kind }) => kind === "corrupt")).toEqual([]);
+});
