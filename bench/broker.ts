@@ -1,13 +1,25 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { availableParallelism, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { interopDirectory } from "../test/interop/runtimes.ts";
 import { Target, whyTargetMissing, type TargetName } from "../test/interop/target.ts";
 import { createTopic, deleteTopic } from "./ask.ts";
+import type { LoopDelay } from "./loop-delay.ts";
 import type { LoadEvent, LoadPlan, LoadResult } from "./load-plan.ts";
 import { brokerLoads, fetchPlan, fillPlan, producePlan, type BrokerLoad, type Extent } from "./loads.ts";
 import { printLine } from "./measure.ts";
@@ -20,6 +32,10 @@ import { renderTable } from "./table.ts";
  * Millrace and Apache Kafka side by side: both run, each load goes to one and then to the other, several rounds, and
  * the order changes from round to round, so that a slow minute of the machine meets both. Millrace syncs to the disk
  * before each answer, Kafka does not, so between runs the disk is given time to write out what the last one left.
+ *
+ * What is written goes to a new topic in each run, which is deleted after it: on a virtual machine memory that was not used
+ * for a while costs several times as much to fill as memory that was, and a page cache that grows from run to run would make
+ * each run slower than the one before.
  */
 export async function run(args: readonly string[] = []): Promise<void> {
   const { values } = parseArgs({
@@ -57,6 +73,8 @@ interface Sample {
   readonly generatorCpu: number;
   readonly latencyMsMedian: number;
   readonly latencyMsP99: number;
+  /** Null where the broker cannot be asked. */
+  readonly loopDelay: LoopDelay | null;
 }
 
 type SamplesByTarget = ReadonlyMap<TargetName, readonly Sample[]>;
@@ -64,8 +82,14 @@ type SamplesByTarget = ReadonlyMap<TargetName, readonly Sample[]>;
 const idleAfterMs = 3_000;
 const warmUpMs = 15_000;
 const warmUpMegabytesMax = 4_000;
-/** What is deleted leaves the disk soon, not after Kafka's minute. */
-const quickDelete = { "file.delete.delay.ms": "1000" };
+const [, kafkaVersion = "?"] =
+  /<kafka.version>([^<]+)</.exec(readFileSync(join(interopDirectory, "java", "pom.xml"), "utf8")) ?? [];
+
+/** What is deleted leaves the disk soon, not after a minute: the one setting beside those that Kafka is shipped with. */
+const settings = { "log.segment.delete.delay.ms": "100" };
+const removalMsMax = 60_000;
+/** Other work that shared the cores. */
+const quietLoadMax = 0.8;
 
 const bars = {
   cpuRatioMax: 1,
@@ -82,6 +106,7 @@ class BrokerBench {
   readonly #startRows: string[][] = [];
   readonly #loadRows: string[][] = [];
   readonly #diskRates: number[] = [];
+  readonly #loadAtStart: number = loadavg()[0] ?? 0;
 
   constructor(names: readonly TargetName[], directory: string, rounds: number, extent: Extent) {
     this.#names = names;
@@ -130,7 +155,9 @@ class BrokerBench {
   async measureLoads(loads: readonly BrokerLoad[]): Promise<void> {
     await using stack = new AsyncDisposableStack();
     const targets: Target[] = [];
-    for (const name of this.#names) targets.push(stack.use(await Target.start({ name, directory: this.#directory })));
+    const preload = join(import.meta.dirname, "loop-delay.ts");
+    for (const name of this.#names)
+      targets.push(stack.use(await Target.start({ name, directory: this.#directory, preload, settings })));
     for (const target of targets) await this.#warmUp(target);
     for (const load of loads) {
       const involved = load.isSolo === true ? targets.slice(0, 1) : targets;
@@ -139,39 +166,39 @@ class BrokerBench {
   }
 
   /** A JVM needs some ten seconds of work before its code is compiled; nobody runs a broker for less. */
-  async #warmUp({ port }: Target): Promise<void> {
+  async #warmUp(target: Target): Promise<void> {
+    const { port } = target;
     const [load] = brokerLoads;
     if (load === undefined) return;
     const topic = "bench-warm-up";
-    await createTopic(port, topic, load.partitions, quickDelete);
+    await createTopic(port, topic, load.partitions);
     const extent = { measureMs: warmUpMs, warmUpMs: 0, megabytesMax: warmUpMegabytesMax };
     await generate(producePlan(load, port, topic, extent));
-    await deleteTopic(port, topic);
+    await removeTopic(target, topic);
   }
 
   async #measure(load: BrokerLoad, targets: readonly Target[]): Promise<SamplesByTarget> {
-    const topic = `bench-${load.name}`;
-    const ids = new Map<TargetName, string>();
-    for (const { name, port } of targets) {
-      ids.set(name, await createTopic(port, topic, load.partitions, quickDelete));
-      await generate(fillPlan(load, port, topic));
-    }
-    const planFor = ({ port, name }: Target): LoadPlan =>
-      load.kind === "fetch"
-        ? fetchPlan(load, port, ids.get(name) ?? "", this.#extent)
-        : producePlan(load, port, topic, this.#extent);
-    // Not counted: this load may use code that the last one did not.
-    for (const target of targets) await generate({ ...planFor(target), measureMs: this.#extent.measureMs });
     const samples = new Map(targets.map(({ name }) => [name, [] as Sample[]]));
+    // What is read stays; the first run is not counted: this load may use code that the last one did not.
+    const filled = new Map<Target, Filled>();
+    if (load.kind === "fetch") for (const target of targets) filled.set(target, await fill(load, target, this.#extent));
+    for (const target of targets) await this.#sample(load, target, filled.get(target));
     for (let round = 0; round < this.#rounds; round++) {
       this.#diskRates.push(syncedWriteRate(this.#directory));
       for (const target of round % 2 === 0 ? targets : targets.toReversed()) {
-        spawnSync("sync");
-        samples.get(target.name)?.push(await sampleOf(target, planFor(target)));
+        samples.get(target.name)?.push(await this.#sample(load, target, filled.get(target)));
       }
     }
-    for (const { port } of targets) await deleteTopic(port, topic);
+    for (const [target, { topic }] of filled) await removeTopic(target, topic);
     return samples;
+  }
+
+  async #sample(load: BrokerLoad, target: Target, filled?: Filled): Promise<Sample> {
+    const { topic, plan } = filled ?? (await fill(load, target, this.#extent));
+    spawnSync("sync");
+    const sample = await sampleOf(target, plan);
+    if (filled === undefined) await removeTopic(target, topic);
+    return sample;
   }
 
   #report(load: BrokerLoad, samples: SamplesByTarget): void {
@@ -209,8 +236,18 @@ class BrokerBench {
       parts.push(renderTable(loadColumns, this.#loadRows));
       parts.push(
         "millrace / kafka in each pair; a ratio is the median of the rounds' ratios. CPU is the server's, in seconds a GB",
-        "of batches; the generator's CPU is in cores. Latency is median / 99th percentile in ms, from send to answer.",
+        "of batches; the generator's CPU is in cores. Latency is median / 99th percentile in ms, from send to answer; loop",
+        "delay is 99th percentile / maximum of how late a timer of the Millrace process came.",
         `Synced sequential writes of 1 MiB to this disk: ${median(this.#diskRates).toFixed(0)} MB/s (median of ${this.#diskRates.length}).`,
+      );
+    }
+    parts.push(
+      `${availableParallelism()} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${release()}, Node ${process.version}, Apache Kafka ${kafkaVersion}; ` +
+        `${this.#rounds} rounds of ${this.#extent.measureMs / 1000} s.`,
+    );
+    if (this.#loadAtStart > quietLoadMax) {
+      parts.push(
+        `The load was ${this.#loadAtStart.toFixed(1)} when it began: other work shared the cores, and no ratio is to be trusted.`,
       );
     }
     return parts.join("\n");
@@ -272,13 +309,44 @@ function loadRow(
     latency(ours),
     latency(theirs),
     pair((sample) => sample.generatorCpu, 2),
-    // Of the Millrace process; there is no way yet to ask it.
-    "-",
+    loopDelayOf(ours),
   ];
+}
+
+/** Medians of the rounds. */
+function loopDelayOf(list: readonly Sample[] | undefined): string {
+  const delays = (list ?? []).flatMap(({ loopDelay }) => (loopDelay === null ? [] : [loopDelay]));
+  if (delays.length === 0) return "-";
+  const middle = (of: (delay: LoopDelay) => number): string => median(delays.map(of)).toFixed(1);
+  return `${middle(({ p99Ms }) => p99Ms)} / ${middle(({ maxMs }) => maxMs)}`;
 }
 
 function verdict(isMet: boolean, bar: string): string {
   return `${bar} ${isMet ? "met" : "MISSED"}`;
+}
+
+interface Filled {
+  readonly topic: string;
+  readonly plan: LoadPlan;
+}
+
+/** A topic of its own for a load, with what has to be there before anything is measured. */
+async function fill(load: BrokerLoad, { port }: Target, extent: Extent): Promise<Filled> {
+  const topic = `bench-${load.name}`;
+  const id = await createTopic(port, topic, load.partitions);
+  await generate(fillPlan(load, port, topic));
+  const plan = load.kind === "fetch" ? fetchPlan(load, port, id, extent) : producePlan(load, port, topic, extent);
+  return { topic, plan };
+}
+
+/** Resolves when its files are gone too. */
+async function removeTopic({ name, port, dataDirectory }: Target, topic: string): Promise<void> {
+  await deleteTopic(port, topic);
+  for (let waitedMs = 0; waitedMs < removalMsMax; waitedMs += 50) {
+    if (!readdirSync(dataDirectory).some((each) => each.startsWith(`${topic}-`))) return;
+    await sleep(50);
+  }
+  throw new Error(`${name} did not remove the files of ${topic}`);
 }
 
 async function sampleOf(target: Target, plan: LoadPlan): Promise<Sample> {
@@ -291,6 +359,7 @@ async function sampleOf(target: Target, plan: LoadPlan): Promise<Sample> {
   try {
     const result = await generate(plan, () => {
       cpuAtStart = cpuSecondsOf(pid);
+      if (target.name !== "kafka") target.tell("reset");
     });
     const cpuSeconds = cpuSecondsOf(pid) - cpuAtStart;
     return {
@@ -301,6 +370,7 @@ async function sampleOf(target: Target, plan: LoadPlan): Promise<Sample> {
       generatorCpu: result.cpuSeconds / result.seconds,
       latencyMsMedian: result.latencyMsMedian,
       latencyMsP99: result.latencyMsP99,
+      loopDelay: target.name === "kafka" ? null : await target.ask<LoopDelay>("read"),
     };
   } finally {
     clearInterval(watch);

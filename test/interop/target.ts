@@ -29,6 +29,8 @@ export interface TargetOptions {
   readonly advertisedPort?: number;
   /** Environment of the process, over the one that it inherits. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** A module that our process loads before anything else; `ask` speaks with it. */
+  readonly preload?: string;
   /** Where the temporary directory is made; the system's place for them when it is missing. */
   readonly directory?: string;
 }
@@ -44,6 +46,7 @@ export class Target implements AsyncDisposable {
   readonly #directory: string;
   readonly #command: readonly [string, ...string[]];
   readonly #environment: Readonly<Record<string, string>>;
+  readonly #hasChannel: boolean;
   readonly #formatCommand: readonly [string, ...string[]] | null;
   #process: ChildProcess | null = null;
   #output = "";
@@ -54,6 +57,7 @@ export class Target implements AsyncDisposable {
       readonly command: readonly [string, ...string[]];
       readonly formatCommand: readonly [string, ...string[]] | null;
       readonly environment: Readonly<Record<string, string>>;
+      readonly hasChannel: boolean;
     },
   ) {
     this.name = parts.name;
@@ -63,6 +67,7 @@ export class Target implements AsyncDisposable {
     this.#command = parts.command;
     this.#formatCommand = parts.formatCommand;
     this.#environment = parts.environment;
+    this.#hasChannel = parts.hasChannel;
   }
 
   /** A fresh directory and free ports; nothing runs yet. */
@@ -81,8 +86,12 @@ export class Target implements AsyncDisposable {
     const commands =
       name === "kafka"
         ? kafkaCommands({ directory, dataDirectory, port, controllerPort, settings })
-        : { command: millraceCommand({ name, dataDirectory, port, settings }), formatCommand: null };
-    return new Target({ name, port, dataDirectory, directory, environment, ...commands });
+        : {
+            command: millraceCommand({ name, dataDirectory, port, settings, preload: options.preload }),
+            formatCommand: null,
+          };
+    const hasChannel = name !== "kafka" && options.preload !== undefined;
+    return new Target({ name, port, dataDirectory, directory, environment, hasChannel, ...commands });
   }
 
   /** Created and running. */
@@ -106,6 +115,20 @@ export class Target implements AsyncDisposable {
     const pid = this.#process?.pid;
     if (pid === undefined) throw new Error(`${this.name} is not running`);
     return pid;
+  }
+
+  /** Tells the preloaded module something; `ask` waits for its answer, too. */
+  tell(message: string): void {
+    this.#process?.send(message);
+  }
+
+  async ask<Answer>(message: string): Promise<Answer> {
+    const child = this.#process;
+    if (child === null) throw new Error(`${this.name} is not running`);
+    const answered = once(child, "message");
+    child.send(message);
+    const [answer] = (await answered) as [Answer];
+    return answer;
   }
 
   /** What the process has written, for the message of a failing test. */
@@ -171,13 +194,13 @@ export class Target implements AsyncDisposable {
     const child = spawn(executable, args, {
       cwd: repositoryRoot,
       env: { ...process.env, ...this.#environment },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", ...(this.#hasChannel ? (["ipc"] as const) : [])],
     });
     const keep = (chunk: Buffer): void => {
       this.#output = (this.#output + chunk.toString()).slice(-16_384);
     };
-    child.stdout.on("data", keep);
-    child.stderr.on("data", keep);
+    child.stdout?.on("data", keep);
+    child.stderr?.on("data", keep);
     const orphanNot = (): void => void child.kill("SIGKILL");
     process.once("exit", orphanNot);
     child.once("exit", () => process.off("exit", orphanNot));
@@ -198,11 +221,13 @@ function millraceCommand(options: {
   readonly dataDirectory: string;
   readonly port: number;
   readonly settings: Readonly<Record<string, string>>;
+  readonly preload: string | undefined;
 }): readonly [string, ...string[]] {
+  const preload = options.preload === undefined ? [] : ["--import", options.preload];
   const main =
     options.name === "millrace-dist"
-      ? [join(repositoryRoot, "cli", "dist", "main.js")]
-      : ["--conditions=source", join(repositoryRoot, "cli", "src", "main.ts")];
+      ? [...preload, join(repositoryRoot, "cli", "dist", "main.js")]
+      : ["--conditions=source", ...preload, join(repositoryRoot, "cli", "millrace.js")];
   const sets = Object.entries(options.settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
   return [process.execPath, ...main, "start", "--port", `${options.port}`, "--data", options.dataDirectory, ...sets];
 }
