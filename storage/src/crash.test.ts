@@ -5,7 +5,7 @@ import { crashSeed, judge, noCrashes, Story } from "../test/crash-story.ts";
 /* More seeds: node --conditions=source storage/test/crash-seeds.ts --seeds 1000 */
 
 const SEEDS = 25;
-const CRASHES = 16;
+const CRASHES = 20;
 const counts = noCrashes();
 
 test.for(Array.from({ length: SEEDS }, (_, index) => index + 1))(

@@ -23,7 +23,7 @@ export interface CommitterOptions {
 }
 
 /** So little costs less to write on the calling thread than to hand to another. */
-const SMALL_BYTES = 16 * 1024;
+const SMALL_BYTES = 64 * 1024;
 const WRITEBACK_BYTES = 1024 * 1024;
 /** The system makes a writer wait when too much is dirty: then nothing is written on this thread for a while. */
 const STALL_MS = 10;
@@ -45,6 +45,13 @@ interface Group {
   onWritten: (() => void) | null;
   /** Its writes were ordered; what comes now belongs to the next one. */
   isClosed: boolean;
+}
+
+/** A portion that is about to be written. */
+interface Started {
+  readonly queue: WriteQueue;
+  readonly portion: Portion;
+  readonly group: Group | null;
 }
 
 /**
@@ -118,11 +125,6 @@ export class Committer {
     this.#schedule();
   }
 
-  /** Makes a new file's name durable with the next group: nothing in that file counts before. */
-  syncDirectoryWithGroup(directory: string): void {
-    this.#gathering.directories.add(directory);
-  }
-
   /** Nothing is written or synced any more; who waits for the end of it waits for the writes that are on their way only. */
   fail(): void {
     if (this.#isFailed) return;
@@ -153,26 +155,45 @@ export class Committer {
   }
 
   #pump(): void {
-    if (this.#isFailed) return;
+    const started = this.#takeUp();
+    this.#writeStarted(started);
+    this.#maybeSync();
+  }
+
+  /** Gives portions to the next group, and the group to the journal: its thread works while this one writes to segments. */
+  #takeUp(): readonly Started[] {
+    if (this.#isFailed) return [];
     const isAhead = this.#underWay.length >= this.#groupsMax;
     const isEager = this.#journal === null && this.#queuedBytes >= this.#options.eagerBytes;
     const isLater = this.#gathering.isClosed || (isAhead && !isEager);
-    const { clock } = this.#options;
-    const startMs = clock.monotonicMs();
-    const isSmallWrittenHere = startMs >= this.#stalledUntilMs;
+    const started: Started[] = [];
     for (const queue of this.#waitingForNone.splice(0)) {
       queue.isWaiting = false;
-      this.#start(queue, isSmallWrittenHere);
+      this.#start(queue, started);
     }
     const restBytes = this.#bytesLeftForNextGroup();
     for (const queue of isLater ? [] : this.#waiting.splice(0)) {
       queue.isWaiting = false;
       if (restBytes > 0 && this.#queuedBytes <= restBytes) this.#wait(queue);
-      else this.#start(queue, isSmallWrittenHere);
+      else this.#start(queue, started);
+    }
+    if (this.#journal !== null) this.#maybeSync();
+    return started;
+  }
+
+  #writeStarted(started: readonly Started[]): void {
+    if (started.length === 0) return;
+    const { clock } = this.#options;
+    const startMs = clock.monotonicMs();
+    const isSmallWrittenHere = startMs >= this.#stalledUntilMs;
+    for (const each of started) {
+      const { segment, sizeBytes } = each.portion;
+      if (this.#isFailed) this.#abandon(each.queue);
+      else if (isSmallWrittenHere && sizeBytes <= SMALL_BYTES && segment.isOpen) this.#writeHere(each);
+      else this.#write(each);
     }
     const endMs = clock.monotonicMs();
     if (endMs - startMs > STALL_MS) this.#stalledUntilMs = endMs + STALL_PAUSE_MS;
-    this.#maybeSync();
   }
 
   /**
@@ -190,7 +211,7 @@ export class Committer {
     return this.#queuedBytes / 2;
   }
 
-  #start(queue: WriteQueue, isSmallWrittenHere: boolean): void {
+  #start(queue: WriteQueue, started: Started[]): void {
     // The end of the pause, and of the write, submit it again.
     if (queue.isPaused || queue.isWriting || queue.queuedBytes === 0) return;
     const portion = this.#hasRoomFor(queue) ? queue.take(this.#options.unsyncedBytesMax, this.#gathering) : null;
@@ -206,9 +227,9 @@ export class Committer {
       queue.enter(group, portion.sizeBytes);
       group.writesUnderWay += 1;
     }
-    if (isSmallWrittenHere && portion.sizeBytes <= SMALL_BYTES && portion.segment.isOpen)
-      this.#writeHere(queue, portion, group);
-    else this.#write(queue, portion, group);
+    // Nothing in a new file counts before its name is durable.
+    if (portion.segment.isNew) (group ?? this.#gathering).directories.add(portion.segment.directory);
+    started.push({ queue, portion, group });
   }
 
   /** Every segment that waits for a sync is open: there is a bound to them. */
@@ -233,7 +254,7 @@ export class Committer {
     this.#dirty.delete(queue);
   }
 
-  #write(queue: WriteQueue, portion: Portion, group: Group | null): void {
+  #write({ queue, portion, group }: Started): void {
     const { segment, buffers, position } = portion;
     const writing = segment.isOpen
       ? segment.log.write(buffers, position)
@@ -250,7 +271,7 @@ export class Committer {
     );
   }
 
-  #writeHere(queue: WriteQueue, portion: Portion, group: Group | null): void {
+  #writeHere({ queue, portion, group }: Started): void {
     let failure: { readonly error: unknown } | null = null;
     try {
       portion.segment.log.writeNow(this.#joined(portion), portion.position);
@@ -259,6 +280,12 @@ export class Committer {
     }
     if (failure === null) this.#onWritten(queue, portion, group);
     else this.#onWriteFailed(queue, portion, group, failure.error);
+  }
+
+  /** The directory has failed before the write began. */
+  #abandon(queue: WriteQueue): void {
+    queue.isWriting = false;
+    queue.noticeIdle();
   }
 
   /** Many small buffers cost more in a call than their bytes in a copy. */
@@ -362,8 +389,11 @@ export class Committer {
     else for (const segment of group.segments) segment.release();
     for (const segment of group.dirty) segment.release();
     for (const queue of group.queues) queue.leave(group);
-    // The next group's writes begin before anyone is told: the disk works while answers are made.
-    this.#pump();
+    // The next group begins before anyone is told: the disk works while answers are made. Segments can wait for that.
+    const started = this.#takeUp();
+    if (this.#journal === null) this.#writeStarted(started);
+    else if (started.length > 0) this.#options.clock.afterTurn(() => this.#writeStarted(started));
+    this.#maybeSync();
     for (const [queue, nextOffset] of group.nextOffsets) {
       queue.flushedOffset = nextOffset;
       queue.owner.onFlushed(nextOffset);

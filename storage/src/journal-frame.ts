@@ -26,7 +26,7 @@ import type { Offset, Uuid } from "./types.ts";
 
 export const FRAME_PAGE_BYTES = 4096;
 /** Frames that are written at a time: a crash may leave the later one and not the earlier one. */
-export const FRAMES_UNDER_WAY_MAX = 2;
+export const FRAMES_UNDER_WAY_MAX = 4;
 const MAGIC = 0x4d4a_4631;
 const HEADER_BYTES = 40;
 const ENTRY_BYTES = 48;

@@ -6,6 +6,7 @@ import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { expect, test } from "vitest";
 import { append, Bench, durable, readAll, topicIdOf, values, withoutLocks } from "../test/support.ts";
 import type { BenchOptions } from "../test/support.ts";
+import { FRAMES_UNDER_WAY_MAX } from "./journal-frame.ts";
 import { LogDirectory } from "./log-directory.ts";
 import type { Offset } from "./types.ts";
 import { verifyDirectory } from "./verify.ts";
@@ -74,22 +75,38 @@ test("one frame holds a turn's batches of all logs, and no segment is synced for
   expect(events.filter(({ kind }) => kind === "sync")).toHaveLength(1);
 });
 
-test("two groups are under way, and the later one is not told before the earlier one", async () => {
+test("some groups are under way, and a later one is not told before an earlier one", async () => {
   const { bench, disk } = await recorded();
-  const [a, b, c] = [await bench.create("a"), await bench.create("b"), await bench.create("c")];
+  const topics = Array.from({ length: FRAMES_UNDER_WAY_MAX + 1 }, (_, index) => `topic-${index}`);
+  const logs = await Promise.all(topics.map((topic) => bench.create(topic)));
   const release = disk.faults.holdSyncs();
-  for (const log of [a, b, c]) {
+  for (const log of logs) {
     append(log);
     await bench.clock.settle();
   }
-  // The third waits in memory.
-  expect([a.writtenOffset, b.writtenOffset, c.writtenOffset, disk.faults.heldSyncs]).toEqual([1, 1, 0, 2]);
+  expect(disk.faults.heldSyncs).toBe(FRAMES_UNDER_WAY_MAX);
+  // The last one waits in memory.
+  expect(logs.map(({ writtenOffset }) => writtenOffset)).toEqual([...topics.slice(1).map(() => 1), 0]);
   const told: string[] = [];
-  for (const log of [a, b, c]) log.onProgress = () => told.push(log.topic);
+  for (const log of logs) log.onProgress = () => told.push(log.topic);
   release();
   await bench.clock.settle();
   await bench.clock.settle();
-  expect(told).toEqual(["a", "b", "c"]);
+  expect(told).toEqual(topics);
+});
+
+test("a log is in two groups at most", async () => {
+  const { bench, disk } = await recorded();
+  const log = await bench.create("orders");
+  const release = disk.faults.holdSyncs();
+  for (let round = 0; round < 4; round++) {
+    append(log);
+    await bench.clock.settle();
+  }
+  expect([log.writtenOffset, disk.faults.heldSyncs]).toEqual([2, 2]);
+  release();
+  await durable(log);
+  expect(log.flushedOffset).toBe(4);
 });
 
 test("a full file is drained: its segments are synced, the other file goes on, and it is used again", async () => {

@@ -224,7 +224,6 @@ export class LogWriter implements WriteQueueOwner {
   // --- The committer's calls ------------------------------------------------------------------------------------------
 
   async open(segment: Segment): Promise<void> {
-    if (segment.isNew) this.#environment.committer.syncDirectoryWithGroup(this.#directory);
     await this.#environment.openSegments.use(segment);
     // The committer has a lease of its own.
     segment.release();

@@ -39,18 +39,43 @@ test("nor after 60 more in a run on the real disk, over TCP, in real time", asyn
 
 const isDirectory = (path: string): boolean => !path.slice(path.lastIndexOf("/") + 1).includes(".");
 
+const withoutJournal = { "millrace.journal.bytes": "0" };
+const withJournal = { "millrace.journal.bytes": "1048576" };
+
 const planted: readonly {
   readonly what: string;
   readonly areSyncsLies?: RecordingDisk<Mark>["faults"]["areSyncsLies"];
   readonly config?: Readonly<Record<string, string>>;
   readonly found: Violation["kind"];
 }[] = [
-  { what: "syncs nothing", areSyncsLies: true, found: "lost write" },
-  { what: "syncs no segments", areSyncsLies: (path) => path.endsWith(".log"), found: "lost write" },
+  { what: "syncs nothing", areSyncsLies: true, config: withoutJournal, found: "lost write" },
+  {
+    what: "syncs no segments",
+    areSyncsLies: (path) => path.endsWith(".log"),
+    config: withoutJournal,
+    found: "lost write",
+  },
+  {
+    what: "syncs no journal",
+    areSyncsLies: (path) => path.includes("millrace.journal"),
+    config: withJournal,
+    found: "lost write",
+  },
+  {
+    what: "clears the journal before the segments are synced",
+    areSyncsLies: (path) => path.endsWith(".log"),
+    config: { "millrace.journal.bytes": "65536" },
+    found: "lost write",
+  },
   { what: "answers before the sync", config: { "millrace.durability": "os" }, found: "lost write" },
   { what: "syncs no directories", areSyncsLies: isDirectory, found: "lost write" },
   { what: "syncs no metadata", areSyncsLies: (path) => path.includes("/metadata/"), found: "lost topic" },
-  { what: "syncs no commits", areSyncsLies: (path) => path.includes("/__consumer_offsets"), found: "lost commit" },
+  {
+    what: "syncs no commits",
+    areSyncsLies: (path) => path.includes("/__consumer_offsets"),
+    config: withoutJournal,
+    found: "lost commit",
+  },
   {
     what: "syncs no starts of logs",
     areSyncsLies: (path) => path.includes("log-start-offset"),

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { assert } from "../assert.ts";
 import { DiskError } from "../world.ts";
 import type { DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "../world.ts";
+import { DirectWrites } from "./direct-writes.ts";
 import type { NativeSource } from "./native.ts";
 import { lockFile } from "./file-lock.ts";
 import { threadPoolSize } from "./thread-pool.ts";
@@ -29,6 +30,7 @@ export class NodeDisk implements Disk {
   readonly #native: NativeSource;
   readonly #syncFilesMax: number;
   readonly #syncs: SyncQueue;
+  readonly #directWrites: DirectWrites = new DirectWrites();
   /** A descriptor per file system, open for good: the kernel reports to it every write that failed since. */
   readonly #fileSystems = new Map<number, number>();
 
@@ -39,11 +41,15 @@ export class NodeDisk implements Disk {
   }
 
   open(path: string, mode: OpenMode): Promise<DiskFile> {
-    const isSyncedByUs = mode === "durable" && !isDsyncTrusted;
+    const means = { native: this.#native, syncs: this.#syncs };
     return new Promise((resolve, reject) => {
       fs.open(path, openFlags[mode], (error, fd) => {
-        if (error !== null) reject(diskError(error, path, "open"));
-        else resolve(new NodeDiskFile(path, fd, { native: this.#native, syncs: this.#syncs, isSyncedByUs }));
+        if (error !== null) return reject(diskError(error, path, "open"));
+        if (mode !== "durable") return resolve(new NodeDiskFile(path, fd, { ...means, durably: null }));
+        this.#directWrites.open(path, openFlags.durable, (directFd) => {
+          const durably = { isSyncedByUs: !isDsyncTrusted, directWrites: this.#directWrites, directFd };
+          resolve(new NodeDiskFile(path, fd, { ...means, durably }));
+        });
       });
     });
   }
@@ -191,6 +197,15 @@ const openFlags: Readonly<Record<OpenMode, number>> = {
 
 // --- Files -----------------------------------------------------------------------------------------------------------
 
+/** Of a file whose writes are durable when they are answered. */
+interface DurableMeans {
+  /** Each write is followed by a sync, where the system does not do it by itself. */
+  readonly isSyncedByUs: boolean;
+  readonly directWrites: DirectWrites;
+  /** Null where the file system takes no direct writes. */
+  readonly directFd: number | null;
+}
+
 /**
  * An open file of the operating system. It is closed only when the last call that uses its descriptor has returned,
  * since the kernel gives the same number to the next file that is opened.
@@ -200,8 +215,7 @@ export class NodeDiskFile implements DiskFile {
   readonly #fd: number;
   readonly #native: NativeSource;
   readonly #syncs: SyncQueue;
-  /** Each write is followed by a sync, where the system does not do it by itself. */
-  readonly #isSyncedByUs: boolean;
+  readonly #durably: DurableMeans | null;
   #callsInFlight = 0;
   #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
@@ -215,14 +229,14 @@ export class NodeDiskFile implements DiskFile {
     {
       native,
       syncs,
-      isSyncedByUs,
-    }: { readonly native: NativeSource; readonly syncs: SyncQueue; readonly isSyncedByUs: boolean },
+      durably,
+    }: { readonly native: NativeSource; readonly syncs: SyncQueue; readonly durably: DurableMeans | null },
   ) {
     this.path = path;
     this.#fd = fd;
     this.#native = native;
     this.#syncs = syncs;
-    this.#isSyncedByUs = isSyncedByUs;
+    this.#durably = durably;
   }
 
   /** For a synchronous system call only: never to be kept across an await. Null when the file is closed. */
@@ -243,17 +257,22 @@ export class NodeDiskFile implements DiskFile {
 
   write(buffers: readonly Uint8Array[], position: number): Promise<void> {
     const writing = this.#write(buffers, position);
-    return this.#isSyncedByUs ? writing.then(() => this.sync()) : writing;
+    return this.#durably?.isSyncedByUs === true ? writing.then(() => this.sync()) : writing;
   }
 
   #write(buffers: readonly Uint8Array[], position: number): Promise<void> {
     return new Promise((resolve, reject) => {
       if (!this.#enter(reject, "write")) return;
-      this.#writeRest(buffers, position, (error) => {
+      const done = (error: Error | null): void => {
         this.#leave();
         if (error === null) resolve();
         else reject(diskError(error, this.path, "write"));
-      });
+      };
+      const directFd = this.#durably?.directFd ?? null;
+      const sizeBytes = directFd === null ? 0 : buffers.reduce((sum, { length }) => sum + length, 0);
+      if (directFd !== null && this.#durably?.directWrites.isPossible(position, sizeBytes) === true)
+        this.#durably.directWrites.write(directFd, buffers, position, done);
+      else this.#writeRest(buffers, position, done);
     });
   }
 
@@ -314,7 +333,7 @@ export class NodeDiskFile implements DiskFile {
       while (written < bytes.length) {
         written += fs.writeSync(this.#fd, bytes, written, bytes.length - written, position + written);
       }
-      if (this.#isSyncedByUs) fs.fdatasyncSync(this.#fd);
+      if (this.#durably?.isSyncedByUs === true) fs.fdatasyncSync(this.#fd);
     });
   }
 
@@ -365,7 +384,11 @@ export class NodeDiskFile implements DiskFile {
 
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve, reject) => {
-      const close = (): void => fs.close(this.#fd, settle(this.path, "close", resolve, reject));
+      const close = (): void => {
+        const directFd = this.#durably?.directFd ?? null;
+        if (directFd !== null) fs.closeSync(directFd);
+        fs.close(this.#fd, settle(this.path, "close", resolve, reject));
+      };
       if (this.#callsInFlight === 0) close();
       else this.#onIdle = close;
     });

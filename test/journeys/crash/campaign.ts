@@ -63,6 +63,8 @@ export async function crashCampaign(options: CampaignOptions): Promise<CampaignR
     "log.dirs": root,
     "offsets.topic.num.partitions": "4",
     "millrace.unsynced.bytes.max": `${prng.pick([65_536, 262_144, 67_108_864])}`,
+    // None, one that changes its files all the time, and the usual one.
+    "millrace.journal.bytes": `${prng.pick([0, 262_144, 134_217_728])}`,
     "log.retention.check.interval.ms": options.directory === undefined ? "5000" : "200",
     "metadata.log.max.record.bytes.between.snapshots": "3000",
     ...options.config,
