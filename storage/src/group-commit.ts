@@ -12,8 +12,8 @@ export interface CommitterOptions {
   /** Bytes of one log that may be written and not yet synced: `millrace.unsynced.bytes.max`. */
   readonly unsyncedBytesMax: number;
   /**
-   * When so many bytes wait, over all logs, they are written while the group before is still being synced; fewer go in fewer
-   * calls after it.
+   * Without a journal: when so many bytes wait, over all logs, they are written while the group before is still being synced;
+   * fewer go in fewer calls after it.
    */
   readonly eagerBytes: number;
   /** Segments that one group covers, and that durability `os` leaves unsynced: each of them is open meanwhile. */
@@ -31,6 +31,7 @@ const SMALL_BYTES = 64 * 1024;
 const SLOW_MS_PER_MB = 1.5;
 const SLOW_SMALL_BYTES = 16 * 1024;
 const SLOW_PAUSE_MS = 100;
+/** In pieces of this size the disk begins to write a segment: larger ones hold up frames, smaller ones cost more calls. */
 const WRITEBACK_BYTES = 512 * 1024;
 /** The system makes a writer wait when too much is dirty: then nothing is written on this thread for a while. */
 const STALL_MS = 10;
@@ -64,14 +65,14 @@ interface Started {
 /**
  * Group commit, for all logs of a directory: one sync covers every batch that waits, over many partitions too.
  *
- *     group n     journal + write ─────┤ told
- *     group n+1   │ write what is much │ journal + write the rest ──┤ told
- *     group n+2                                                     │ journal + write …
+ *     group n     journal + write ─────┤ told                  without a journal:   write ─┤ sync ──────────┤ told
+ *     group n+1       journal + write ─────┤ told                                        │ write ─┤ sync …
+ *     group n+2           journal + write …
  *
  * With a journal a group is durable when its one frame is written there, and its batches are written to their segments
- * meanwhile. Without one, or where the journal cannot take it, the segments are written first and synced then. While one
- * group becomes durable the next is gathered, so at most two are written and not durable. What arrives meanwhile makes up the
- * next group: the slower the disk, the larger the groups.
+ * meanwhile. Some groups are under way at a time and told in order; a log is in two of them at most. Without one, or where the
+ * journal cannot take it, the segments are written first and synced then, one group at a time, while the next is gathered. What
+ * arrives when no more can begin makes up the next group: the slower the disk, the larger the groups.
  */
 export class Committer {
   readonly #options: CommitterOptions;

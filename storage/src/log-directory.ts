@@ -189,7 +189,7 @@ export class LogDirectory {
         clock,
         unsyncedBytesMax: limits.unsyncedBytesMax,
         eagerBytes: limits.eagerBytes,
-        groupSegmentsMax: segmentsTogetherMax(limits),
+        groupSegmentsMax: segmentBounds(limits).ofGroup,
         onSyncFailed: failDirectory,
       }),
       openSegments: new OpenSegments(disk, limits.openSegmentsMax),
@@ -292,7 +292,7 @@ export class LogDirectory {
     const { journalBytes: fileBytesMax } = this.#limits;
     const directory = this.path;
     if (fileBytesMax === 0) return removeJournal(disk, directory);
-    const segmentsMax = segmentsTogetherMax(this.#limits);
+    const segmentsMax = segmentBounds(this.#limits).ofJournalFile;
     const onFailed = (error: unknown): void => this.#fail(error);
     this.#journal = await Journal.open({ disk, random, directory, fileBytesMax, segmentsMax, onFailed });
     this.#environment.committer.useJournal(this.#journal);
@@ -663,9 +663,16 @@ interface LoadedPartition {
   readonly cutBytes: number;
 }
 
-/** Two groups, what relies on the two files of the journal, and what is dirty beside them leave room for readers. */
-function segmentsTogetherMax({ openSegmentsMax }: LogDirectoryLimits): number {
-  return Math.max(1, Math.floor(openSegmentsMax / 6));
+/**
+ * Segments that are open and cannot be closed, so that a quarter is left for readers at least: two groups and what is dirty beside
+ * them; with a journal its four groups, what is dirty, and what relies on each of its two files.
+ */
+function segmentBounds({ openSegmentsMax, journalBytes }: LogDirectoryLimits): {
+  readonly ofGroup: number;
+  readonly ofJournalFile: number;
+} {
+  const ofGroup = Math.max(1, Math.floor(openSegmentsMax / (journalBytes === 0 ? 4 : 24)));
+  return { ofGroup, ofJournalFile: Math.max(1, Math.floor(openSegmentsMax / 4)) };
 }
 
 function firstOffset(names: readonly DirectoryEntry[]): Offset {
