@@ -13,6 +13,9 @@ import sys
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 GROUP = "key-sums"
+# A poll ends as soon as records are there. It must not end while the group is being joined: kafka-python 3.0.12 then never
+# takes up the assignment that comes after it (it waits for its own join no more, and believes to be a member).
+POLL_MS = 45_000
 
 
 def restored_state(bootstrap):
@@ -49,7 +52,7 @@ def main(bootstrap, count):
     )
     processed = 0
     while processed < count:
-        for messages in consumer.poll(timeout_ms=200, max_records=min(100, count - processed)).values():
+        for messages in consumer.poll(timeout_ms=POLL_MS, max_records=min(100, count - processed)).values():
             for message in messages:
                 processed += 1
                 known = state.get(message.key, {"sum": 0, "next": 0})
