@@ -19,7 +19,6 @@ import { parseArgs } from "node:util";
 import { interopDirectory } from "../test/interop/runtimes.ts";
 import { Target, whyTargetMissing, type TargetName } from "../test/interop/target.ts";
 import { createTopic, deleteTopic } from "./ask.ts";
-import type { LoopDelay } from "./loop-delay.ts";
 import type { LoadEvent, LoadPlan, LoadResult } from "./load-plan.ts";
 import { brokerLoads, fetchPlan, fillPlan, producePlan, type BrokerLoad, type Extent } from "./loads.ts";
 import { printLine } from "./measure.ts";
@@ -77,6 +76,12 @@ interface Sample {
   readonly loopDelay: LoopDelay | null;
 }
 
+/** The answer of loop-delay.js: how late timers of the process came. */
+interface LoopDelay {
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
 type SamplesByTarget = ReadonlyMap<TargetName, readonly Sample[]>;
 
 const idleAfterMs = 3_000;
@@ -88,8 +93,8 @@ const [, kafkaVersion = "?"] =
 /** What is deleted leaves the disk soon, not after a minute: the one setting beside those that Kafka is shipped with. */
 const settings = { "log.segment.delete.delay.ms": "100" };
 const removalMsMax = 60_000;
-/** Other work that shared the cores. */
-const quietLoadMax = 0.8;
+/** A load average above it is other work that shares the cores. */
+const quietLoadMax = 1;
 
 const bars = {
   cpuRatioMax: 1,
@@ -106,7 +111,7 @@ class BrokerBench {
   readonly #startRows: string[][] = [];
   readonly #loadRows: string[][] = [];
   readonly #diskRates: number[] = [];
-  readonly #loadAtStart: number = loadavg()[0] ?? 0;
+  readonly #loadAtStart: number = loadAverage();
 
   constructor(names: readonly TargetName[], directory: string, rounds: number, extent: Extent) {
     this.#names = names;
@@ -155,7 +160,7 @@ class BrokerBench {
   async measureLoads(loads: readonly BrokerLoad[]): Promise<void> {
     await using stack = new AsyncDisposableStack();
     const targets: Target[] = [];
-    const preload = join(import.meta.dirname, "loop-delay.ts");
+    const preload = join(import.meta.dirname, "loop-delay.js");
     for (const name of this.#names)
       targets.push(stack.use(await Target.start({ name, directory: this.#directory, preload, settings })));
     for (const target of targets) await this.#warmUp(target);
@@ -237,17 +242,18 @@ class BrokerBench {
       parts.push(
         "millrace / kafka in each pair; a ratio is the median of the rounds' ratios. CPU is the server's, in seconds a GB",
         "of batches; the generator's CPU is in cores. Latency is median / 99th percentile in ms, from send to answer; loop",
-        "delay is 99th percentile / maximum of how late a timer of the Millrace process came.",
+        "delay is 99th percentile / maximum of how late a timer came that the Millrace process sets every 5 ms, medians of the",
+        "rounds: 0 is an idle event loop. Kafka has no such figure.",
         `Synced sequential writes of 1 MiB to this disk: ${median(this.#diskRates).toFixed(0)} MB/s (median of ${this.#diskRates.length}).`,
       );
     }
     parts.push(
       `${availableParallelism()} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${release()}, Node ${process.version}, Apache Kafka ${kafkaVersion}; ` +
-        `${this.#rounds} rounds of ${this.#extent.measureMs / 1000} s.`,
+        `${this.#rounds} rounds of ${this.#extent.measureMs / 1000} s; load average ${this.#loadAtStart.toFixed(1)} at the start, ${loadAverage().toFixed(1)} at the end.`,
     );
     if (this.#loadAtStart > quietLoadMax) {
       parts.push(
-        `The load was ${this.#loadAtStart.toFixed(1)} when it began: other work shared the cores, and no ratio is to be trusted.`,
+        `WARNING: the load average was ${this.#loadAtStart.toFixed(1)} when it began: other work shared the machine; the ratios are not to be trusted.`,
       );
     }
     return parts.join("\n");
@@ -414,6 +420,11 @@ function syncedWriteRate(directory: string): number {
   closeSync(file);
   rmSync(own, { recursive: true });
   return (chunks * chunk.length) / 1e6 / seconds;
+}
+
+/** Of the last minute. */
+function loadAverage(): number {
+  return loadavg()[0] ?? 0;
 }
 
 function median(values: readonly number[]): number {

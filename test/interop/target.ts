@@ -38,6 +38,7 @@ export interface TargetOptions {
 /** Long enough for a JVM on a busy machine; nothing waits so long when all is well. */
 const startTimeoutMs = 60_000;
 const stopTimeoutMs = 60_000;
+const answerTimeoutMs = 60_000;
 
 export class Target implements AsyncDisposable {
   readonly name: TargetName;
@@ -125,7 +126,7 @@ export class Target implements AsyncDisposable {
   async ask<Answer>(message: string): Promise<Answer> {
     const child = this.#process;
     if (child === null) throw new Error(`${this.name} is not running`);
-    const answered = once(child, "message");
+    const answered = once(child, "message", { signal: AbortSignal.timeout(answerTimeoutMs) });
     child.send(message);
     const [answer] = (await answered) as [Answer];
     return answer;
