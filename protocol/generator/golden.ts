@@ -2,9 +2,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ApiInfo } from "../src/api.ts";
 
-/** A request as a real client sent it: header and body, without the length of the frame. */
+/** A request in bytes that are not ours: header and body, without the length of the frame. */
 export interface Golden {
-  /** `<api>.v<version>.<client>.hex` */
+  /** `<api>.v<version>.<client>.hex`; the client sent it, or its library encoded it. */
   readonly file: string;
   readonly api: string;
   readonly version: number;
@@ -44,11 +44,13 @@ export function renderMissing(apis: readonly ApiInfo[], present: readonly Golden
     );
     return missing.length === 0 ? [] : [`- ${fileName(api)}: ${missing.join(", ")}\n`];
   });
+  const list = rows.length === 0 ? "None: every version of every API has such a file.\n" : rows.join("");
   return `# Golden bytes that are missing
 
 A file \`<api>.v<version>.<client>.hex\` beside this one is a request as a real client sent it: header and body in
-hexadecimal, without the length of the frame. \`src/golden.test.ts\` reads each and writes it again to the same bytes. These
-versions have no such file yet; \`npm run generate\` brings the list up to date.
+hexadecimal, without the length of the frame. Where no client sends a version, the library of one encoded it with
+something in every field: \`kmsg\` is franz-go's, \`kafka-clients-java\` Apache Kafka's. \`src/golden.test.ts\` reads each
+file and writes it again to the same bytes. \`npm run generate\` brings the list of versions without such a file up to date:
 
-${rows.join("")}`;
+${list}`;
 }

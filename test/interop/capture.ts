@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
 import { hostname } from "node:os";
@@ -8,14 +9,15 @@ import { Workspace } from "./journey.ts";
 import { runKcat } from "./kcat.ts";
 import { ClientProgram } from "./program.ts";
 import { sampleRecords, writeRecords } from "./records.ts";
-import { repositoryRoot, whyMissing } from "./runtimes.ts";
+import { javaClassPath, repositoryRoot, whyMissing } from "./runtimes.ts";
 import { freePorts, Target } from "./target.ts";
 
 /**
  * `node --conditions=source test/interop/capture.ts`: stands between every client and Apache Kafka and writes down the
  * requests as protocol/golden/<api>.v<version>.<client>.hex (header and body, without the length of the frame): the
  * first of each that is not long. What protocol/golden has is left alone. What no client sends is encoded by franz-go's
- * kmsg, with something in every field, so that each version has bytes by a hand that is not ours.
+ * kmsg or by Kafka's own classes (java/src/Encodings.java), with something in every field, so that each version has bytes
+ * by a hand that is not ours.
  */
 const goldenDirectory = join(repositoryRoot, "protocol", "golden");
 /** A longer frame is kept only where no shorter one comes. */
@@ -26,14 +28,6 @@ interface Frame {
   readonly version: number;
   readonly bytes: Buffer;
 }
-
-/** kmsg writes tagged fields of a later version in these, which no broker would see as sent. */
-const wronglyEncoded: ReadonlySet<string> = new Set([
-  "broker-heartbeat.v0",
-  "broker-heartbeat.v1",
-  "fetch-snapshot.v0",
-  "fetch.v14",
-]);
 
 const apiByKey = new Map(Object.values(apis).map((api) => [api.key, api]));
 
@@ -93,13 +87,17 @@ class RecordingProxy {
 
   #keep(bytes: Buffer): void {
     if (this.client === null) return;
-    const frame = { key: bytes.readInt16BE(0), version: bytes.readInt16BE(2), bytes };
+    const frame = frameOf(bytes);
     const name = fileOf(frame, this.client);
     const known = this.#frames.get(name);
     const isBetter =
       known === undefined || (known.bytes.length > frameBytesPreferred && bytes.length < known.bytes.length);
     if (isBetter) this.#frames.set(name, frame);
   }
+}
+
+function frameOf(bytes: Buffer): Frame {
+  return { key: bytes.readInt16BE(0), version: bytes.readInt16BE(2), bytes };
 }
 
 function fileOf({ key, version }: Frame, client: string): string {
@@ -219,23 +217,27 @@ async function tour(program: ClientProgram): Promise<void> {
   }
 }
 
-async function encodings(program: ClientProgram): Promise<Frame[]> {
-  const answer = (await program.call("encodings", {})) as {
-    readonly encodings: readonly { readonly key: number; readonly version: number; readonly hex: string }[];
-  };
-  return answer.encodings.map(({ key, version, hex }) => ({ key, version, bytes: Buffer.from(hex, "hex") }));
+async function kmsgEncodings(program: ClientProgram): Promise<Frame[]> {
+  const answer = (await program.call("encodings", {})) as { readonly encodings: readonly { readonly hex: string }[] };
+  return answer.encodings.map(({ hex }) => frameOf(Buffer.from(hex, "hex")));
+}
+
+/** The versions into which kmsg writes tagged fields of a later one, which no broker would see as sent. */
+function javaEncodings(): Frame[] {
+  const lines = execFileSync("java", ["-cp", javaClassPath(), "Encodings"], { encoding: "utf8" }).trim().split("\n");
+  return lines.map((hex) => frameOf(Buffer.from(hex, "hex")));
 }
 
 // --- The run ---------------------------------------------------------------------------------------------------------
 
-async function capture(): Promise<{ readonly frames: Map<string, Frame>; readonly encoded: readonly Frame[] }> {
+async function capture(): Promise<{ readonly frames: Map<string, Frame>; readonly kmsg: readonly Frame[] }> {
   using workspace = new Workspace();
   const [proxyPort] = await freePorts(2);
   const settings = { "group.initial.rebalance.delay.ms": "0", "num.partitions": `${topicCount}` };
   await using target = await Target.start({ name: "kafka", settings, advertisedPort: proxyPort });
   const proxy = new RecordingProxy(proxyPort, target.port);
   const address = `127.0.0.1:${proxyPort}`;
-  let encoded: readonly Frame[] = [];
+  let kmsg: readonly Frame[] = [];
   try {
     for (const name of clientNames.filter((client) => whyClientMissing(client) === null)) {
       console.log(name);
@@ -244,7 +246,7 @@ async function capture(): Promise<{ readonly frames: Map<string, Frame>; readonl
       if (name === "java") await driveTools(program, address);
       if (name === "franz-go") {
         await tour(program);
-        encoded = await encodings(program);
+        kmsg = await kmsgEncodings(program);
       }
     }
     if (whyMissing("kcat") === null) {
@@ -256,7 +258,7 @@ async function capture(): Promise<{ readonly frames: Map<string, Frame>; readonl
       await runKcat(address, ["-C", "-t", "captured-kcat", "-o", "beginning", "-e"]);
     }
     proxy.client = null;
-    return { frames: new Map(proxy.frames), encoded };
+    return { frames: new Map(proxy.frames), kmsg };
   } finally {
     proxy.close();
   }
@@ -276,12 +278,20 @@ function write(file: string, { bytes }: Frame): void {
 }
 
 mkdirSync(goldenDirectory, { recursive: true });
-const { frames, encoded } = await capture();
+const { frames, kmsg } = await capture();
 const isNew = (file: string): boolean => !existsSync(join(goldenDirectory, file));
 const captured = [...frames].filter(([file, frame]) => isNew(file) && isWanted(frame));
 for (const [file, frame] of captured) write(file, frame);
 const versionOf = (file: string): string => file.split(".").slice(0, 2).join(".");
-const settled = new Set([...readdirSync(goldenDirectory).map(versionOf), ...wronglyEncoded]);
-const filled = encoded.filter((frame) => isWanted(frame) && !settled.has(versionOf(fileOf(frame, "kmsg"))));
-for (const frame of filled) write(fileOf(frame, "kmsg"), frame);
-console.log(`${captured.length} requests captured, ${filled.length} encoded by kmsg`);
+const settled = new Set(readdirSync(goldenDirectory).map(versionOf));
+// Java's come first: its versions are those that kmsg writes wrongly.
+for (const [encoder, encoded] of [
+  ["kafka-clients-java", javaEncodings()],
+  ["kmsg", kmsg],
+] as const) {
+  const filled = encoded.filter((frame) => isWanted(frame) && !settled.has(versionOf(fileOf(frame, encoder))));
+  for (const frame of filled) write(fileOf(frame, encoder), frame);
+  for (const frame of filled) settled.add(versionOf(fileOf(frame, encoder)));
+  console.log(`${filled.length} requests encoded by ${encoder}`);
+}
+console.log(`${captured.length} requests captured`);
