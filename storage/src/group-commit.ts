@@ -30,7 +30,9 @@ const SMALL_BYTES = 64 * 1024;
  */
 const SLOW_MS_PER_MB = 1.5;
 const SLOW_SMALL_BYTES = 16 * 1024;
-const SLOW_PAUSE_MS = 100;
+const SLOW_PAUSE_MS = 250;
+/** Over so much it is measured: a single write may have been interrupted by whatever else runs. */
+const MEASURED_BYTES = 8 * 1024 * 1024;
 /** In pieces of this size the disk begins to write a segment: larger ones hold up frames, smaller ones cost more calls. */
 const WRITEBACK_BYTES = 512 * 1024;
 /** The system makes a writer wait when too much is dirty: then nothing is written on this thread for a while. */
@@ -92,6 +94,9 @@ export class Committer {
   readonly #small: Buffer = Buffer.allocUnsafe(SMALL_BYTES);
   #stalledUntilMs = 0;
   #slowUntilMs = 0;
+  /** Of what was written on this thread since the last measurement. */
+  #hereBytes = 0;
+  #hereMs = 0;
   /** When the last sync ended, nothing was waiting for the next. */
   #isInStep = false;
 
@@ -208,8 +213,13 @@ export class Committer {
     const endMs = clock.monotonicMs();
     const tookMs = endMs - startMs;
     if (tookMs > STALL_MS) this.#stalledUntilMs = endMs + STALL_PAUSE_MS;
-    else if (bytesHere > SLOW_SMALL_BYTES && tookMs > (SLOW_MS_PER_MB * bytesHere) / 1e6)
-      this.#slowUntilMs = endMs + SLOW_PAUSE_MS;
+    if (bytesHere <= SLOW_SMALL_BYTES) return;
+    this.#hereBytes += bytesHere;
+    this.#hereMs += tookMs;
+    if (this.#hereBytes < MEASURED_BYTES) return;
+    if (this.#hereMs > (SLOW_MS_PER_MB * this.#hereBytes) / 1e6) this.#slowUntilMs = endMs + SLOW_PAUSE_MS;
+    this.#hereBytes = 0;
+    this.#hereMs = 0;
   }
 
   /**
