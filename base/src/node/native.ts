@@ -16,6 +16,8 @@ export interface NativeCalls {
    */
   readCached(fileFd: number, position: number, sizeBytes: number): number;
   readonly cachedRead: Buffer;
+  /** Bounds what the kernel takes for a socket before the peer has read it (SO_SNDBUF; it doubles the number). */
+  setSendBuffer(socketFd: number, sizeBytes: number): void;
   /** Begins to write a range of the file's dirty pages to the disk, and does not wait for it. */
   startWriteback(fd: number, position: number, sizeBytes: number, done: () => void): void;
   /** Syncs the file system that holds the open file. Null where the kernel does not report its errors (before 5.8). */
@@ -104,6 +106,8 @@ interface Koffi {
 
 const doNotWait = 8; // RWF_NOWAIT
 const beginWrite = 2; // SYNC_FILE_RANGE_WRITE
+const socketLevel = 1; // SOL_SOCKET
+const sendBuffer = 7; // SO_SNDBUF
 
 function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => number } {
   const koffi = createRequire(import.meta.url)("koffi") as Koffi;
@@ -118,6 +122,7 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
   const preadv2 = libc.func("preadv2", "int64_t", ["int", "void *", "int", "int64_t", "int"]);
   const syncfs = libc.func("syncfs", "int", ["int"]);
   const syncFileRange = libc.func("sync_file_range", "int", ["int", "int64_t", "int64_t", "uint"]);
+  const setsockopt = libc.func("setsockopt", "int", ["int", "int", "int", "void *", "uint"]);
   const memfdCreate = libc.func("memfd_create", "int", ["str", "uint"]);
 
   const offset = new Uint32Array(2); // off_t; both architectures are little-endian
@@ -140,6 +145,11 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
       vectorLength[0] = Math.min(sizeBytes, cachedReadBytesMax);
       const count = preadv2(fileFd, vectorBytes, 1, position, doNotWait);
       return count >= 0 ? count : -koffi.errno();
+    },
+    setSendBuffer(socketFd, sizeBytes) {
+      // A kernel that refuses it sends all the same.
+      const value = new Uint8Array(new Uint32Array([sizeBytes]).buffer);
+      setsockopt(socketFd, socketLevel, sendBuffer, value, value.length);
     },
     startWriteback(fd, position, sizeBytes, done) {
       // On another thread, since a full queue of the disk makes the caller wait.

@@ -11,6 +11,12 @@ import { SlabPool } from "./slab-pool.ts";
 const turnBytesMax = 1024 * 1024;
 /** What is written the ordinary way when the socket is full, so that its callback tells when there is room again. */
 const fullSocketBytesMax = 64 * 1024;
+/**
+ * Left to itself the kernel lets a socket's buffer grow to megabytes. What is sent in such bursts is no longer in the processor's cache
+ * when the peer reads it: measured over loopback, fetches of 1 MB a partition took 0.26 CPU s/GB of the sender at 2.6 GB/s,
+ * and 0.175 at 3.2 GB/s with 200 to 400 KB; from 550 KB on it is as without a bound. Kafka bounds it too, to 100 KB.
+ */
+const sendBufferBytes = 256 * 1024;
 /** Pages lie in memory in runs as long as the kernel's read ahead: one probe in each. */
 const probeStrideBytes = 128 * 1024;
 /** Read and written at once where there is no sendfile. */
@@ -69,6 +75,7 @@ export interface SliceHost {
 export class SliceSender {
   readonly #socket: Socket;
   readonly #native: NativeSource;
+  #isBufferBounded = false;
   #turn = -1;
   #turnBytes = 0;
 
@@ -101,6 +108,10 @@ export class SliceSender {
       const socketFd = socketDescriptor(this.#socket);
       const fileFd = file.descriptor;
       if (socketFd < 0) return;
+      if (!this.#isBufferBounded) {
+        this.#isBufferBounded = true;
+        calls.setSendBuffer(socketFd, sendBufferBytes);
+      }
       if (fileFd === null) return host.failed(new Error("the file was closed under its lease"));
 
       const wantedBytes = Math.min(outgoing.remainingBytes, budgetBytes);

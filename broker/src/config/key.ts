@@ -55,7 +55,8 @@ export const whyMissing: Readonly<Record<Missing, string>> = {
   security: "Authentication, authorization and TLS are not built yet.",
   "share-groups": "Share groups are not built yet.",
   "single-quorum": "A single node is a quorum of one.",
-  "system-buffers": "The operating system sizes its buffers itself.",
+  "system-buffers":
+    "The operating system sizes its buffers; that of a socket to which files are sent is bounded by us.",
   telemetry: "Metrics of clients are not received yet.",
   tiering: "Tiered storage is not built yet.",
   transactions: "Transactions are not built yet.",
