@@ -17,6 +17,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   platformatic: ["platformatic"],
   "kafka-python": ["kafka-python"],
   "cross-client": ["cross-client"],
+  "key-sums": ["key-sums"],
   "real-input": ["real-input"],
 };
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -60,6 +61,17 @@ type program struct {
 }
 
 func main() {
+	if len(os.Args) == 4 && os.Args[1] == "key-sums" {
+		count, err := strconv.Atoi(os.Args[3])
+		if err == nil {
+			err = keySums(os.Args[2], count)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	p := &program{bootstrap: os.Args[1], producers: map[string]*kgo.Client{}, consumers: map[string]*kgo.Client{}}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(make([]byte, 1<<20), 1<<20)

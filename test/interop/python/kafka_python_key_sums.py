@@ -4,7 +4,7 @@ Reads JSON numbers from `input_topic`; whenever a key's sum is above 1,000, send
 The sums live in the compacted topic `key_sums_state`, so that a restarted program goes on with them, and each comes
 with the offset behind the last number in it, so that a number which is read again is not added again.
 
-    key_sums.py BOOTSTRAP COUNT     ends after COUNT numbers
+    kafka_python_key_sums.py BOOTSTRAP COUNT     ends after COUNT numbers
 """
 
 import json
