@@ -1,6 +1,7 @@
 import type { TimeMs } from "@millrace/base/units";
 import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { RecordBatchView } from "kafka-protocol-ts/records/batch";
+import { CompressionCodec } from "kafka-protocol-ts/records/compression";
 import { installNodeAccelerators } from "kafka-protocol-ts/node";
 import { encodeBatch } from "kafka-protocol-ts/records/record";
 import { describe, expect, test } from "vitest";
@@ -156,6 +157,32 @@ test("a largest timestamp that the producer got wrong is put right", async () =>
   const batch = new RecordBatchView(bytes);
   expect(batch.maxTimestamp).toBe(now);
   expect(batch.isCrcValid()).toBe(true);
+});
+
+describe("in the topic's codec", () => {
+  const toGzip = { compression: { codec: CompressionCodec.gzip } };
+
+  test("the largest timestamp is put right there, and the bytes that came stay as they were", async () => {
+    const bytes = changed((batch) => batch.writeBigInt64BE(1n, 35));
+    const before = Buffer.from(bytes);
+    const result = await analyzeBatches(bytes, { ...rules, ...toGzip });
+    const [batch] = result.ok ? result.value.batches : [];
+    expect(batch).toMatchObject({ codec: CompressionCodec.gzip, maxTimestamp: now });
+    expect(batch?.isCrcValid()).toBe(true);
+    expect(bytes).toEqual(before);
+  });
+  test("records are looked at, also with record.validation=header", async () => {
+    const broken = changed((batch) => batch.writeInt8(99, 61));
+    expect(await judge(broken, { ...toGzip, recordValidation: "header" })).toBe("bad-records");
+    expect(await judge(good(), { ...toGzip, isKeyRequired: true })).toBe("taken");
+    expect(await judge(encodeBatch({ records: [{ timestamp: now }] }), { ...toGzip, isKeyRequired: true })).toBe(
+      "null-key",
+    );
+  });
+  test("what a batch may hold has a limit", async () => {
+    const bytes = encodeBatch({ records: [{ timestamp: now, value: Buffer.alloc(5_000) }], compression: "zstd" });
+    expect(await judge(bytes, { ...toGzip, decompressedBytesMax: 4_000 })).toBe("too-large");
+  });
 });
 
 test("with record.validation=header the records are not looked at", async () => {

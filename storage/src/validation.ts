@@ -4,8 +4,15 @@ import type { TimeMs } from "@millrace/base/units";
 import type { Workers, WorkerTask } from "@millrace/base/world";
 import { batchAt, NO_PRODUCER_EPOCH, NO_SEQUENCE, RecordBatchView } from "kafka-protocol-ts/records/batch";
 import type { BatchFault, TimestampType } from "kafka-protocol-ts/records/batch";
-import { CompressionCodec, compressionName, isCompressionInstalled } from "kafka-protocol-ts/records/compression";
-import { walkBatch } from "kafka-protocol-ts/records/walk";
+import {
+  asBuffer,
+  CompressionCodec,
+  compressionName,
+  isCompressionInstalled,
+} from "kafka-protocol-ts/records/compression";
+import { recompressBatch } from "kafka-protocol-ts/records/recompress";
+import type { CompressionTarget } from "kafka-protocol-ts/records/recompress";
+import { DECOMPRESSED_BYTES_MAX, walkBatch } from "kafka-protocol-ts/records/walk";
 import type { WalkFault, WalkReport, WalkRules } from "kafka-protocol-ts/records/walk";
 import type { AppendFailure, AppendFailureKind, RecordError } from "./append-failure.ts";
 export type { AppendFailure, AppendFailureKind, RecordError } from "./append-failure.ts";
@@ -24,15 +31,20 @@ export interface ValidationRules {
   readonly produceVersion: number;
   /** Default: true. */
   readonly isTransactionalAllowed?: boolean;
-  /** header: the records themselves are not looked at; a broken batch then reaches the consumers. Default: full. */
+  /** `compression.type`: the codec in which batches are kept. Null, the default, keeps each as it came. */
+  readonly compression?: CompressionTarget | null;
+  /**
+   * header: the records themselves are not looked at, unless they are to be kept in another codec; a broken batch then
+   * reaches the consumers. Default: full.
+   */
   readonly recordValidation?: "full" | "header";
   /** What a compressed batch may hold. Default: 100 MiB. */
   readonly decompressedBytesMax?: number;
-  /** Where large compressed batches are walked. Without it they are walked here. */
+  /** Where large batches are unpacked and packed. Without it that is done here. */
   readonly workers?: Workers;
 }
 
-/** Batches that may be appended as they are. */
+/** Batches that may be appended as they are: those that came, or the same ones in the topic's own codec. */
 export interface AnalyzedBatches {
   readonly bytes: Buffer;
   /** From a producer and a coordinator exactly one; from a leader as many as it sent. */
@@ -43,12 +55,14 @@ type Analysis = Result<AnalyzedBatches, AppendFailure>;
 
 /** A compressed batch of so many bytes is walked off the loop. */
 const OFF_LOOP_BYTES = 128 * 1024;
+/** A batch that is packed anew costs more than one that is only unpacked. */
+const RECOMPRESSED_OFF_LOOP_BYTES = 16 * 1024;
 const KIP_110_VERSION = 7;
 
 /**
  * Judges what a producer sent: one batch, intact, with records that hold together and that the topic's rules allow. Reads in
- * place and changes one field at most, a largest timestamp that the producer got wrong. A promise only where a large
- * compressed batch is decompressed off the loop.
+ * place and changes one field at most, a largest timestamp that the producer got wrong; a batch that the topic keeps in
+ * another codec comes out in memory of its own. A promise only where a large batch is unpacked or packed off the loop.
  */
 export function analyzeBatches(bytes: Buffer, rules: ValidationRules): Analysis | Promise<Analysis> {
   if (bytes.length === 0) return refused("no-batch", "the record set is empty");
@@ -56,12 +70,17 @@ export function analyzeBatches(bytes: Buffer, rules: ValidationRules): Analysis 
   if (typeof batch === "string") return refused(kindOfBatchFault[batch], `the record set holds no batch: ${batch}`);
   const wrong = judgeHeader(batch, bytes.length, rules);
   if (wrong !== null) return wrong;
+  const walkRules = walkRulesOf(rules);
+  const target = rules.compression ?? null;
+  if (target !== null && target.codec !== batch.codec)
+    return recompress(batch, { bytes, rules: walkRules, target }, rules);
   if (rules.recordValidation === "header") return ok({ bytes, batches: [batch] });
 
-  const walkRules = walkRulesOf(rules);
   const isOffLoop = batch.isCompressed && batch.sizeBytes >= OFF_LOOP_BYTES && rules.workers !== undefined;
   if (!isOffLoop) return judgeRecords(batch, walkBatch(batch, walkRules), rules);
-  return rules.workers.run(walkTask, { bytes, rules: walkRules }).then((report) => judgeRecords(batch, report, rules));
+  return inWorker(rules.workers, walkTask, { bytes, rules: walkRules }).then((report) =>
+    judgeRecords(batch, report, rules),
+  );
 }
 
 /**
@@ -97,9 +116,7 @@ function judgeHeader(batch: RecordBatchView, givenBytes: number, rules: Validati
       `${givenBytes - sizeBytes} bytes follow the batch: a partition takes one batch a request`,
     );
   }
-  if (sizeBytes > rules.sizeBytesMax) {
-    return refused("too-large", `the batch has ${sizeBytes} bytes; max.message.bytes is ${rules.sizeBytesMax}`);
-  }
+  if (sizeBytes > rules.sizeBytesMax) return tooLarge(batch, rules);
   if (!batch.isCrcValid()) return refused("bad-crc", "the batch has a wrong checksum");
   if (batch.isControl) return refused("control-batch", "control batches are written by the broker only");
   if (batch.baseOffset !== 0)
@@ -118,6 +135,10 @@ function judgeHeader(batch: RecordBatchView, givenBytes: number, rules: Validati
     );
   }
   return batch.isCompressed ? judgeCodec(batch, rules) : null;
+}
+
+function tooLarge({ sizeBytes }: RecordBatchView, rules: ValidationRules): Failed<AppendFailure> {
+  return refused("too-large", `the batch has ${sizeBytes} bytes; max.message.bytes is ${rules.sizeBytesMax}`);
 }
 
 function judgeCodec(batch: RecordBatchView, rules: ValidationRules): Failed<AppendFailure> | null {
@@ -144,8 +165,7 @@ function walkRulesOf(rules: ValidationRules): WalkRules {
 
 /** The walk, where a worker finds it. Its host registers the codecs. */
 export function walkBytes({ bytes, rules }: WalkInput): WalkReport {
-  const { buffer, byteOffset, length } = bytes;
-  return walkBatch(new RecordBatchView(Buffer.from(buffer, byteOffset, length)), rules);
+  return walkBatch(new RecordBatchView(asBuffer(bytes)), rules);
 }
 
 interface WalkInput {
@@ -154,6 +174,55 @@ interface WalkInput {
 }
 
 const walkTask: WorkerTask<WalkInput, WalkReport> = { module: import.meta.url, name: "walkBytes" };
+
+// --- Another codec ---------------------------------------------------------------------------------------------------
+
+interface RecompressInput extends WalkInput {
+  readonly target: CompressionTarget;
+}
+
+interface Recompressed {
+  readonly report: WalkReport;
+  /** Null where the report has a fault. */
+  readonly recompressed: Uint8Array | null;
+}
+
+/** The walk, and then the batch in its new codec, where a worker finds them. */
+export function recompressBytes({ bytes, rules, target }: RecompressInput): Recompressed {
+  const batch = new RecordBatchView(asBuffer(bytes));
+  const report = walkBatch(batch, rules);
+  if (report.fault !== null || report.recordFaults.length > 0) return { report, recompressed: null };
+  const maxBytes = rules.decompressedBytesMax ?? DECOMPRESSED_BYTES_MAX;
+  return { report, recompressed: recompressBatch(batch, target, maxBytes) };
+}
+
+const recompressTask: WorkerTask<RecompressInput, Recompressed> = { module: import.meta.url, name: "recompressBytes" };
+
+function recompress(
+  batch: RecordBatchView,
+  input: RecompressInput,
+  rules: ValidationRules,
+): Analysis | Promise<Analysis> {
+  const judge = ({ report, recompressed }: Recompressed): Analysis => {
+    const kept = recompressed === null ? batch : new RecordBatchView(asBuffer(recompressed));
+    // Another codec may need more room, and then the topic's limit counts once more.
+    return kept.sizeBytes > rules.sizeBytesMax ? tooLarge(kept, rules) : judgeRecords(kept, report, rules);
+  };
+  const isOffLoop = batch.sizeBytes >= RECOMPRESSED_OFF_LOOP_BYTES && rules.workers !== undefined;
+  return isOffLoop ? inWorker(rules.workers, recompressTask, input).then(judge) : judge(recompressBytes(input));
+}
+
+/** The batch is copied and given away: to send a view would copy all the memory behind it, which is a whole request's. */
+function inWorker<Input extends WalkInput, Output>(
+  workers: Workers,
+  task: WorkerTask<Input, Output>,
+  input: Input,
+): Promise<Output> {
+  const bytes = new Uint8Array(input.bytes);
+  return workers.run(task, { ...input, bytes }, [bytes.buffer]);
+}
+
+// --- Judgement -------------------------------------------------------------------------------------------------------
 
 function judgeRecords(batch: RecordBatchView, report: WalkReport, rules: ValidationRules): Analysis {
   const { fault } = report;

@@ -30,11 +30,11 @@ export type Missing =
   | "checkpoints"
   | "cluster"
   | "compaction"
+  | "lz4-levels"
   | "new-groups"
   | "one-directory"
   | "one-loop"
   | "preallocation"
-  | "recompression"
   | "security"
   | "share-groups"
   | "single-quorum"
@@ -47,11 +47,11 @@ export const whyMissing: Readonly<Record<Missing, string>> = {
   checkpoints: "Checkpoints are written on a schedule of the log's own.",
   cluster: "It matters once there is more than one broker.",
   compaction: "Compaction is not built yet: a compacted topic keeps its records.",
+  "lz4-levels": "The codec that is used has one effort.",
   "new-groups": "Groups of the consumer, share and streams protocols are not built yet.",
   "one-directory": "A broker has one log directory.",
   "one-loop": "One event loop and its thread pool serve a node; more cores are more nodes.",
   preallocation: "Files grow as they are written.",
-  recompression: "The broker does not compress yet: batches are kept as they came.",
   security: "Authentication, authorization and TLS are not built yet.",
   "share-groups": "Share groups are not built yet.",
   "single-quorum": "A single node is a quorum of one.",

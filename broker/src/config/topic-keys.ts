@@ -17,7 +17,6 @@ export const topicKeys = {
     orEqual: -1,
     fallback: "compression.gzip.level",
     doc: "Effort of gzip where the broker compresses; -1 takes the library's own choice.",
-    inert: "recompression",
   },
   "compression.lz4.level": {
     kind: "int",
@@ -26,7 +25,7 @@ export const topicKeys = {
     max: 17,
     fallback: "compression.lz4.level",
     doc: "Effort of lz4 where the broker compresses.",
-    inert: "recompression",
+    inert: "lz4-levels",
   },
   "compression.type": {
     kind: "string",
@@ -34,7 +33,6 @@ export const topicKeys = {
     oneOf: ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"],
     fallback: "compression.type",
     doc: "Codec in which batches are kept; producer keeps each batch as it came.",
-    inert: "recompression",
   },
   "compression.zstd.level": {
     kind: "int",
@@ -43,7 +41,6 @@ export const topicKeys = {
     max: 22,
     fallback: "compression.zstd.level",
     doc: "Effort of zstd where the broker compresses.",
-    inert: "recompression",
   },
   "delete.retention.ms": {
     kind: "long",

@@ -7,6 +7,7 @@ import type { LogDirectory } from "@millrace/storage/log-directory";
 import type { LogConfig } from "@millrace/storage/log-config";
 import type { LeaderEpoch } from "@millrace/storage/types";
 import type { ValidationRules } from "@millrace/storage/validation";
+import { compressionTarget } from "kafka-protocol-ts/records/recompress";
 import type { BrokerConfigs } from "../config/broker-configs.ts";
 import type { MetadataDelta, MetadataImage, TopicImage } from "../metadata/image.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -142,6 +143,11 @@ function rulesFrom(configs: BrokerConfigs, topic: string, workers: Workers): Par
       timestampType: config["message.timestamp.type"],
       timestampBeforeMaxMs: config["message.timestamp.before.max.ms"],
       timestampAfterMaxMs: config["message.timestamp.after.max.ms"],
+      compression: compressionTarget(config["compression.type"], {
+        // The library's own choice is −1 for gzip too.
+        gzip: config["compression.gzip.level"],
+        zstd: config["compression.zstd.level"],
+      }),
       recordValidation: configs.broker["record.validation"],
       workers,
     },

@@ -74,7 +74,7 @@ export interface WalkReport {
 
 /** Length, attributes, two deltas, key, value and header count, a byte each. */
 const RECORD_BYTES_MIN = 7;
-const DECOMPRESSED_BYTES_MAX = 104_857_600;
+export const DECOMPRESSED_BYTES_MAX = 104_857_600;
 const noRules: WalkRules = {};
 const noRecordFaults: readonly RecordFault[] = [];
 

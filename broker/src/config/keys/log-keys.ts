@@ -8,7 +8,6 @@ export const logKeys = {
     orEqual: -1,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: effort of gzip where the broker compresses.",
-    inert: "recompression",
   },
   "compression.lz4.level": {
     kind: "int",
@@ -17,7 +16,7 @@ export const logKeys = {
     max: 17,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: effort of lz4 where the broker compresses.",
-    inert: "recompression",
+    inert: "lz4-levels",
   },
   "compression.type": {
     kind: "string",
@@ -25,7 +24,6 @@ export const logKeys = {
     oneOf: ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"],
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: codec in which batches are kept.",
-    inert: "recompression",
   },
   "compression.zstd.level": {
     kind: "int",
@@ -34,7 +32,6 @@ export const logKeys = {
     max: 22,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: effort of zstd where the broker compresses.",
-    inert: "recompression",
   },
   "log.cleaner.backoff.ms": {
     kind: "long",
