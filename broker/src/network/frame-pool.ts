@@ -1,5 +1,5 @@
 /** Smaller frames come from the platform's own pool. */
-export const pooledBytesMin: number = 32 * 1024;
+export const pooledBytesMin: number = 8 * 1024;
 const pooledBytesMax = 4 * 1024 * 1024;
 
 /**
@@ -8,6 +8,8 @@ const pooledBytesMax = 4 * 1024 * 1024;
  */
 export class FramePool {
   readonly #keptBytesMax: number;
+  /** Memory that is nobody else's: a small frame may lie at the start of the platform's pool, with others behind it. */
+  readonly #own = new WeakSet<ArrayBufferLike>();
   readonly #free = new Map<number, Buffer[]>();
   #keptBytes = 0;
 
@@ -21,17 +23,20 @@ export class FramePool {
     const classBytes = sizeClass(sizeBytes);
     if (classBytes > pooledBytesMax) return Buffer.allocUnsafeSlow(sizeBytes);
     const kept = this.#free.get(classBytes)?.pop();
-    if (kept === undefined) return Buffer.allocUnsafeSlow(classBytes);
-    this.#keptBytes -= classBytes;
-    return kept;
+    if (kept !== undefined) {
+      this.#keptBytes -= classBytes;
+      return kept;
+    }
+    const fresh = Buffer.allocUnsafeSlow(classBytes);
+    this.#own.add(fresh.buffer);
+    return fresh;
   }
 
   /** The frame's memory will be written over: nobody may refer to it. Frames that did not come from here are left alone. */
   give(frame: Buffer): void {
-    const { buffer, byteOffset } = frame;
+    const { buffer } = frame;
     const classBytes = buffer.byteLength;
-    const isPooled = byteOffset === 0 && classBytes >= pooledBytesMin && sizeClass(classBytes) === classBytes;
-    if (!isPooled || classBytes > pooledBytesMax || this.#keptBytes + classBytes > this.#keptBytesMax) return;
+    if (!this.#own.has(buffer) || this.#keptBytes + classBytes > this.#keptBytesMax) return;
     let free = this.#free.get(classBytes);
     if (free === undefined) this.#free.set(classBytes, (free = []));
     free.push(Buffer.from(buffer));

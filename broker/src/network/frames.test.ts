@@ -83,3 +83,14 @@ test("large frames that were given back are used again, and grow as their bytes 
   }
   expect(seen.size).toBeLessThan(3);
 });
+
+test("a frame out of the platform's own pool is not given out again: others lie in the same memory", () => {
+  const pool = new FramePool();
+  // Whichever of them lies at the start of the platform's pool.
+  const frames = Array.from({ length: 40 }, () => pool.take(4_000));
+  for (const frame of frames) pool.give(frame);
+  const memory = new Set(frames.map(({ buffer }) => buffer));
+  for (let sizeBytes = 8_192; sizeBytes < 100_000; sizeBytes += 4_096) {
+    expect(memory.has(pool.take(sizeBytes).buffer)).toBe(false);
+  }
+});

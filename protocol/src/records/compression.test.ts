@@ -1,7 +1,14 @@
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { installNodeAccelerators } from "../node.ts";
-import { compress, CompressionCodec, CompressionFailure, decompress, isCompressionInstalled } from "./compression.ts";
+import {
+  compress,
+  CompressionCodec,
+  CompressionFailure,
+  decompress,
+  isCompressionInstalled,
+  releaseDecompressed,
+} from "./compression.ts";
 import type { CompressionFailureKind, CompressionImplementation } from "./compression.ts";
 import { lz4Codec } from "./lz4.ts";
 import { snappyCodec } from "./snappy.ts";
@@ -251,6 +258,29 @@ describe("LZ4 framing", () => {
   function lengthOf(bytes: number): number[] {
     return [bytes & 0xff, bytes >>> 8, 0, 0];
   }
+});
+
+test.for(cases)(
+  "%s: released memory is free at once, and what was packed stays",
+  ([, { compress: pack, decompress: unpack }]) => {
+    for (const sizeBytes of [0, 1, 60_000, 200_000]) {
+      const packed = pack(Buffer.alloc(sizeBytes, "millrace "));
+      const before = Buffer.from(packed);
+      const plain = unpack(packed, 1_000_000);
+      expect(plain.length).toBe(sizeBytes);
+      const isItsOwn = plain.length === plain.buffer.byteLength;
+      releaseDecompressed(plain, packed);
+      if (sizeBytes > 0) expect(plain.length).toBe(isItsOwn ? 0 : sizeBytes);
+      expect(packed).toEqual(before);
+    }
+  },
+);
+
+test("a view of what was packed is not released", () => {
+  const packed = Buffer.alloc(100);
+  releaseDecompressed(packed, packed);
+  releaseDecompressed(packed.subarray(10), packed);
+  expect(packed.length).toBe(100);
 });
 
 test("only Kafka's codecs exist", () => {

@@ -67,6 +67,16 @@ export function decompress(codec: number, bytes: Uint8Array, maxBytes: number): 
   return asBuffer(bytes);
 }
 
+/**
+ * Ends the use of what `decompress` made of `packed`: memory of its own is free at once, and not when the collector finds it.
+ * A view of other memory, a pool's or that of `packed` itself, is left alone.
+ */
+export function releaseDecompressed(plain: Buffer, packed: Uint8Array): void {
+  const { buffer } = plain;
+  const isItsOwn = plain.length === buffer.byteLength && buffer !== packed.buffer;
+  if (isItsOwn && buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
+
 export function tooLarge(what: string, maxBytes: number): CompressionFailure {
   return new CompressionFailure("too-large", `${what} hold more than ${maxBytes} bytes`);
 }

@@ -1,6 +1,6 @@
 import { Attribute, BATCH_HEADER_BYTES, BATCH_OVERHEAD_BYTES, BatchField } from "./batch.ts";
 import type { RecordBatchView } from "./batch.ts";
-import { compress, CompressionCodec, decompress } from "./compression.ts";
+import { compress, CompressionCodec, decompress, releaseDecompressed } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 
 export interface CompressionTarget {
@@ -16,11 +16,13 @@ export interface CompressionTarget {
  * batch that cannot be unpacked, or that holds more than `maxBytes`.
  */
 export function recompressBatch(batch: RecordBatchView, { codec, level }: CompressionTarget, maxBytes: number): Buffer {
-  const records = compress(codec, decompress(batch.codec, batch.recordsBytes, maxBytes), level);
+  const plain = decompress(batch.codec, batch.recordsBytes, maxBytes);
+  const records = compress(codec, plain, level);
   // Not out of a pool: a worker's answer would copy all of it.
   const bytes = Buffer.allocUnsafeSlow(BATCH_HEADER_BYTES + records.length);
   batch.bytes.copy(bytes, 0, batch.position, batch.position + BATCH_HEADER_BYTES);
   bytes.set(records, BATCH_HEADER_BYTES);
+  releaseDecompressed(plain, batch.bytes);
   bytes.writeInt32BE(bytes.length - BATCH_OVERHEAD_BYTES, BatchField.batchLength);
   bytes.writeInt16BE((batch.attributes & ~Attribute.codecMask) | codec, BatchField.attributes);
   bytes.writeUInt32BE(crc32c(bytes.subarray(BatchField.attributes)), BatchField.crc);

@@ -1,6 +1,6 @@
 import { BATCH_HEADER_BYTES, NO_TIMESTAMP } from "./batch.ts";
 import type { RecordBatchView } from "./batch.ts";
-import { CompressionFailure, decompress } from "./compression.ts";
+import { CompressionFailure, decompress, releaseDecompressed } from "./compression.ts";
 import { forgetWideVarlongs, readVarint, readVarlong, readVarlongExact, varintEnd, wasVarlongWide } from "./varint.ts";
 
 /** What the caller asks of a batch's records beyond their form. */
@@ -89,7 +89,9 @@ export function walkBatch(batch: RecordBatchView, rules: WalkRules = noRules): W
     if (!(error instanceof CompressionFailure)) throw error;
     return faulty(faultOfCompression[error.kind], -1, error.message, batch.recordsCount);
   }
-  return walkRecords(batch, records, 0, records.length, rules);
+  const report = walkRecords(batch, records, 0, records.length, rules);
+  releaseDecompressed(records, batch.bytes);
+  return report;
 }
 
 const faultOfCompression = {
