@@ -12,7 +12,8 @@ import type { CommitFailure } from "./partitions/partition.ts";
 export const codeOfAppendFailure: Readonly<Record<AppendFailureKind, ErrorCode>> = {
   "bad-crc": ErrorCode.CORRUPT_MESSAGE,
   "bad-compression": ErrorCode.CORRUPT_MESSAGE,
-  "unsupported-magic": ErrorCode.INVALID_RECORD,
+  "corrupt-batch": ErrorCode.CORRUPT_MESSAGE,
+  "legacy-format": ErrorCode.INVALID_RECORD,
   "no-batch": ErrorCode.INVALID_RECORD,
   "truncated-batch": ErrorCode.INVALID_RECORD,
   "several-batches": ErrorCode.INVALID_RECORD,

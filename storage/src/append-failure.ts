@@ -2,7 +2,8 @@
  * Why batches were not appended. The broker has one table from these words to Kafka's codes.
  * - bad-crc: the bytes are not those that were sent
  * - bad-compression: a compressed block that cannot be read
- * - unsupported-magic: a message format other than 2
+ * - corrupt-batch: a length or a format that no batch has
+ * - legacy-format: a message of format 0 or 1
  * - no-batch, truncated-batch, several-batches, control-batch, base-offset, bad-records: the form is not what a producer sends
  * - null-key: a compacted topic takes records with a key only
  * - transactional: transactional records where none are taken
@@ -16,7 +17,8 @@
 export type AppendFailureKind =
   | "bad-crc"
   | "bad-compression"
-  | "unsupported-magic"
+  | "corrupt-batch"
+  | "legacy-format"
   | "no-batch"
   | "truncated-batch"
   | "several-batches"

@@ -41,8 +41,8 @@ describe("what a producer may send", () => {
   test.for<[string, Buffer, Partial<ValidationRules>, string]>([
     ["one batch", good(), {}, "taken"],
     ["a wrong checksum", Buffer.from(good()).fill(1, 65, 66), {}, "bad-crc"],
-    ["magic 1", changed((batch) => batch.writeInt8(1, 16)), {}, "unsupported-magic"],
-    ["magic 3", changed((batch) => batch.writeInt8(3, 16)), {}, "unsupported-magic"],
+    ["magic 1", changed((batch) => batch.writeInt8(1, 16)), {}, "legacy-format"],
+    ["magic 3", changed((batch) => batch.writeInt8(3, 16)), {}, "corrupt-batch"],
     ["nothing", Buffer.alloc(0), {}, "no-batch"],
     ["a batch without its end", good().subarray(0, -1), {}, "truncated-batch"],
     ["less than a header", good().subarray(0, 30), {}, "truncated-batch"],

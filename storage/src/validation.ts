@@ -2,7 +2,7 @@ import { failed, ok } from "@millrace/base/result";
 import type { Failed, Result } from "@millrace/base/result";
 import type { TimeMs } from "@millrace/base/units";
 import type { Workers, WorkerTask } from "@millrace/base/world";
-import { batchAt, NO_PRODUCER_EPOCH, NO_SEQUENCE, RecordBatchView } from "kafka-protocol-ts/records/batch";
+import { batchAt, BatchField, NO_PRODUCER_EPOCH, NO_SEQUENCE, RecordBatchView } from "kafka-protocol-ts/records/batch";
 import type { BatchFault, TimestampType } from "kafka-protocol-ts/records/batch";
 import {
   asBuffer,
@@ -67,7 +67,7 @@ const KIP_110_VERSION = 7;
 export function analyzeBatches(bytes: Buffer, rules: ValidationRules): Analysis | Promise<Analysis> {
   if (bytes.length === 0) return refused("no-batch", "the record set is empty");
   const batch = batchAt(bytes, 0);
-  if (typeof batch === "string") return refused(kindOfBatchFault[batch], `the record set holds no batch: ${batch}`);
+  if (typeof batch === "string") return noBatch(batch, bytes);
   const wrong = judgeHeader(batch, bytes.length, rules);
   if (wrong !== null) return wrong;
   const walkRules = walkRulesOf(rules);
@@ -93,7 +93,7 @@ export function analyzeReplicated(bytes: Buffer): Analysis {
   while (position < bytes.length) {
     const batch = batchAt(bytes, position);
     if (batch === "truncated" && batches.length > 0) break;
-    if (typeof batch === "string") return refused(kindOfBatchFault[batch], `at byte ${position} is no batch: ${batch}`);
+    if (typeof batch === "string") return noBatch(batch, bytes, position);
     if (!batch.isCrcValid()) return refused("bad-crc", `the batch at offset ${batch.baseOffset} has a wrong checksum`);
     batches.push(batch);
     position = batch.end;
@@ -110,12 +110,7 @@ export function trustBatch(bytes: Buffer): AnalyzedBatches {
 
 function judgeHeader(batch: RecordBatchView, givenBytes: number, rules: ValidationRules): Failed<AppendFailure> | null {
   const { sizeBytes } = batch;
-  if (sizeBytes < givenBytes) {
-    return refused(
-      "several-batches",
-      `${givenBytes - sizeBytes} bytes follow the batch: a partition takes one batch a request`,
-    );
-  }
+  if (sizeBytes < givenBytes) return judgeRest(batch, givenBytes);
   if (sizeBytes > rules.sizeBytesMax) return tooLarge(batch, rules);
   if (!batch.isCrcValid()) return refused("bad-crc", "the batch has a wrong checksum");
   if (batch.isControl) return refused("control-batch", "control batches are written by the broker only");
@@ -135,6 +130,34 @@ function judgeHeader(batch: RecordBatchView, givenBytes: number, rules: Validati
     );
   }
   return batch.isCompressed ? judgeCodec(batch, rules) : null;
+}
+
+/**
+ * What follows the batch says whether there are two, or one whose length lies. In Apache Kafka one that is cut off behind a good
+ * one is passed over; here the producer is told, since it believes to have sent both.
+ */
+function judgeRest(batch: RecordBatchView, givenBytes: number): Failed<AppendFailure> {
+  const { bytes, end } = batch;
+  const next = batchAt(bytes, end);
+  const isLengthTrue = next !== "truncated" || batch.isCrcValid();
+  if (!isLengthTrue)
+    return refused("bad-crc", `the batch has a wrong checksum, or another length than ${batch.sizeBytes}`);
+  if (next === "too-short" || next === "unknown-magic") return noBatch(next, bytes, end);
+  return refused(
+    "several-batches",
+    `${givenBytes - batch.sizeBytes} bytes follow the batch: a partition takes one batch a request`,
+  );
+}
+
+function noBatch(fault: BatchFault, bytes: Buffer, position = 0): Failed<AppendFailure> {
+  return refused(kindOfBatchFault[fault], `at byte ${position} is no batch: ${faultText(fault, bytes, position)}`);
+}
+
+function faultText(fault: BatchFault, bytes: Buffer, position: number): string {
+  if (fault === "truncated") return "it is truncated";
+  if (fault === "too-short") return `its length is ${bytes.readInt32BE(position + BatchField.batchLength)}`;
+  const magic = bytes.readInt8(position + BatchField.magic);
+  return fault === "legacy-magic" ? `it has the legacy format ${magic}` : `there is no format ${magic}`;
 }
 
 function tooLarge({ sizeBytes }: RecordBatchView, rules: ValidationRules): Failed<AppendFailure> {
@@ -268,9 +291,9 @@ function refused(
 
 const kindOfBatchFault = {
   truncated: "truncated-batch",
-  "too-short": "truncated-batch",
-  "legacy-magic": "unsupported-magic",
-  "unknown-magic": "unsupported-magic",
+  "too-short": "corrupt-batch",
+  "legacy-magic": "legacy-format",
+  "unknown-magic": "corrupt-batch",
 } as const satisfies Record<BatchFault, AppendFailureKind>;
 
 const kindOfWalkFault = {

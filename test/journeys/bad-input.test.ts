@@ -113,6 +113,9 @@ test("a produce request that cannot be stored gets its own code, and the others 
     ["an unknown codec", withCrc(unknownCodec), ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, /compression 7/],
     ["nothing", null, ErrorCode.INVALID_RECORD, /no records/],
     ["no batch", Buffer.alloc(0), ErrorCode.INVALID_RECORD, /empty/],
+    ["an unknown format", Buffer.from(good).fill(3, 16, 17), ErrorCode.CORRUPT_MESSAGE, /no format 3/],
+    ["a length that lies", Buffer.from(good).fill(0, 8, 12), ErrorCode.CORRUPT_MESSAGE, /length is 0/],
+    ["a batch and the half of one", Buffer.concat([good, good.subarray(0, 30)]), ErrorCode.INVALID_RECORD, /30 bytes/],
     ["half a batch", good.subarray(0, good.length - 5), ErrorCode.INVALID_RECORD, /truncated/],
     ["two batches", Buffer.concat([good, good]), ErrorCode.INVALID_RECORD, /one batch a request/],
     [

@@ -95,6 +95,23 @@ describe("T22: is refused, and leaves nothing behind:", () => {
   test.for<[what: string, records: Buffer, code: number]>([
     ["a wrong checksum", Buffer.from(good).fill(0xff, good.length - 1), ErrorCode.CORRUPT_MESSAGE],
     ["an old format", changed(good, (bytes) => bytes.writeInt8(1, BatchField.magic)), ErrorCode.INVALID_RECORD],
+    [
+      "a format that there is not",
+      changed(good, (bytes) => bytes.writeInt8(3, BatchField.magic)),
+      ErrorCode.CORRUPT_MESSAGE,
+    ],
+    ...[-5, 0, 13, 14, 48, 49, good.length - 13].map((length): [string, Buffer, number] => [
+      `a length of ${length}`,
+      changed(good, (bytes) => bytes.writeInt32BE(length, BatchField.batchLength)),
+      ErrorCode.CORRUPT_MESSAGE,
+    ]),
+    [
+      "a length that is too large",
+      changed(good, (bytes) => bytes.writeInt32BE(good.length - 11, BatchField.batchLength)),
+      ErrorCode.INVALID_RECORD,
+    ],
+    ["a batch and zeros", Buffer.concat([good, Buffer.alloc(80)]), ErrorCode.CORRUPT_MESSAGE],
+    ["ten bytes", good.subarray(0, 10), ErrorCode.INVALID_RECORD],
     ["nothing", Buffer.alloc(0), ErrorCode.INVALID_RECORD],
     ["half a batch", good.subarray(0, good.length - 5), ErrorCode.INVALID_RECORD],
     ["two batches", Buffer.concat([good, good]), ErrorCode.INVALID_RECORD],
