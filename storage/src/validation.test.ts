@@ -1,4 +1,5 @@
 import type { TimeMs } from "@millrace/base/units";
+import type { Workers } from "@millrace/base/world";
 import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { CompressionCodec } from "kafka-protocol-ts/records/compression";
@@ -178,6 +179,21 @@ describe("in the topic's codec", () => {
     expect(await judge(encodeBatch({ records: [{ timestamp: now }] }), { ...toGzip, isKeyRequired: true })).toBe(
       "null-key",
     );
+  });
+  test("a batch that came packed, however small, is packed off the loop", async () => {
+    const asked: string[] = [];
+    const workers: Workers = {
+      run: (task) => {
+        asked.push(task.name);
+        return Promise.reject(new Error("not here"));
+      },
+      close: () => Promise.resolve(),
+    };
+    const small = { records: [{ timestamp: now, value: Buffer.alloc(900) }] };
+    const ask = async (bytes: Buffer) => analyzeBatches(bytes, { ...rules, ...toGzip, workers });
+    await expect(ask(encodeBatch({ ...small, compression: "zstd" }))).rejects.toThrow("not here");
+    expect(await ask(encodeBatch(small))).toMatchObject({ ok: true });
+    expect(asked).toEqual(["recompressBytes"]);
   });
   test("what a batch may hold has a limit", async () => {
     const bytes = encodeBatch({ records: [{ timestamp: now, value: Buffer.alloc(5_000) }], compression: "zstd" });

@@ -55,7 +55,7 @@ type Analysis = Result<AnalyzedBatches, AppendFailure>;
 
 /** A compressed batch of so many bytes is walked off the loop. */
 const OFF_LOOP_BYTES = 128 * 1024;
-/** A batch that is packed anew costs more than one that is only unpacked. */
+/** A batch of so many bytes is packed off the loop; one that must be unpacked first, always. */
 const RECOMPRESSED_OFF_LOOP_BYTES = 16 * 1024;
 const KIP_110_VERSION = 7;
 
@@ -231,7 +231,9 @@ function recompress(
     // Another codec may need more room, and then the topic's limit counts once more.
     return kept.sizeBytes > rules.sizeBytesMax ? tooLarge(kept, rules) : judgeRecords(kept, report, rules);
   };
-  const isOffLoop = batch.sizeBytes >= RECOMPRESSED_OFF_LOOP_BYTES && rules.workers !== undefined;
+  // A few packed bytes may hold a hundred megabytes, and to pack those takes seconds.
+  const isLarge = batch.isCompressed || batch.sizeBytes >= RECOMPRESSED_OFF_LOOP_BYTES;
+  const isOffLoop = isLarge && rules.workers !== undefined;
   return isOffLoop ? inWorker(rules.workers, recompressTask, input).then(judge) : judge(recompressBytes(input));
 }
 
