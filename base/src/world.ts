@@ -220,17 +220,25 @@ export interface ConnectionHandlers {
 
 // --- Workers ---------------------------------------------------------------------------------------------------------
 
-/** Computation off the event loop: inline and in order in the simulator, worker threads in a real process. */
+/** Work off the event loop: inline and in order in the simulator, worker threads in a real process. */
 export interface Workers {
-  /** Runs `task` by name with a structured-clonable argument; tasks are registered by the adapter's host. */
+  /** Runs `task` by name with a structured-clonable argument, and the world as its thread sees it. */
   run<Input, Output>(task: WorkerTask<Input, Output>, input: Input, transfer?: readonly ArrayBuffer[]): Promise<Output>;
   close(): Promise<void>;
 }
 
-/** A pure function that a worker can load: the module's file URL and the name of the exported function. */
+/** What of the world a task may use: most only compute. */
+export interface WorkerHost {
+  readonly disk: Disk;
+  readonly clock: Clock;
+}
+
+/** A function that a worker can load: the module's file URL and the name of the exported function. It keeps no state. */
 export interface WorkerTask<Input, Output> {
   readonly module: string;
   readonly name: string;
+  /** It may run for minutes: others do not wait behind it. */
+  readonly isLong?: boolean;
   /** Never set: carries the types. */
-  readonly signature?: (input: Input) => Output;
+  readonly signature?: (input: Input, host: WorkerHost) => Output;
 }

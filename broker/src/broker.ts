@@ -3,6 +3,7 @@ import type { Result } from "@millrace/base/result";
 import type { Address, World } from "@millrace/base/world";
 import { LogDirectory } from "@millrace/storage/log-directory";
 import type { LoadReport } from "@millrace/storage/log-directory";
+import type { CleanerSettings } from "@millrace/storage/cleaner/cleaner";
 import { randomUuid } from "@millrace/storage/meta-properties";
 import { brokerHandlers } from "./apis/registry.ts";
 import type { Handler } from "./apis/handler.ts";
@@ -50,6 +51,7 @@ const defaultNodeId = 1;
 const noOverrides: Overrides = { configVersion: 0, configsOf: () => new Map() };
 const stopGraceMs = 5_000;
 const sessionEvictionMs = 120_000;
+const checkpointIntervalMsMin = 100;
 
 /** Starts a broker in this process: settled when clients may connect. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -184,7 +186,7 @@ async function openData(
   { world, logger, texts, atStart, nodeId, path, advertised, fatal }: DataOptions,
   undo: AsyncDisposableStack,
 ): Promise<{ readonly logs: LogDirectory; readonly metadata: MetadataService; readonly brokerEpoch: number }> {
-  const { clock, disk, random } = world;
+  const { clock, disk, random, workers } = world;
   let configs = new BrokerConfigs({ nodeId, texts, overrides: noOverrides });
   const logs = orRefuse(
     await LogDirectory.open({
@@ -199,12 +201,14 @@ async function openData(
         unsyncedBytesMax: atStart["millrace.unsynced.bytes.max"],
         journalBytes: atStart["millrace.journal.bytes"],
         retentionIntervalMs: atStart["log.retention.check.interval.ms"],
+        checkpointIntervalMs: checkpointIntervalMs(atStart),
         // It may change while the directory is open.
         get producerExpirationMs() {
           return configs.broker["producer.id.expiration.ms"];
         },
       },
       onFailure: fatal,
+      cleaner: { workers, settings: () => cleanerSettings(configs.broker) },
     }),
   );
   undo.defer(async () => logs.close());
@@ -245,6 +249,25 @@ function serverLimits(config: BrokerConfig): ServerLimits {
     idleMsMax: config["connections.max.idle.ms"],
     requestBytesMax: requestBytesMax < 0 ? Number.MAX_SAFE_INTEGER : requestBytesMax,
     stallMs: config["millrace.request.stall.ms"],
+  };
+}
+
+/** One checkpoint notes both; Kafka's 0, without a pause, would do nothing else. */
+function checkpointIntervalMs(config: BrokerConfig): number {
+  const ofOffsets = config["log.flush.offset.checkpoint.interval.ms"];
+  const ofStarts = config["log.flush.start.offset.checkpoint.interval.ms"];
+  return Math.max(checkpointIntervalMsMin, Math.min(ofOffsets, ofStarts));
+}
+
+function cleanerSettings(config: BrokerConfig): CleanerSettings {
+  return {
+    isEnabled: config["log.cleaner.enable"],
+    threads: config["log.cleaner.threads"],
+    dedupeBufferBytes: config["log.cleaner.dedupe.buffer.size"],
+    loadFactor: config["log.cleaner.io.buffer.load.factor"],
+    ioBufferBytes: config["log.cleaner.io.buffer.size"],
+    bytesPerSecond: config["log.cleaner.io.max.bytes.per.second"],
+    backoffMs: config["log.cleaner.backoff.ms"],
   };
 }
 

@@ -47,7 +47,7 @@ function addStart(program: Command, finish: Finish): void {
 }
 
 function addTopic(program: Command): void {
-  const topic = program.command("topic").description("create, list, describe and delete topics");
+  const topic = program.command("topic").description("create, list, describe, compact and delete topics");
   topic
     .command("create <name>")
     .description("create a topic")
@@ -74,6 +74,14 @@ function addTopic(program: Command): void {
     .action(async (name: string, options: BootstrapOptions) => {
       const { describeTopic } = await import("./commands/topic.ts");
       await describeTopic(name, options);
+    });
+  topic
+    .command("compact <name>")
+    .description("have a compacted topic compacted now, whatever its dirty ratio")
+    .addOption(bootstrap())
+    .action(async (name: string, options: BootstrapOptions) => {
+      const { compactTopic } = await import("./commands/topic.ts");
+      await compactTopic(name, options);
     });
   topic
     .command("delete <name>")

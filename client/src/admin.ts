@@ -2,6 +2,7 @@ import { ErrorCode } from "kafka-protocol-ts/errors";
 import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
 import { deleteTopics } from "kafka-protocol-ts/messages/20-delete-topics";
 import { describeConfigs } from "kafka-protocol-ts/messages/32-describe-configs";
+import { incrementalAlterConfigs } from "kafka-protocol-ts/messages/44-incremental-alter-configs";
 import { zeroUuid } from "kafka-protocol-ts/reader";
 import type { Cluster, TopicMetadata } from "./cluster.ts";
 import { brokerError } from "./errors.ts";
@@ -21,6 +22,7 @@ export interface TopicDescription extends TopicMetadata {
 }
 
 const topicResource = 2;
+const setOperation = 0;
 const defaultSource = 5;
 
 /** Administration of a cluster; each call throws the first item's error, naming the item. */
@@ -63,6 +65,27 @@ export class Admin {
         if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, `topic ${name}`, errorMessage);
       }
       this.#cluster.forget(name);
+    },
+
+    /** Sets some of a topic's settings; the others stay as they are. */
+    configure: async (name: string, config: Readonly<Record<string, string>>): Promise<void> => {
+      const answer = await this.#cluster.request(incrementalAlterConfigs, {
+        resources: [
+          {
+            resourceType: topicResource,
+            resourceName: name,
+            configs: Object.entries(config).map(([key, value]) => ({
+              name: key,
+              configOperation: setOperation,
+              value,
+            })),
+          },
+        ],
+        validateOnly: false,
+      });
+      for (const { errorCode, errorMessage } of answer.responses) {
+        if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, `topic ${name}`, errorMessage);
+      }
     },
 
     list: async (): Promise<readonly TopicMetadata[]> => {

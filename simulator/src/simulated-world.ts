@@ -21,11 +21,12 @@ export interface SimulatedWorldOptions {
 export function simulatedWorld(options: SimulatedWorldOptions): SimulatedWorld {
   const clock = new VirtualClock();
   const { latencyMs = 0 } = options;
+  const disk = options.disk ?? new SimulatedDisk({ clock });
   return {
     clock,
-    disk: options.disk ?? new SimulatedDisk({ clock }),
+    disk,
     network: new SimulatedNetwork({ clock, latencyMs }),
     random: new SeededRandom(options.seed),
-    workers: new InlineWorkers(),
+    workers: new InlineWorkers({ disk, clock }),
   };
 }

@@ -9,6 +9,9 @@ export type SegmentSuffix = (typeof segmentSuffixes)[number];
 
 /** A file on its way out: renamed at once, removed after `file.delete.delay.ms`. */
 export const DELETED_SUFFIX = ".deleted";
+/** What compaction is writing; and, of a `.log`, what is to take the place of those it was made of. */
+export const CLEANED_SUFFIX = ".cleaned";
+export const SWAP_SUFFIX = ".swap";
 
 const OFFSET_DIGITS = 20;
 
@@ -69,6 +72,8 @@ export const fileNames = {
   recoveryPoints: "recovery-point-offset-checkpoint",
   highWatermarks: "replication-offset-checkpoint",
   logStartOffsets: "log-start-offset-checkpoint",
+  cleanerOffsets: "cleaner-offset-checkpoint",
+  cleanerStates: "millrace.cleaner",
   journals: ["millrace.journal.0", "millrace.journal.1"],
   /** The broker's own metadata log lies in the same directory. */
   metadataDirectory: "metadata",

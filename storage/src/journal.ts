@@ -26,6 +26,8 @@ interface JournalFile {
   readonly file: DiskFile;
   /** Frames may be written up to here without making the file longer. */
   sizeBytes: number;
+  /** Up to here frames may stand, also those that count no more. */
+  usedBytes: number;
   growing: Promise<void> | null;
 }
 
@@ -68,7 +70,7 @@ export class Journal {
     for (const name of fileNames.journals) {
       const file = await disk.open(`${directory}/${name}`, "durable");
       const sizeBytes = await file.sizeBytes();
-      const journal = { file, sizeBytes: wholePages(sizeBytes), growing: null };
+      const journal = { file, sizeBytes: wholePages(sizeBytes), usedBytes: wholePages(sizeBytes), growing: null };
       if (sizeBytes > 0) await clear(journal);
       files.push(journal);
     }
@@ -114,6 +116,7 @@ export class Journal {
       if (active.growing !== null && end > active.sizeBytes) await active.growing;
       // The file grows behind what is on its way, never over it.
       active.sizeBytes = Math.max(active.sizeBytes, end);
+      active.usedBytes = Math.max(active.usedBytes, end);
       await active.file.write(buffers, position);
     } catch (error) {
       if (!isOutOfSpace(error)) throw error;
@@ -144,6 +147,27 @@ export class Journal {
   async flush(): Promise<void> {
     if (this.#position > 0 || this.#rotating !== null) await this.#rotate();
     await this.#draining;
+  }
+
+  /**
+   * Leaves none of the bytes in the files that were appended before the call: what a log has given up for good is not to be
+   * found in the journal either.
+   */
+  async wipe(): Promise<void> {
+    for (let count = 0; count < this.#files.length && !this.#isFailed; count++) {
+      await this.#rotate();
+      await this.#draining;
+      if (this.#isFailed) return;
+      const wiping = wipeFile(this.#files[this.#active === 0 ? 1 : 0]).catch((error: unknown) => {
+        if (!isOutOfSpace(error)) this.#options.onFailed(error);
+      });
+      // Meanwhile it is not taken.
+      const draining = wiping.then(() => {
+        if (this.#draining === draining) this.#draining = null;
+      });
+      this.#draining = draining;
+      await draining;
+    }
   }
 
   /** Nothing is written any more; leases are given back. */
@@ -242,6 +266,14 @@ async function clear(journal: JournalFile): Promise<void> {
     await journal.file.sync();
     journal.sizeBytes = 0;
   }
+}
+
+async function wipeFile(journal: JournalFile): Promise<void> {
+  await journal.growing;
+  const { usedBytes } = journal;
+  for (let position = 0; position < usedBytes; position += GROWTH_BYTES)
+    await journal.file.write([zerosOf(Math.min(GROWTH_BYTES, usedBytes - position))], position);
+  journal.usedBytes = 0;
 }
 
 const clearedPage: Buffer = Buffer.alloc(FRAME_PAGE_BYTES);

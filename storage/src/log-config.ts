@@ -17,6 +17,12 @@ export interface LogConfig {
   readonly "file.delete.delay.ms": number;
   /** Empty keeps everything. */
   readonly "cleanup.policy": readonly string[];
+  readonly "min.cleanable.dirty.ratio": number;
+  readonly "min.compaction.lag.ms": number;
+  readonly "max.compaction.lag.ms": number;
+  readonly "delete.retention.ms": number;
+  /** A new value asks for one compaction of all that is there. */
+  readonly "millrace.compact.request": number;
   readonly "message.timestamp.type": "CreateTime" | "LogAppendTime";
   /** fsync: a batch counts when it is synced. os: when the operating system has it. */
   readonly "millrace.durability": "fsync" | "os";
@@ -34,6 +40,11 @@ export const defaultLogConfig: LogConfig = {
   "flush.ms": Number.MAX_SAFE_INTEGER,
   "file.delete.delay.ms": 60_000,
   "cleanup.policy": ["delete"],
+  "min.cleanable.dirty.ratio": 0.5,
+  "min.compaction.lag.ms": 0,
+  "max.compaction.lag.ms": Number.MAX_SAFE_INTEGER,
+  "delete.retention.ms": days(1),
+  "millrace.compact.request": 0,
   "message.timestamp.type": "CreateTime",
   "millrace.durability": "fsync",
 };

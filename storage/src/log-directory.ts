@@ -5,9 +5,12 @@ import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import { days, MiB, seconds } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
-import type { Clock, DirectoryEntry, Disk, DiskFile, Random, Timer } from "@millrace/base/world";
+import type { Clock, DirectoryEntry, Disk, DiskFile, Random, Timer, Workers } from "@millrace/base/world";
 import { decodeOffsets, encodeOffsets, partitionKey } from "./checkpoints.ts";
 import type { OffsetsByPartition } from "./checkpoints.ts";
+import { Cleaner } from "./cleaner/cleaner.ts";
+import type { CleanerSettings, UncleanableLog } from "./cleaner/cleaner.ts";
+import { finishSwaps } from "./cleaner/swap.ts";
 import { Coalesced, forEachOf, JointSync } from "./concurrency.ts";
 import { claimDirectory } from "./directory-claim.ts";
 import type { Claim, DirectoryRefusal } from "./directory-claim.ts";
@@ -49,6 +52,8 @@ export interface LogDirectoryOptions {
   readonly onFailure?: (error: unknown) => void;
   /** A leader's high watermark, where it is not the log's own durable offset. */
   readonly highWatermarkOf?: (log: PartitionLog) => Offset;
+  /** Without it logs are not compacted. */
+  readonly cleaner?: { readonly workers: Workers; settings(): CleanerSettings };
 }
 
 export interface LogDirectoryLimits {
@@ -133,6 +138,8 @@ export class LogDirectory {
   /** What a crash left in the journal; applied by `load`. */
   #replay: JournalReplay;
   #journal: Journal | null = null;
+  #isWipeDue = false;
+  readonly #cleaner: Cleaner | null;
   readonly #logs = new Map<string, PartitionLog>();
   #highWatermarks: OffsetsByPartition = new Map();
   /** By checkpoint file: the partitions that it names. */
@@ -196,11 +203,19 @@ export class LogDirectory {
       trash: new Trash({ disk, clock }),
       jointSync: new JointSync(disk),
       flushJournal: async () => this.#journal?.flush(),
+      wipeJournalSoon: () => {
+        this.#isWipeDue = true;
+      },
       persistLogStarts: () => this.#logStarts.run(),
       persistRecoveryPoints: () => this.#recoveryPoints.run(),
       whenThereIsSpace: (callback) => this.#whenThereIsSpace(callback),
       failDirectory,
     };
+    const environment = this.#environment;
+    this.#cleaner =
+      options.cleaner === undefined
+        ? null
+        : new Cleaner({ environment, path, ...options.cleaner, logs: () => this.#logs.values() });
   }
 
   get failure(): LogFailure | null {
@@ -213,6 +228,18 @@ export class LogDirectory {
   /** Segments whose files are open. */
   get openSegments(): number {
     return this.#environment.openSegments.count;
+  }
+  /** Logs that are to be compacted and cannot be. */
+  uncleanable(): Iterable<UncleanableLog> {
+    return this.#cleaner?.uncleanable() ?? [];
+  }
+  /** The newest value of `millrace.compact.request` that was done for a log. */
+  compactedRequest(log: PartitionLog): number {
+    return this.#cleaner?.doneRequestOf(log) ?? 0;
+  }
+  /** A setting of the cleaner or of a compacted topic has changed. */
+  wakeCleaner(): void {
+    this.#cleaner?.wake();
   }
   /** As they were at the last checkpoint. */
   get highWatermarks(): OffsetsByPartition {
@@ -236,6 +263,7 @@ export class LogDirectory {
     const { disk } = this.#options;
     const recoveryPoints = (await this.#readOffsets(fileNames.recoveryPoints)) ?? new Map();
     const logStarts = await this.#readOffsets(fileNames.logStartOffsets);
+    await this.#cleaner?.load();
     this.#highWatermarks = (await this.#readOffsets(fileNames.highWatermarks)) ?? new Map();
     const found = {
       replayedBytes: 0,
@@ -274,6 +302,7 @@ export class LogDirectory {
     await this.#startJournal();
     this.#isLoaded = true;
     this.#startHousekeeping();
+    this.#cleaner?.start();
     return { isClean: this.#claim.isClean, logsCount: this.#logs.size, ...found };
   }
 
@@ -305,7 +334,8 @@ export class LogDirectory {
   ): Promise<LoadedPartition | null> {
     const { disk, logger } = this.#options;
     const nothingRead = { replayedBytes: 0, scannedBytes: 0, cutBytes: 0 };
-    const names = await disk.list(at.directory);
+    let names = await disk.list(at.directory);
+    if (await finishSwaps(disk, at.directory, names)) names = await disk.list(at.directory);
     const metadata = await readText(disk, `${at.directory}/${fileNames.partitionMetadata}`);
     if (metadata === null) return null;
     const topicId = decodePartitionMetadata(metadata);
@@ -339,6 +369,7 @@ export class LogDirectory {
         directory,
         names,
         config,
+        cleanedOffset: this.#cleaner?.firstDirtyOffsetOf(at.topic, at.partition) ?? (0 as Offset),
         isClean,
         unsyncedBytesMax,
         ...offsets,
@@ -465,9 +496,11 @@ export class LogDirectory {
     const path = `${this.path}/${deletedDirectoryName(log.topic, log.partition, this.#unique())}`;
     if (this.#logs.get(partitionKey(log.topic, log.partition)) === log)
       this.#logs.delete(partitionKey(log.topic, log.partition));
+    this.#cleaner?.forget(log);
     await log.abandon(path);
     await disk.rename(from, path);
     await disk.syncDirectory(this.path);
+    this.#environment.wipeJournalSoon();
     this.#environment.trash.addDirectory(path, log.config["file.delete.delay.ms"], Promise.resolve());
   }
 
@@ -532,6 +565,10 @@ export class LogDirectory {
     await forEachOf(grown, SYNCED_TOGETHER_MAX, (log) => log.checkpoint());
     // So that a start after a crash has little to replay, and a quiet broker uses the same pages again and again.
     await this.#journal?.flush();
+    if (this.#isWipeDue) {
+      this.#isWipeDue = false;
+      await this.#journal?.wipe();
+    }
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
     await this.#writeHighWatermarks();
@@ -584,6 +621,7 @@ export class LogDirectory {
       error,
     });
     this.#environment.committer.fail();
+    void this.#cleaner?.close();
     for (const log of this.#logs.values()) log.fail(this.#failure);
     this.#options.onFailure?.(error);
   }
@@ -625,6 +663,7 @@ export class LogDirectory {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const timer of this.#timers) timer.cancel();
+    await this.#cleaner?.close();
     await this.#housekeeping;
     const { disk } = this.#options;
     let isClean = this.#failure === null;

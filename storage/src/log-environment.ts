@@ -21,6 +21,8 @@ export interface LogEnvironment {
   persistRecoveryPoints(): Promise<void>;
   /** Syncs all segments, and leaves nothing in the journal of logs that are at rest: a cut is not to be undone by it. */
   flushJournal(): Promise<void>;
+  /** Bytes were given up for good: before long they are not in the journal either. */
+  wipeJournalSoon(): void;
   /** Calls back when writing is worth another try. */
   whenThereIsSpace(callback: () => void): void;
   /** Nothing is known about the disk any more: all logs of the directory go offline (R16). */

@@ -180,6 +180,13 @@ export class LogWriter implements WriteQueueOwner {
     return since >= 0 && Number(time) - Number(since) > config["segment.ms"] - this.#rollJitterMs;
   }
 
+  /** Whether the active segment holds something, and its first batch is from so long ago. */
+  isOlder(ageMs: number, nowMs: TimeMs): boolean {
+    if (this.#appendPosition === 0) return false;
+    const since = this.#rollTimestamp ?? nowMs;
+    return ageMs <= 0 || (since >= 0 && nowMs - Number(since) > ageMs);
+  }
+
   /** Closes the active segment for appends; the next one begins with `baseOffset`. */
   #roll(baseOffset: Offset): void {
     const closing = this.segments.active;
@@ -391,9 +398,7 @@ export class LogWriter implements WriteQueueOwner {
     const before = this.#snapshotOffset;
     const written: DiskFile[] = [];
     try {
-      if (segment.aborted !== null && segment.aborted.length > 0) {
-        written.push(await this.#write(segment.path(".txnindex"), Buffer.concat(segment.aborted.map(encodeAborted))));
-      }
+      await this.#persistAborted(segment);
       if (areEpochsChanged)
         written.push(await this.#write(`${epochsPath}.tmp`, Buffer.from(encodeEpochs(this.epochs.all()))));
       if (before !== offset) written.push(await this.#write(this.#snapshotPath(offset), snapshot));
@@ -412,6 +417,19 @@ export class LogWriter implements WriteQueueOwner {
       // back after a cut, it would speak of records that are gone.
       const isStray = before !== null && this.segments.all().every(({ baseOffset }) => baseOffset !== before);
       if (isStray) await disk.removeFile(this.#snapshotPath(before));
+    }
+    await disk.syncDirectory(this.#directory);
+  }
+
+  /** Before the snapshot's name can be there: it says that nobody need look at older batches for aborted transactions. */
+  async #persistAborted(segment: Segment): Promise<void> {
+    if (segment.aborted === null || segment.aborted.length === 0) return;
+    const { disk, jointSync } = this.#environment;
+    const file = await this.#write(segment.path(".txnindex"), Buffer.concat(segment.aborted.map(encodeAborted)));
+    try {
+      await jointSync.sync([file]);
+    } finally {
+      await file.close();
     }
     await disk.syncDirectory(this.#directory);
   }

@@ -6,6 +6,8 @@ import { DiskError } from "@millrace/base/world";
 import type { DiskFile, FileSlice } from "@millrace/base/world";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import type { AppendFailure, AppendFailureKind } from "./append-failure.ts";
+import { discardCleaned, swapSegments } from "./cleaner/swap.ts";
+import type { CleanedSegment } from "./cleaner/swap.ts";
 import { BrokenChain } from "./header-walk.ts";
 import type { LogConfig } from "./log-config.ts";
 import type { LogEnvironment } from "./log-environment.ts";
@@ -125,6 +127,8 @@ export class PartitionLog {
   /** Nor while the tail is cut: nobody who leads does that. */
   #isCutting = false;
   #isClosing = false;
+  #cuts = 0;
+  #lowestCut: Offset = Number.MAX_SAFE_INTEGER as Offset;
   #quarantined: readonly QuarantinedRange[] = noneQuarantined;
   /** Truncation, retention and closing, one after the other. */
   #exclusive: Promise<unknown> = nothingUnderWay;
@@ -231,6 +235,15 @@ export class PartitionLog {
   }
   get quarantined(): readonly QuarantinedRange[] {
     return this.#quarantined;
+  }
+
+  /** How often the tail was cut: what somebody has read of the log may not be there any more. */
+  get cuts(): number {
+    return this.#cuts;
+  }
+  /** Where the log ended after the deepest cut since it was loaded. */
+  get lowestCut(): Offset {
+    return this.#lowestCut;
   }
 
   configure(config: LogConfig): void {
@@ -420,9 +433,12 @@ export class PartitionLog {
 
   async #lookUp(look: () => Promise<FoundRecord | null>): Promise<Result<FoundRecord | null, ReadFailure>> {
     if (this.#failure !== null) return failed("log-failed", this.#failure.message);
+    const { departures } = this.#writer.segments;
     try {
       return ok(await look());
     } catch (error) {
+      // Segments that it was to look into are gone or replaced: there are others.
+      if (departures !== this.#writer.segments.departures) return this.#lookUp(look);
       if (error instanceof BrokenChain) return failed("corrupt", error.message);
       if (!(error instanceof DiskError)) throw error;
       return failed("log-failed", error.message);
@@ -467,6 +483,7 @@ export class PartitionLog {
     try {
       await this.#environment.persistLogStarts();
       await this.#alone(() => this.#removeBelowStart());
+      this.#environment.wipeJournalSoon();
     } catch (error) {
       this.#environment.failDirectory(error);
     }
@@ -518,6 +535,24 @@ export class PartitionLog {
     return done;
   }
 
+  /**
+   * A cleaned segment takes the place of those that it was made of. False, and the cleaned one is thrown away, where the log
+   * was cut since `cuts`, or they were removed.
+   */
+  replaceSegments(run: readonly Segment[], cleaned: CleanedSegment, cuts: number): Promise<boolean> {
+    const directory = this.#directory;
+    return this.#alone(async () => {
+      const { segments } = this.#writer;
+      const isStill = this.#failure === null && !this.#isClosing && cuts === this.#cuts && segments.holdsClosed(run);
+      if (!isStill) {
+        if (this.#failure === null) await discardCleaned(this.#environment.disk, directory, cleaned.baseOffset);
+        return false;
+      }
+      await swapSegments(this.#environment, directory, segments, { run, cleaned });
+      return true;
+    });
+  }
+
   // --- Cut ------------------------------------------------------------------------------------------------------------
 
   /**
@@ -542,6 +577,7 @@ export class PartitionLog {
   async #cut(work: () => Promise<void>): Promise<Result<void, "log-failed">> {
     if (this.#failure !== null) return failed("log-failed", this.#failure.message);
     this.#isCutting = true;
+    this.#cuts += 1;
     try {
       await this.#alone(async () => {
         await this.#writer.quiesce();
@@ -556,6 +592,7 @@ export class PartitionLog {
     } finally {
       this.#isCutting = false;
     }
+    this.#lowestCut = Math.min(this.#lowestCut, this.logEndOffset) as Offset;
     this.onCut(this.logEndOffset, "truncated");
     return ok(undefined);
   }
@@ -634,6 +671,14 @@ export class PartitionLog {
   /** Closes the active segment, so that it can be removed or compacted. */
   roll(): Promise<void> {
     return this.#alone(() => this.#writer.roll());
+  }
+
+  /** Closes the active segment where its first record is older, and waits until it is finished. */
+  async rollIfOlder(ageMs: number, nowMs: TimeMs): Promise<void> {
+    await this.#alone(async () => {
+      if (this.#failure === null && !this.#isClosing && this.#writer.isOlder(ageMs, nowMs)) await this.#writer.roll();
+      await this.#writer.settle();
+    });
   }
 
   /** When it resolves, a recovery has to look at nothing before the present end. */

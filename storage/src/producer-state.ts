@@ -166,6 +166,12 @@ export class ProducerStates {
   }
 
   #end(entry: ProducerEntry, batch: RecordBatchView, baseOffset: Offset): CompletedTransaction | null {
+    if (batch.recordsCount === 0) {
+      // Compaction took the marker with its whole transaction, and kept the producer's epoch.
+      entry.raiseEpoch(batch.producerEpoch);
+      entry.lastTimestamp = batch.maxTimestamp;
+      return null;
+    }
     const marker = markerOf(batch);
     if (marker === null) return null;
     entry.raiseEpoch(batch.producerEpoch);

@@ -37,6 +37,8 @@ export interface Loading {
   readonly recoveryPoint: Offset;
   /** From its checkpoint; null where that could not be read: then it is where the first segment begins. */
   readonly logStartOffset: Offset | null;
+  /** Compaction went so far: below it there may be a hole between two segments, also where the log is not compacted any more. */
+  readonly cleanedOffset: Offset;
   readonly isClean: boolean;
   /** The largest bound under which the log may have been written. */
   readonly unsyncedBytesMax: number;
@@ -250,13 +252,13 @@ class Recovery {
   }
 
   async #recoverFrom(first: number, held: Segment[]): Promise<Result<Offset, Corruption>> {
-    const { recoveryPoint, openSegments, config } = this.#loading;
+    const { recoveryPoint, openSegments } = this.#loading;
     let before: Segment | null = null;
     let endOffset = (this.#segments.at(first) as Segment).baseOffset;
     for (let index = first; index < this.#segments.count; index++) {
       const segment = this.#segments.at(index) as Segment;
       if (segment.isNew) break;
-      if (before !== null && segment.baseOffset > endOffset && !isCompacted(config)) {
+      if (before !== null && segment.baseOffset > endOffset && !this.#mayHaveHole(segment.baseOffset)) {
         const why = `the log ends here, but there is a segment from ${segment.baseOffset} on`;
         const isTail = await this.#judgeTail(before, before.sizeBytes, endOffset, why);
         if (!isTail.ok) return isTail;
@@ -362,11 +364,15 @@ class Recovery {
         : this.#scanSegment(segment, { from: 0, isCrcChecked: false }),
     );
     if (!ended.ok) return ended;
-    const isChained = isCompacted(this.#loading.config)
-      ? ended.value <= next.baseOffset
-      : ended.value === next.baseOffset;
-    if (isChained) return ok(undefined);
+    const isChained = ended.value === next.baseOffset;
+    if (isChained || (ended.value < next.baseOffset && this.#mayHaveHole(next.baseOffset))) return ok(undefined);
     return this.#corrupt(next, 0, ended.value, `the segment before it ends at offset ${ended.value}`);
+  }
+
+  /** Whether compaction may have taken what came before the segment that begins there. */
+  #mayHaveHole(baseOffset: Offset): boolean {
+    const { config, cleanedOffset } = this.#loading;
+    return isCompacted(config) || baseOffset <= cleanedOffset;
   }
 
   // --- Scans ----------------------------------------------------------------------------------------------------------

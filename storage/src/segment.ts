@@ -14,6 +14,12 @@ export interface MaxTimestamp {
   readonly offset: Offset;
 }
 
+interface SegmentOptions {
+  readonly sizeBytes: number;
+  readonly isNew: boolean;
+  readonly nameSuffix?: string;
+}
+
 /** A segment's files while they are open. */
 interface OpenFiles {
   readonly log: DiskFile;
@@ -29,6 +35,8 @@ interface OpenFiles {
 export class Segment {
   readonly directory: string;
   readonly baseOffset: Offset;
+  /** Behind its files' names while it does not belong to a log yet. */
+  readonly #nameSuffix: string;
   /** What the operating system has of the `.log`: whole batches, readable. */
   sizeBytes: number;
   /** Up to here the disk was told to begin writing. */
@@ -44,16 +52,17 @@ export class Segment {
   #leases = 0;
   #onIdle: (() => void)[] | null = null;
 
-  constructor(directory: string, baseOffset: Offset, options: { readonly sizeBytes: number; readonly isNew: boolean }) {
+  constructor(directory: string, baseOffset: Offset, options: SegmentOptions) {
     this.directory = directory;
     this.baseOffset = baseOffset;
+    this.#nameSuffix = options.nameSuffix ?? "";
     this.sizeBytes = options.sizeBytes;
     this.writebackPosition = options.sizeBytes;
     this.isNew = options.isNew;
   }
 
   path(suffix: SegmentSuffix): string {
-    return `${this.directory}/${segmentFileName(this.baseOffset, suffix)}`;
+    return `${this.directory}/${segmentFileName(this.baseOffset, suffix)}${this.#nameSuffix}`;
   }
 
   get isOpen(): boolean {

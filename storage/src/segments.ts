@@ -5,6 +5,8 @@ import type { Offset } from "./types.ts";
 /** The catalogue of a log's segments, in the order of their first offsets. The last one is active: it alone grows. */
 export class Segments {
   readonly #list: Segment[] = [];
+  /** Rises whenever segments leave: whoever went through them and waited in between looks again. */
+  departures = 0;
 
   get count(): number {
     return this.#list.length;
@@ -51,11 +53,27 @@ export class Segments {
   /** Takes out the first `count`; the active one stays. */
   takeFirst(count: number): Segment[] {
     assert(count < this.#list.length, "a log keeps its active segment");
+    this.departures += 1;
     return this.#list.splice(0, count);
+  }
+
+  /** Whether these stand here one after the other, and all of them are closed. */
+  holdsClosed(run: readonly Segment[]): boolean {
+    const first = this.#list.indexOf(must(run[0], "a run of segments"));
+    const isRun = first >= 0 && run.every((segment, index) => this.#list[first + index] === segment);
+    return isRun && run.at(-1) !== this.active;
+  }
+
+  /** One segment takes the place of a run of closed ones. */
+  replace(run: readonly Segment[], by: Segment): void {
+    assert(this.holdsClosed(run) && run[0]?.baseOffset === by.baseOffset, "a run of closed segments is replaced");
+    this.departures += 1;
+    this.#list.splice(this.#list.indexOf(must(run[0], "a run of segments")), run.length, by);
   }
 
   /** Takes out all from `index` on. */
   takeFrom(index: number): Segment[] {
+    this.departures += 1;
     return this.#list.splice(index);
   }
 }

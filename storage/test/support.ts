@@ -1,3 +1,4 @@
+import { InlineWorkers } from "@millrace/base/inline-workers";
 import { silentLogger } from "@millrace/base/logger";
 import type { Logger } from "@millrace/base/logger";
 import type { TimeMs } from "@millrace/base/units";
@@ -8,10 +9,13 @@ import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
 import { encodeBatch, readRecords } from "kafka-protocol-ts/records/record";
 import type { Record, RecordInput } from "kafka-protocol-ts/records/record";
+import { noteKeysTask } from "../src/cleaner/clean-task.ts";
+import { defaultCleanerSettings } from "../src/cleaner/cleaner.ts";
+import type { CleanerSettings } from "../src/cleaner/cleaner.ts";
 import { defaultLogConfig } from "../src/log-config.ts";
 import type { LogConfig } from "../src/log-config.ts";
 import { LogDirectory } from "../src/log-directory.ts";
-import type { LoadReport, LogDirectoryLimits } from "../src/log-directory.ts";
+import type { LoadReport, LogDirectoryLimits, LogDirectoryOptions } from "../src/log-directory.ts";
 import type { AppendInfo, AppendOptions, PartitionLog } from "../src/log.ts";
 import type { LeaderEpoch, Offset } from "../src/types.ts";
 import { trustBatch } from "../src/validation.ts";
@@ -49,6 +53,7 @@ export class Bench {
       clusterId: null,
       nodeId: 1,
       limits: { journalBytes: 0, ...options.limits },
+      cleaner: await cleanerOf(disk, clock, options.cleaner),
     });
     if (!opened.ok) throw new Error(opened.message);
     const configOf = (topic: string): LogConfig => ({
@@ -76,6 +81,17 @@ export class Bench {
   }
 }
 
+/** Rounds run in this thread, so that they are the same each time; their module is loaded before the clock is moved. */
+async function cleanerOf(
+  disk: Disk,
+  clock: VirtualClock,
+  settings: Partial<CleanerSettings> = {},
+): Promise<NonNullable<LogDirectoryOptions["cleaner"]>> {
+  const workers = new InlineWorkers({ disk, clock });
+  await workers.load(noteKeysTask.module);
+  return { workers, settings: () => ({ ...defaultCleanerSettings, ...settings }) };
+}
+
 /** The disk of a process that has died: its locks are gone with it, and nothing else is. */
 export function withoutLocks<D extends Disk>(disk: D): D {
   const lock: Disk["lock"] = async () => ({ release: async () => {} });
@@ -98,6 +114,8 @@ export interface BenchOptions {
   /** Of every log that is loaded. */
   readonly config?: Partial<LogConfig>;
   readonly configOf?: (topic: string) => Partial<LogConfig>;
+  /** Read anew for each round: the test may change them. */
+  readonly cleaner?: Partial<CleanerSettings>;
 }
 
 export interface BatchInput {
@@ -197,4 +215,12 @@ export async function readAll(
 
 export function values(records: readonly Record[]): string[] {
   return records.map(({ value }) => value?.toString() ?? "null");
+}
+
+/** Has a log compacted now, whatever its dirty ratio, and waits for the end of it. */
+export async function compact(bench: Bench, log: PartitionLog): Promise<void> {
+  const request = log.config["millrace.compact.request"] + 1;
+  log.configure({ ...log.config, "millrace.compact.request": request });
+  bench.directory.wakeCleaner();
+  await bench.clock.runUntil(() => bench.directory.compactedRequest(log) >= request, { withinMs: 120_000 });
 }

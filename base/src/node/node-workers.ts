@@ -16,17 +16,19 @@ interface Job {
   readonly reject: (error: unknown) => void;
 }
 
-/** Worker threads, started when first needed. Each computes one task at a time; the others wait in order. */
-export class NodeWorkers implements Workers {
-  readonly #threadsMax: number;
-  readonly #preload: readonly string[];
-  readonly #threads = new Set<Thread>();
-  readonly #waiting = new Deque<Job>();
-  #isClosed = false;
+/** So long a thread for long tasks waits for the next before it ends, and gives its memory back. */
+const LONG_IDLE_MS = 10_000;
+/** Whoever has long tasks bounds how many there are at a time. */
+const LONG_THREADS_MAX = 16;
 
-  constructor(options: NodeWorkersOptions = {}) {
-    this.#threadsMax = options.threadsMax ?? 2;
-    this.#preload = options.preload ?? [];
+/** Worker threads, started when first needed. Each has one task at a time; the others wait in order. */
+export class NodeWorkers implements Workers {
+  readonly #short: Lane;
+  readonly #long: Lane;
+
+  constructor({ threadsMax = 2, preload = [] }: NodeWorkersOptions = {}) {
+    this.#short = new Lane({ threadsMax, preload, idleMs: null });
+    this.#long = new Lane({ threadsMax: LONG_THREADS_MAX, preload, idleMs: LONG_IDLE_MS });
   }
 
   run<Input, Output>(
@@ -34,10 +36,37 @@ export class NodeWorkers implements Workers {
     input: Input,
     transfer: readonly ArrayBuffer[] = [],
   ): Promise<Output> {
+    const request: WorkerRequest = { module: task.module, name: task.name, input };
+    const lane = task.isLong === true ? this.#long : this.#short;
+    return lane.run(request, transfer) as Promise<Output>;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#short.close(), this.#long.close()]);
+  }
+}
+
+interface LaneOptions {
+  readonly threadsMax: number;
+  readonly preload: readonly string[];
+  /** Null: threads stay. */
+  readonly idleMs: number | null;
+}
+
+class Lane {
+  readonly #options: LaneOptions;
+  readonly #threads = new Set<Thread>();
+  readonly #waiting = new Deque<Job>();
+  #isClosed = false;
+
+  constructor(options: LaneOptions) {
+    this.#options = options;
+  }
+
+  run(request: WorkerRequest, transfer: readonly ArrayBuffer[]): Promise<unknown> {
     if (this.#isClosed) return Promise.reject(new Error("the workers are closed"));
     return new Promise((resolve, reject) => {
-      const request: WorkerRequest = { module: task.module, name: task.name, input };
-      this.#waiting.push({ request, transfer, resolve: resolve as (output: unknown) => void, reject });
+      this.#waiting.push({ request, transfer, resolve, reject });
       this.#assign();
     });
   }
@@ -61,8 +90,8 @@ export class NodeWorkers implements Workers {
 
   #idleThread(): Thread | null {
     for (const thread of this.#threads) if (thread.isIdle) return thread;
-    if (this.#threads.size >= this.#threadsMax) return null;
-    const thread: Thread = new Thread(this.#preload, {
+    if (this.#threads.size >= this.#options.threadsMax) return null;
+    const thread: Thread = new Thread(this.#options, {
       onIdle: () => this.#assign(),
       onDead: () => {
         this.#threads.delete(thread);
@@ -79,9 +108,12 @@ const isFromSources = import.meta.url.endsWith(".ts");
 class Thread {
   readonly #worker: Worker;
   readonly #onIdle: () => void;
+  readonly #idleMs: number | null;
   #job: Job | null = null;
+  #idleTimer: NodeJS.Timeout | null = null;
 
-  constructor(preload: readonly string[], host: { readonly onIdle: () => void; readonly onDead: () => void }) {
+  constructor({ preload, idleMs }: LaneOptions, host: { readonly onIdle: () => void; readonly onDead: () => void }) {
+    this.#idleMs = idleMs;
     this.#onIdle = host.onIdle;
     const script = new URL(isFromSources ? "./worker-thread.ts" : "./worker-thread.js", import.meta.url);
     // Sources name each other by the condition "source", which a worker does not inherit from every kind of host.
@@ -102,6 +134,8 @@ class Thread {
 
   start(job: Job): void {
     this.#job = job;
+    if (this.#idleTimer !== null) clearTimeout(this.#idleTimer);
+    this.#idleTimer = null;
     this.#worker.ref();
     try {
       this.#worker.postMessage(job.request, job.transfer);
@@ -122,5 +156,7 @@ class Thread {
     if (answer.ok) job.resolve(answer.output);
     else job.reject(answer.error);
     this.#onIdle();
+    if (this.#idleMs !== null && this.isIdle)
+      this.#idleTimer = setTimeout(() => void this.stop(), this.#idleMs).unref();
   }
 }

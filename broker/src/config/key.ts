@@ -27,9 +27,7 @@ export interface ConfigKey {
 
 /** What a setting without effect waits for, or will never need. */
 export type Missing =
-  | "checkpoints"
   | "cluster"
-  | "compaction"
   | "lz4-levels"
   | "new-groups"
   | "one-directory"
@@ -44,9 +42,7 @@ export type Missing =
   | "transactions";
 
 export const whyMissing: Readonly<Record<Missing, string>> = {
-  checkpoints: "Checkpoints are written on a schedule of the log's own.",
   cluster: "It matters once there is more than one broker.",
-  compaction: "Compaction is not built yet: a compacted topic keeps its records.",
   "lz4-levels": "The codec that is used has one effort.",
   "new-groups": "Groups of the consumer, share and streams protocols are not built yet.",
   "one-directory": "A broker has one log directory.",

@@ -29,13 +29,13 @@ describe.for(Object.entries(tables))("the %s table", ([, table]) => {
   });
 });
 
-test("every topic setting of Apache Kafka 4.3 is there, and one of our own", () => {
+test("every topic setting of Apache Kafka 4.3 is there, and two of our own", () => {
   expect(Object.keys(topicKeys).sort()).toEqual(
     `cleanup.policy compression.gzip.level compression.lz4.level compression.type compression.zstd.level
     delete.retention.ms file.delete.delay.ms flush.messages flush.ms follower.replication.throttled.replicas
     index.interval.bytes leader.replication.throttled.replicas local.retention.bytes local.retention.ms
     max.compaction.lag.ms max.message.bytes message.timestamp.after.max.ms message.timestamp.before.max.ms
-    message.timestamp.type millrace.durability min.cleanable.dirty.ratio min.compaction.lag.ms min.insync.replicas
+    message.timestamp.type millrace.compact.request millrace.durability min.cleanable.dirty.ratio min.compaction.lag.ms min.insync.replicas
     preallocate remote.log.copy.disable remote.log.delete.on.disable remote.storage.enable retention.bytes retention.ms
     segment.bytes segment.index.bytes segment.jitter.ms segment.ms unclean.leader.election.enable`.split(/\s+/),
   );

@@ -48,7 +48,6 @@ export const topicKeys = {
     min: 0,
     fallback: "log.cleaner.delete.retention.ms",
     doc: "How long a compacted topic keeps a tombstone: the time a reader has to see that a key is gone.",
-    inert: "compaction",
   },
   "file.delete.delay.ms": {
     kind: "long",
@@ -114,7 +113,6 @@ export const topicKeys = {
     min: 1,
     fallback: "log.cleaner.max.compaction.lag.ms",
     doc: "Age at which a record must have been through compaction.",
-    inert: "compaction",
   },
   "max.message.bytes": {
     kind: "int",
@@ -144,6 +142,13 @@ export const topicKeys = {
     fallback: "log.message.timestamp.type",
     doc: "Whose clock stamps the records: the producer's, or the broker's at append.",
   },
+  "millrace.compact.request": {
+    kind: "long",
+    default: 0,
+    min: 0,
+    doc: "Each larger value has a compacted topic's logs compacted once, all of them and at once, whatever their dirty ratio; the command line takes the time in milliseconds.",
+    differs: { kafka: null, why: "Kafka has no way to ask for a compaction." },
+  },
   "millrace.durability": {
     kind: "string",
     default: "fsync",
@@ -159,7 +164,6 @@ export const topicKeys = {
     max: 1,
     fallback: "log.cleaner.min.cleanable.ratio",
     doc: "Share of a compacted log that must be uncleaned before the cleaner takes it up.",
-    inert: "compaction",
   },
   "min.compaction.lag.ms": {
     kind: "long",
@@ -167,7 +171,6 @@ export const topicKeys = {
     min: 0,
     fallback: "log.cleaner.min.compaction.lag.ms",
     doc: "Age below which compaction leaves a record alone.",
-    inert: "compaction",
   },
   "min.insync.replicas": {
     kind: "int",

@@ -119,6 +119,7 @@ export class Partitions {
     this.#rules.delete(topic);
     const { log } = this.rulesOf(topic);
     for (const partition of this.#byName.get(topic) ?? []) partition?.log.configure(log);
+    this.#logs.wakeCleaner();
   }
 
   #usable(partition: Partition): Result<Partition, ErrorCode> {

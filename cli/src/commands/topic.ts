@@ -1,5 +1,7 @@
+import { systemClock } from "@millrace/base/node/system-clock";
 import { Cluster } from "@millrace/client";
 import { brokerAddresses, keyValues, wholeNumber } from "../arguments.ts";
+import { UsageError } from "../usage-error.ts";
 import type { BootstrapOptions, CreateTopicOptions } from "../program.ts";
 
 const cluster = ({ bootstrap }: BootstrapOptions): Cluster =>
@@ -39,6 +41,20 @@ export async function describeTopic(name: string, options: BootstrapOptions): Pr
     const [all, inSync] = [replicas.join(","), inSyncReplicas.join(",")];
     print(`  partition ${index}  leader ${leader}  epoch ${leaderEpoch}  replicas ${all}  isr ${inSync}`);
   }
+}
+
+/** Asks for a compaction; the brokers do it in the background, whatever the topic's dirty ratio. */
+export async function compactTopic(name: string, options: BootstrapOptions): Promise<void> {
+  await using connected = cluster(options);
+  const { topics } = connected.admin();
+  const { config } = await topics.describe(name);
+  const policy = config.get("cleanup.policy") ?? "delete";
+  if (!policy.split(",").includes("compact"))
+    throw new UsageError(`topic ${name} is not compacted: its cleanup.policy is ${policy === "" ? "empty" : policy}`);
+  // Larger than what was asked for before, also where a clock stands wrong.
+  const before = Number(config.get("millrace.compact.request") ?? 0);
+  await topics.configure(name, { "millrace.compact.request": String(Math.max(systemClock.now(), before + 1)) });
+  print(`asked for a compaction of topic ${name}`);
 }
 
 export async function deleteTopic(name: string, options: BootstrapOptions): Promise<void> {

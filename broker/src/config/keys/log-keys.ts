@@ -39,14 +39,12 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "Pause of the cleaner when no log needs it.",
-    inert: "compaction",
   },
   "log.cleaner.dedupe.buffer.size": {
     kind: "long",
     default: 134_217_728,
     mode: "cluster-wide",
     doc: "Memory for the keys of one round of compaction.",
-    inert: "compaction",
   },
   "log.cleaner.delete.retention.ms": {
     kind: "long",
@@ -54,21 +52,18 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: how long compaction keeps a tombstone.",
-    inert: "compaction",
   },
   "log.cleaner.enable": {
     kind: "boolean",
     default: true,
     mode: "read-only",
     doc: "Whether compacted topics are compacted.",
-    inert: "compaction",
   },
   "log.cleaner.io.buffer.load.factor": {
     kind: "double",
     default: 0.9,
     mode: "cluster-wide",
     doc: "How full the memory for keys may get.",
-    inert: "compaction",
   },
   "log.cleaner.io.buffer.size": {
     kind: "int",
@@ -76,14 +71,12 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "Memory for reading and writing during compaction.",
-    inert: "compaction",
   },
   "log.cleaner.io.max.bytes.per.second": {
     kind: "double",
     default: "1.7976931348623157E308",
     mode: "cluster-wide",
     doc: "Bytes a second that compaction reads and writes at most.",
-    inert: "compaction",
   },
   "log.cleaner.max.compaction.lag.ms": {
     kind: "long",
@@ -91,7 +84,6 @@ export const logKeys = {
     min: 1,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: age at which a record must have been through compaction.",
-    inert: "compaction",
   },
   "log.cleaner.min.cleanable.ratio": {
     kind: "double",
@@ -100,7 +92,6 @@ export const logKeys = {
     max: 1,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: share of a log that must be uncleaned before the cleaner takes it up.",
-    inert: "compaction",
   },
   "log.cleaner.min.compaction.lag.ms": {
     kind: "long",
@@ -108,7 +99,6 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "For topics that do not say otherwise: age below which compaction leaves a record alone.",
-    inert: "compaction",
   },
   "log.cleaner.threads": {
     kind: "int",
@@ -116,7 +106,6 @@ export const logKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "Logs that are compacted at a time.",
-    inert: "compaction",
   },
   "log.cleanup.policy": {
     kind: "list",
@@ -145,7 +134,6 @@ export const logKeys = {
     min: 0,
     mode: "read-only",
     doc: "Time between two writings of the file that says up to where logs are synced.",
-    inert: "checkpoints",
   },
   "log.flush.scheduler.interval.ms": {
     kind: "long",
@@ -159,7 +147,6 @@ export const logKeys = {
     min: 0,
     mode: "read-only",
     doc: "Time between two writings of the file that says where logs begin.",
-    inert: "checkpoints",
   },
   "log.index.interval.bytes": {
     kind: "int",
