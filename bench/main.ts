@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- codec|records|log|broker [options]`: measurements, never part of the tests. Each prints one line of
+ * `npm run bench -- codec|records|log|broker|partitions [options]`: measurements, never part of the tests. Each prints one line of
  * JSON a result; the broker's (see broker.ts for its options) ends with a table.
  */
 const benches: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
@@ -7,6 +7,7 @@ const benches: Readonly<Record<string, (args: readonly string[]) => Promise<void
   records: async () => await (await import("./records.ts")).run(),
   log: async ([only]) => await (await import("./log.ts")).run(only),
   broker: async (args) => await (await import("./broker.ts")).run(args),
+  partitions: async (args) => await (await import("./partitions.ts")).run(args),
 };
 
 const [name = "", ...args] = process.argv.slice(2);

@@ -1,9 +1,11 @@
 import { assert } from "./assert.ts";
 
+const SLOTS_MIN = 8;
+
 /** A queue with two ends in one array that is written in a circle: nothing is moved when the front goes. */
 export class Deque<T> {
-  /** Its length is a power of two, so that a mask wraps an index. */
-  #slots: (T | undefined)[] = Array.from({ length: 8 });
+  /** Empty, or its length is a power of two, so that a mask wraps an index. */
+  #slots: (T | undefined)[] = [];
   #head = 0;
   #length = 0;
 
@@ -61,7 +63,7 @@ export class Deque<T> {
   }
 
   clear(): void {
-    this.#slots = Array.from({ length: 8 });
+    this.#slots = [];
     this.#head = 0;
     this.#length = 0;
   }
@@ -75,7 +77,7 @@ export class Deque<T> {
   }
 
   #grow(): void {
-    const slots = Array.from<T | undefined>({ length: this.#slots.length * 2 });
+    const slots = Array.from<T | undefined>({ length: Math.max(SLOTS_MIN, this.#slots.length * 2) });
     for (let index = 0; index < this.#length; index++) slots[index] = this.#slots[this.#indexOf(index)];
     assert(this.#length < slots.length, "a grown queue has room");
     this.#slots = slots;

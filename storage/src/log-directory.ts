@@ -294,6 +294,7 @@ export class LogDirectory {
       if (failure !== null) found.offline.push({ topic, partition, message: failure.message });
       this.#logs.set(key, loaded.log);
     });
+    await this.#environment.openSegments.closeUnheld();
     await this.#removeCleanMark();
     // A process that died may have left names that only the system knew.
     if (!this.#claim.isClean) await disk.syncDirectory(this.path);

@@ -515,7 +515,10 @@ export class LogWriter implements WriteQueueOwner {
 
   /** Gives back what only a busy log needs. */
   forgetIdle(): void {
-    if (this.queue.isIdle && this.queue.queuedBytes === 0) this.#forgetRecent();
+    if (!this.queue.isIdle || this.queue.queuedBytes > 0) return;
+    this.#forgetRecent();
+    const { active } = this.segments;
+    if (active.isOpen && active.leases === 0) this.#environment.openSegments.closeSoon(active);
   }
 
   #forgetRecent(): void {

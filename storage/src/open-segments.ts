@@ -57,6 +57,12 @@ export class OpenSegments {
     });
   }
 
+  /** Closes those that nobody holds: what a start had to look at need not stay open. */
+  async closeUnheld(): Promise<void> {
+    for (const segment of [...this.#open]) if (segment.leases === 0) this.closeSoon(segment);
+    await this.settle();
+  }
+
   /** Waits for what is being closed without anybody waiting for it. */
   async settle(): Promise<void> {
     await this.#closing;

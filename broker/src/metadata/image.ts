@@ -222,9 +222,12 @@ export class ReplayedImage implements MetadataImage {
       () => `partition ${record.index} of ${topic.name} is the next one`,
     );
     this.#partitionCount++;
-    const { replicas, isr, leader, leaderEpoch, partitionEpoch, index } = record;
-    const partition = { index, replicas, isr, leader, leaderEpoch, partitionEpoch };
-    this.#draft(topic).push(partition);
+    const { leader, leaderEpoch, partitionEpoch, index } = record;
+    const draft = this.#draft(topic);
+    const before = draft.at(-1);
+    const replicas = sameList(record.replicas, before?.replicas);
+    const isr = sameList(record.isr, before?.replicas, before?.isr);
+    draft.push({ index, replicas, isr, leader, leaderEpoch, partitionEpoch });
   }
 
   #changePartition(record: PartitionChangeRecord): void {
@@ -268,4 +271,9 @@ export class ReplayedImage implements MetadataImage {
     else configs.set(name, value);
     if (configs.size === 0) resources.delete(resource);
   }
+}
+
+/** One of the known lists where it is equal: thousands of partitions have the same replicas, and lists are never changed. */
+function sameList(list: readonly number[], ...known: readonly (readonly number[] | undefined)[]): readonly number[] {
+  return known.find((each) => each?.length === list.length && each.every((id, at) => id === list[at])) ?? list;
 }

@@ -27,7 +27,8 @@ export class Partition {
   #highWatermark: Offset;
   /** In the order of their offsets, since offsets are given in order. */
   readonly #commitWaiters = new Deque<CommitWaiter>();
-  readonly #watchers = new Set<() => void>();
+  /** Null while nobody watches, as in most of many partitions. */
+  #watchers: Set<() => void> | null = null;
   #isGone = false;
 
   constructor(log: PartitionLog, leaderEpoch: LeaderEpoch) {
@@ -97,8 +98,12 @@ export class Partition {
 
   /** Calls `onChange` whenever there may be more to read, until the returned function is called. */
   watch(onChange: () => void): () => void {
-    this.#watchers.add(onChange);
-    return () => this.#watchers.delete(onChange);
+    const watchers = (this.#watchers ??= new Set());
+    watchers.add(onChange);
+    return () => {
+      watchers.delete(onChange);
+      if (watchers.size === 0 && this.#watchers === watchers) this.#watchers = null;
+    };
   }
 
   /** KIP-320: is the client's picture of the leadership older or newer than ours? -1 does not ask. */
@@ -147,6 +152,6 @@ export class Partition {
   }
 
   #wakeWatchers(): void {
-    for (const onChange of this.#watchers) onChange();
+    for (const onChange of this.#watchers ?? []) onChange();
   }
 }
