@@ -3,6 +3,7 @@ import type { Disk } from "@millrace/base/world";
 import { RecordingDisk } from "@millrace/simulator/recording-disk";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
+import type { LogConfig } from "../src/log-config.ts";
 import type { PartitionLog } from "../src/log.ts";
 import type { Offset } from "../src/types.ts";
 import { Bench, readAll, topicIdOf, tryAppend, values, withoutLocks } from "./support.ts";
@@ -18,7 +19,7 @@ export type Promised =
   | {
       readonly kind: "appended";
       readonly topic: string;
-      readonly batch: BatchInput & { readonly records: string[] };
+      readonly batch: StoryBatch;
       readonly firstOffset: number;
     }
   /** The log's start moved: nothing before it comes back. */
@@ -27,11 +28,31 @@ export type Promised =
   | { readonly kind: "cutting"; readonly topic: string; readonly offset: number }
   | { readonly kind: "cut"; readonly topic: string; readonly offset: number; readonly gone: ReadonlySet<string> };
 
-export const topics: readonly string[] = ["plain", "retained", "trimmed", "cut"];
+export const topics: readonly string[] = ["plain", "retained", "trimmed", "cut", "compacted"];
 
 const config = { "segment.bytes": 24 * 1024, "index.interval.bytes": 1024, "file.delete.delay.ms": 100 };
 const retained = { ...config, "retention.bytes": 30 * 1024, "retention.ms": -1 };
-const configOf = (topic: string): typeof config => (topic === "retained" ? retained : config);
+const compacted = { ...config, "cleanup.policy": ["compact"] };
+const configOf = (topic: string): Partial<LogConfig> =>
+  topic === "retained" ? retained : topic === "compacted" ? compacted : config;
+
+type StoryBatch = Omit<BatchInput, "records"> & { readonly records: readonly string[] };
+
+/** Records of the compacted topic have keys, of which there are few. */
+function keyOf(value: string): string {
+  return `key-${Number(value.split(":")[0]) % 7}`;
+}
+
+function inputOf(topic: string, batch: StoryBatch): BatchInput {
+  if (topic !== "compacted") return batch;
+  const timestamp = Date.UTC(2026, 0, 1);
+  const records = batch.records.map((value) => ({
+    timestamp,
+    key: Buffer.from(keyOf(value)),
+    value: Buffer.from(value),
+  }));
+  return { ...batch, records };
+}
 /** Small files, so that they change places all the time; and none, where segments are synced themselves. */
 export type JournalBytes = 0 | 131_072;
 const baseLimits = {
@@ -120,6 +141,7 @@ export class Story {
     if (prng.chance(0.2)) await this.#clock.advance(prng.between(1, 120));
     if (prng.chance(0.05)) await this.#trim(this.#bench.log("trimmed"));
     if (prng.chance(0.05)) await this.#cut(this.#bench.log("cut"));
+    if (prng.chance(0.1)) await this.#compact(this.#bench.log("compacted"));
     if (prng.chance(0.1)) this.#noteStart(this.#bench.log("retained"));
     if (prng.chance(0.05)) await this.#restart();
   }
@@ -134,7 +156,7 @@ export class Story {
     const last = [...log.producers()].find((entry) => entry.producerId === producerId && entry.epoch === this.#epoch);
     const baseSequence = (last?.lastSequence ?? -1) + 1;
     const batch = { records, producerId, producerEpoch: this.#epoch, baseSequence };
-    const result = tryAppend(log, batch);
+    const result = tryAppend(log, inputOf(topic, batch));
     if (!result.ok) throw new Error(result.failure.message);
     const queue = this.#waiting.get(topic) ?? [];
     const { firstOffset, nextOffset } = result.value;
@@ -159,6 +181,13 @@ export class Story {
     const offset = this.#prng.between(log.logStartOffset, log.durableOffset);
     const moved = await this.#settled(log.deleteRecordsBefore(offset as Offset));
     if (moved.ok) this.disk.mark({ kind: "started", topic: log.topic, offset });
+  }
+
+  /** What is appended meanwhile, and the end of the process, come into the middle of it. */
+  async #compact(log: PartitionLog): Promise<void> {
+    log.configure({ ...log.config, "millrace.compact.request": this.#bench.directory.compactedRequest(log) + 1 });
+    this.#bench.directory.wakeCleaner();
+    await this.#clock.advance(0);
   }
 
   #noteStart(log: PartitionLog): void {
@@ -213,7 +242,7 @@ export async function judge(
       if (mine.length > 0) return `log ${topic} is missing`;
       continue;
     }
-    const wrong = (await judgeLog(log, mine)) ?? (await judgeGoingOn(bench, log));
+    const wrong = (await judgeLog(log, mine, counts)) ?? (await judgeGoingOn(bench, log));
     if (wrong !== null) return `log ${topic}: ${wrong}`;
   }
   await bench.directory.close();
@@ -223,7 +252,37 @@ export async function judge(
     : "the start after the recovery was not clean";
 }
 
-async function judgeLog(log: PartitionLog, promised: readonly Promised[]): Promise<string | null> {
+/** Of each key the newest record that was promised is there, or a newer one; what is there is what was written. */
+async function judgeCompacted(
+  log: PartitionLog,
+  promised: readonly Promised[],
+  counts: CrashCounts | undefined,
+): Promise<string | null> {
+  const found = await readAll(log, log.logStartOffset, 8192);
+  if (counts !== undefined && found.length < log.logEndOffset - log.logStartOffset) counts.compactedImages += 1;
+  if (found.some(({ offset }, index) => index > 0 && offset <= (found[index - 1]?.offset ?? -1)))
+    return "its offsets do not rise";
+  const newest = new Map(found.map(({ key, offset }) => [String(key), offset]));
+  const byOffset = new Map(found.map(({ offset, value }) => [offset, String(value)]));
+  const appended = promised.filter((each) => each.kind === "appended");
+  for (const { batch, firstOffset } of appended) {
+    for (const [index, value] of batch.records.entries()) {
+      const offset = firstOffset + index;
+      const there = byOffset.get(offset);
+      if (there !== undefined && there !== value) return `offset ${offset} holds something else`;
+      if ((newest.get(keyOf(value)) ?? -1) < offset) return `offset ${offset} is lost, and its key has nothing newer`;
+    }
+  }
+  const last = appended.at(-1);
+  return last === undefined ? null : judgeRetry(log, last);
+}
+
+async function judgeLog(
+  log: PartitionLog,
+  promised: readonly Promised[],
+  counts: CrashCounts | undefined,
+): Promise<string | null> {
+  if (log.topic === "compacted") return judgeCompacted(log, promised, counts);
   const records = await readAll(log, log.logStartOffset, 8192);
   const byOffset = new Map(records.map((record) => [record.offset, record.value?.toString()]));
   if (records.some((record, index) => record.offset !== log.logStartOffset + index)) return "there is a hole";
@@ -253,7 +312,7 @@ async function judgeLog(log: PartitionLog, promised: readonly Promised[]): Promi
 
 /** A producer that sends its last batch once more gets the first offset again, or is refused; it never doubles the batch. */
 function judgeRetry(log: PartitionLog, last: Extract<Promised, { kind: "appended" }>): string | null {
-  const result = tryAppend(log, last.batch);
+  const result = tryAppend(log, inputOf(log.topic, last.batch));
   if (!result.ok)
     return ["sequence-gap", "stale-producer-epoch"].includes(result.failure.kind) ? null : result.failure.message;
   if (!result.value.isDuplicate) return `the batch at offset ${last.firstOffset} was taken twice`;
@@ -277,10 +336,12 @@ export interface CrashCounts {
   replayedBytes: number;
   recoveredBytes: number;
   imagesWithCuts: number;
+  /** In which compaction has taken something. */
+  compactedImages: number;
 }
 
 export function noCrashes(): CrashCounts {
-  return { crashes: 0, promises: 0, replayedBytes: 0, recoveredBytes: 0, imagesWithCuts: 0 };
+  return { crashes: 0, promises: 0, replayedBytes: 0, recoveredBytes: 0, imagesWithCuts: 0, compactedImages: 0 };
 }
 
 /** Lives through a story and judges what crashes at random moments leave of it. Gives what went wrong, each with the way back to it. */

@@ -57,7 +57,7 @@ describe("DescribeConfigs", () => {
     const given = await services();
     for (const keys of [null, []]) {
       const { results } = await call(given, apis.describeConfigs, 4, { resources: [resource(2, "b", keys)] });
-      expect(results[0]?.configs).toHaveLength(34);
+      expect(results[0]?.configs).toHaveLength(35);
       for (const config of results[0]?.configs ?? []) {
         expect(config).toMatchObject({ synonyms: [], documentation: null });
       }
