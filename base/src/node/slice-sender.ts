@@ -17,7 +17,7 @@ const fullSocketBytesMax = 64 * 1024;
  * and 0.175 at 3.2 GB/s with 200 to 400 KB; from 550 KB on it is as without a bound. Kafka bounds it too, to 100 KB.
  */
 const sendBufferBytes = 256 * 1024;
-/** Pages lie in memory in runs as long as the kernel's read ahead: one probe in each. */
+/** Pages mostly come into memory in runs as long as the kernel's read ahead: one probe in each. */
 const probeStrideBytes = 128 * 1024;
 /** Read and written at once where there is no sendfile. */
 const copiedBytesMax = 256 * 1024;
@@ -81,7 +81,7 @@ export class SliceSender {
 
   constructor(socket: Socket, native: NativeSource) {
     this.#socket = socket;
-    this.#native = native;
+    this.#native = isEncrypted(socket) ? { calls: null } : native;
   }
 
   /** To be called when the socket's own queue is empty and the preceding write has been confirmed. */
@@ -127,8 +127,8 @@ export class SliceSender {
         this.#turnBytes += answer;
         outgoing.sentBytes += answer;
         host.progressed(answer);
-        if (answer < warmBytes) return this.#writeIntoFullSocket(file, outgoing, host);
-      } else if (answer === -errno.EAGAIN) return this.#writeIntoFullSocket(file, outgoing, host);
+        if (answer < warmBytes) return this.#writeIntoFullSocket(file, warmBytes - answer, outgoing, host);
+      } else if (answer === -errno.EAGAIN) return this.#writeIntoFullSocket(file, warmBytes, outgoing, host);
       else if (answer === -errno.EINVAL || answer === -errno.ENOSYS) {
         outgoing.isSendfileRefused = true;
         return this.#copy(outgoing, host);
@@ -147,11 +147,10 @@ export class SliceSender {
     return turnBytesMax - this.#turnBytes;
   }
 
-  /** The pages were probed in this turn, so that the read does not wait for the disk. */
-  #writeIntoFullSocket(file: NodeDiskFile, outgoing: OutgoingSlice, host: SliceHost): void {
-    if (outgoing.remainingBytes === 0) return host.sent();
+  /** No more than was found in memory in this turn, so that the read does not wait for the disk. */
+  #writeIntoFullSocket(file: NodeDiskFile, warmBytes: number, outgoing: OutgoingSlice, host: SliceHost): void {
     const slab = smallSlabs.take();
-    const bytes = slab.subarray(0, Math.min(outgoing.remainingBytes, fullSocketBytesMax));
+    const bytes = slab.subarray(0, Math.min(warmBytes, fullSocketBytesMax));
     let count: number;
     try {
       count = file.readNow(bytes, outgoing.position);
@@ -219,23 +218,35 @@ const largeSlabs = new SlabPool({ slabBytes: copiedBytesMax, keptMax: 32 });
 /** Where read-ahead bytes fall. All connections share it, since nobody looks at them. */
 let scratch: Buffer | null = null;
 
-/** How many bytes from the slice's position are in memory; null when the file system cannot tell. */
+/**
+ * How many bytes from the slice's position are in memory; null when the file system cannot tell. A probe finds what is not
+ * there and what is just being read; it costs a microsecond, too much for each page. Between the probes the pages are
+ * counted: a search for a batch leaves lone pages in memory, and one of them may lie where a probe looks.
+ */
 function warmBytesOf(calls: NativeCalls, fileFd: number, outgoing: OutgoingSlice, wantedBytes: number): number | null {
   const start = outgoing.position;
   const end = start + wantedBytes;
-  let position = Math.min(Math.max(start, outgoing.warmUntil), end);
+  const from = Math.min(Math.max(start, outgoing.warmUntil), end);
+  let position = from;
   while (position < end) {
-    const answer = calls.readCached(fileFd, position, 1);
+    const next = Math.min((Math.floor(position / probeStrideBytes) + 1) * probeStrideBytes, end);
+    // The last byte, since what is just being read comes from the front.
+    const answer = calls.readCached(fileFd, next - 1, 1);
     if (answer === -errno.EAGAIN) break;
     if (answer === -errno.EINTR) continue;
     if (answer < 0) return null;
-    // Up to the next stride, so that a stretch sent in small pieces is not probed for each of them.
-    position = Math.min((Math.floor(position / probeStrideBytes) + 1) * probeStrideBytes, end);
+    position = next;
   }
-  return position - start;
+  const hasHole = position > from && calls.isCached?.(fileFd, from, position - from) === false;
+  return (hasHole ? from : position) - start;
 }
 
-/** The platform does not give it out, but every version so far has it here; TLS sockets are never asked. */
+/** What is sent to the descriptor beneath a TLS socket, which the platform tells like any other, would not be encrypted. */
+function isEncrypted(socket: Socket): boolean {
+  return (socket as unknown as { readonly encrypted?: boolean }).encrypted === true;
+}
+
+/** The platform does not give it out, but every version so far has it here. */
 function socketDescriptor(socket: Socket): number {
   return (socket as unknown as { readonly _handle: { readonly fd?: number } | null })._handle?.fd ?? -1;
 }
