@@ -8,6 +8,7 @@ import { listOffsets } from "kafka-protocol-ts/messages/02-list-offsets";
 import { metadata } from "kafka-protocol-ts/messages/03-metadata";
 import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
 import { deleteTopics } from "kafka-protocol-ts/messages/20-delete-topics";
+import { incrementalAlterConfigs } from "kafka-protocol-ts/messages/44-incremental-alter-configs";
 import { ByteReader } from "kafka-protocol-ts/reader";
 import { ByteWriter } from "kafka-protocol-ts/writer";
 
@@ -68,6 +69,28 @@ async function isServed(port: number, name: string, numPartitions: number): Prom
 }
 
 const zeroId = "AAAAAAAAAAAAAAAAAAAAAA";
+
+/** Where each partition of the topic ends. */
+export async function endOffsets(port: number, name: string, numPartitions: number): Promise<number[]> {
+  const partitions = Array.from({ length: numPartitions }, (_, partitionIndex) => ({ partitionIndex, timestamp: -1 }));
+  const { topics } = await ask(port, listOffsets, 7, { replicaId: -1, topics: [{ name, partitions }] });
+  const offsets = new Map(topics[0]?.partitions.map(({ partitionIndex, offset }) => [partitionIndex, offset]));
+  return partitions.map(({ partitionIndex }) => offsets.get(partitionIndex) ?? 0);
+}
+
+export async function setTopicConfigs(
+  port: number,
+  resourceName: string,
+  values: Readonly<Record<string, string>>,
+): Promise<void> {
+  const configs = Object.entries(values).map(([name, value]) => ({ name, configOperation: 0, value }));
+  const resources = [{ resourceType: 2, resourceName, configs }];
+  const { responses } = await ask(port, incrementalAlterConfigs, 1, { resources, validateOnly: false });
+  for (const { errorCode, errorMessage } of responses) {
+    if (errorCode !== ErrorCode.NONE)
+      throw new Error(`configs of ${resourceName}: ${errorName(errorCode)} ${errorMessage}`);
+  }
+}
 
 export async function deleteTopic(port: number, name: string): Promise<void> {
   await ask(port, deleteTopics, 6, { topics: [{ name, topicId: zeroId }], timeoutMs: 60_000 });

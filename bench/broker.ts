@@ -1,32 +1,37 @@
-import { spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import {
-  closeSync,
-  existsSync,
-  fdatasyncSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { availableParallelism, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { interopDirectory } from "../test/interop/runtimes.ts";
 import { Target, whyTargetMissing, type TargetName } from "../test/interop/target.ts";
-import { createTopic, deleteTopic } from "./ask.ts";
-import type { LoadEvent, LoadPlan, LoadResult } from "./load-plan.ts";
-import { brokerLoads, fetchPlan, fillPlan, producePlan, type BrokerLoad, type Extent } from "./loads.ts";
+import { measureCleaner } from "./cleaner.ts";
+import { measureFlat } from "./flat.ts";
+import { dirtyLimitMegabytes, LimitProbe, limitText, type Limits } from "./limits.ts";
+import { brokerLoads, type BrokerLoad, type Extent } from "./loads.ts";
 import { printLine } from "./measure.ts";
-import { cpuSecondsOf, rssMegabytesOf } from "./process-stats.ts";
+import { measureMixed } from "./mixed.ts";
+import { rssMegabytesOf } from "./process-stats.ts";
+import {
+  fill,
+  preload,
+  removeTopic,
+  sampleOf,
+  settings,
+  warmUp,
+  type Filled,
+  type LoopDelay,
+  type Sample,
+  type Scene,
+} from "./sampling.ts";
+import { median, ratioOf, rounded, verdict } from "./statistics.ts";
 import { renderTable } from "./table.ts";
 
 /**
- * `npm run bench -- broker [--rounds N] [--seconds N] [--megabytes N] [--only a,b] [--target millrace|kafka] [--directory DIR]`
+ * `npm run bench -- broker [--rounds N] [--seconds N] [--megabytes N] [--only a,b] [--target millrace|kafka] [--directory DIR]
+ * [--gigabytes N]`; `--only` takes the names of loads.ts and `start`, `mixed`, `cleaner`, `flat`. `flat` runs only when it is
+ * named: it fills a partition with so many gigabytes.
  *
  * Millrace and Apache Kafka side by side: both run, each load goes to one and then to the other, several rounds, and
  * the order changes from round to round, so that a slow minute of the machine meets both. Millrace syncs to the disk
@@ -45,6 +50,7 @@ export async function run(args: readonly string[] = []): Promise<void> {
       megabytes: { type: "string", default: "1500" },
       only: { type: "string" },
       target: { type: "string" },
+      gigabytes: { type: "string", default: "20" },
       directory: { type: "string", default: tmpdir() },
     },
   });
@@ -57,42 +63,23 @@ export async function run(args: readonly string[] = []): Promise<void> {
   const missing = names.map(whyTargetMissing).filter((reason) => reason !== null);
   if (missing.length > 0) throw new Error(missing.join("; "));
   const extent = { measureMs: Number(values.seconds) * 1_000, warmUpMs: 1_000, megabytesMax: Number(values.megabytes) };
-  const bench = new BrokerBench(names, values.directory, Number(values.rounds), extent);
-  if (only === undefined || only.includes("start")) await bench.measureStart();
+  const scene: Scene = { names, directory: values.directory, rounds: Number(values.rounds), extent };
+  const bench = new BrokerBench(scene);
+  const isDue = (name: string): boolean => only?.includes(name) ?? name !== "flat";
+  if (isDue("start")) await bench.measureStart();
   if (loads.length > 0) await bench.measureLoads(loads);
+  if (isDue("mixed")) bench.add(await measureMixed(scene));
+  if (isDue("cleaner")) bench.add(await measureCleaner(scene));
+  if (isDue("flat")) bench.add(await measureFlat(scene, Number(values.gigabytes)));
   console.log(bench.render());
-}
-
-/** One run of one load against one broker. */
-interface Sample {
-  readonly megabytesPerSecond: number;
-  readonly requestsPerSecond: number;
-  readonly cpuSecondsPerGigabyte: number;
-  readonly rssMegabytesMax: number;
-  readonly generatorCpu: number;
-  readonly latencyMsMedian: number;
-  readonly latencyMsP99: number;
-  /** Null where the broker cannot be asked. */
-  readonly loopDelay: LoopDelay | null;
-}
-
-/** The answer of loop-delay.js: how late timers of the process came. */
-interface LoopDelay {
-  readonly p99Ms: number;
-  readonly maxMs: number;
 }
 
 type SamplesByTarget = ReadonlyMap<TargetName, readonly Sample[]>;
 
 const idleAfterMs = 3_000;
-const warmUpMs = 15_000;
-const warmUpMegabytesMax = 4_000;
 const [, kafkaVersion = "?"] =
   /<kafka.version>([^<]+)</.exec(readFileSync(join(interopDirectory, "java", "pom.xml"), "utf8")) ?? [];
 
-/** What is deleted leaves the disk soon, not after a minute: the one setting beside those that Kafka is shipped with. */
-const settings = { "log.segment.delete.delay.ms": "100" };
-const removalMsMax = 60_000;
 /** A load average above it is other work that shares the cores. */
 const quietLoadMax = 1;
 
@@ -111,13 +98,20 @@ class BrokerBench {
   readonly #startRows: string[][] = [];
   readonly #loadRows: string[][] = [];
   readonly #diskRates: number[] = [];
+  readonly #dirtyNotes: string[] = [];
+  readonly #others: string[] = [];
   readonly #loadAtStart: number = loadAverage();
 
-  constructor(names: readonly TargetName[], directory: string, rounds: number, extent: Extent) {
+  constructor({ names, directory, rounds, extent }: Scene) {
     this.#names = names;
     this.#directory = directory;
     this.#rounds = rounds;
     this.#extent = extent;
+  }
+
+  /** A table of its own. */
+  add(text: string): void {
+    this.#others.push(text);
   }
 
   /** How long until the first request is answered on an empty directory, and what an idle broker takes. */
@@ -160,36 +154,30 @@ class BrokerBench {
   async measureLoads(loads: readonly BrokerLoad[]): Promise<void> {
     await using stack = new AsyncDisposableStack();
     const targets: Target[] = [];
-    const preload = join(import.meta.dirname, "loop-delay.js");
     for (const name of this.#names)
       targets.push(stack.use(await Target.start({ name, directory: this.#directory, preload, settings })));
-    for (const target of targets) await this.#warmUp(target);
+    const probe = stack.use(await LimitProbe.start(this.#directory));
+    for (const target of targets) await warmUp(target);
     for (const load of loads) {
       const involved = load.isSolo === true ? targets.slice(0, 1) : targets;
-      this.#report(load, await this.#measure(load, involved));
+      const limits: Limits[] = [];
+      const samples = await this.#measure(load, involved, async () => void limits.push(await probe.measure()));
+      this.#report(load, samples, limits);
     }
   }
 
-  /** A JVM needs some ten seconds of work before its code is compiled; nobody runs a broker for less. */
-  async #warmUp(target: Target): Promise<void> {
-    const { port } = target;
-    const [load] = brokerLoads;
-    if (load === undefined) return;
-    const topic = "bench-warm-up";
-    await createTopic(port, topic, load.partitions);
-    const extent = { measureMs: warmUpMs, warmUpMs: 0, megabytesMax: warmUpMegabytesMax };
-    await generate(producePlan(load, port, topic, extent));
-    await removeTopic(target, topic);
-  }
-
-  async #measure(load: BrokerLoad, targets: readonly Target[]): Promise<SamplesByTarget> {
+  async #measure(
+    load: BrokerLoad,
+    targets: readonly Target[],
+    measureLimits: () => Promise<void>,
+  ): Promise<SamplesByTarget> {
     const samples = new Map(targets.map(({ name }) => [name, [] as Sample[]]));
     // What is read stays; the first run is not counted: this load may use code that the last one did not.
     const filled = new Map<Target, Filled>();
     if (load.kind === "fetch") for (const target of targets) filled.set(target, await fill(load, target, this.#extent));
     for (const target of targets) await this.#sample(load, target, filled.get(target));
     for (let round = 0; round < this.#rounds; round++) {
-      this.#diskRates.push(syncedWriteRate(this.#directory));
+      await measureLimits();
       for (const target of round % 2 === 0 ? targets : targets.toReversed()) {
         samples.get(target.name)?.push(await this.#sample(load, target, filled.get(target)));
       }
@@ -206,7 +194,7 @@ class BrokerBench {
     return sample;
   }
 
-  #report(load: BrokerLoad, samples: SamplesByTarget): void {
+  #report(load: BrokerLoad, samples: SamplesByTarget, limits: readonly Limits[]): void {
     const ours = samples.get("millrace");
     const theirs = samples.get("kafka");
     for (const [target, list] of samples) {
@@ -225,11 +213,15 @@ class BrokerBench {
         latencyMsMedian: middle((sample) => sample.latencyMsMedian),
         latencyMsP99: middle((sample) => sample.latencyMsP99),
         generatorCpu: middle((sample) => sample.generatorCpu),
+        loopDelayMsP99: middle(({ loopDelay }) => loopDelay?.p99Ms ?? 0),
+        limit: limitText(limits, load.limits),
         eachMegabytesPerSecond: each((sample) => sample.megabytesPerSecond),
         eachCpuSecondsPerGigabyte: each((sample) => sample.cpuSecondsPerGigabyte),
       });
     }
-    this.#loadRows.push(loadRow(load, ours, theirs));
+    this.#diskRates.push(...limits.map((each) => each.syncedMegabytesPerSecond));
+    if (load.kind === "produce") this.#dirtyNotes.push(dirtyNote(load, samples));
+    this.#loadRows.push(loadRow(load, ours, theirs, limits));
   }
 
   render(): string {
@@ -244,9 +236,11 @@ class BrokerBench {
         "of batches; the generator's CPU is in cores. Latency is median / 99th percentile in ms, from send to answer; loop",
         "delay is 99th percentile / maximum of how late a timer came that the Millrace process sets every 5 ms, medians of the",
         "rounds: 0 is an idle event loop. Kafka has no such figure.",
+        ...this.#dirtyNotes,
         `Synced sequential writes of 1 MiB to this disk: ${median(this.#diskRates).toFixed(0)} MB/s (median of ${this.#diskRates.length}).`,
       );
     }
+    parts.push(...this.#others);
     parts.push(
       `${availableParallelism()} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${release()}, Node ${process.version}, Apache Kafka ${kafkaVersion}; ` +
         `${this.#rounds} rounds of ${this.#extent.measureMs / 1000} s; load average ${this.#loadAtStart.toFixed(1)} at the start, ${loadAverage().toFixed(1)} at the end.`,
@@ -263,6 +257,7 @@ class BrokerBench {
 const loadColumns = [
   "load",
   "what",
+  "limit",
   "MB/s",
   "requests/s",
   "ratio",
@@ -274,6 +269,8 @@ const loadColumns = [
   "bar",
   "latency ms millrace",
   "latency ms kafka",
+  "p99 ratio",
+  "bar",
   "generator CPU",
   "loop delay ms",
 ];
@@ -282,13 +279,11 @@ function loadRow(
   load: BrokerLoad,
   ours: readonly Sample[] | undefined,
   theirs: readonly Sample[] | undefined,
+  limits: readonly Limits[],
 ): string[] {
   const pair = (of: (sample: Sample) => number, digits: number): string =>
     [ours, theirs].map((list) => (list === undefined ? "-" : median(list.map(of)).toFixed(digits))).join(" / ");
-  const ratio = (of: (sample: Sample) => number): number | null => {
-    if (ours === undefined || theirs === undefined) return null;
-    return median(ours.map((sample, round) => of(sample) / of(theirs[round] ?? sample)));
-  };
+  const ratio = (of: (sample: Sample) => number): number | null => ratioOf(ours, theirs, of);
   const latency = (list: readonly Sample[] | undefined): string => {
     if (list === undefined) return "-";
     const middle = (of: (sample: Sample) => number): string => median(list.map(of)).toFixed(1);
@@ -299,24 +294,58 @@ function loadRow(
   const rss = ours === undefined ? null : Math.max(...ours.map(({ rssMegabytesMax }) => rssMegabytesMax));
   const bar = (value: number | null, isMet: (value: number) => boolean, text: string): string =>
     value === null ? "" : verdict(isMet(value), text);
-  const { ratioMin } = load;
+  const p99 = ratio((sample) => sample.latencyMsP99);
+  const { ratioMin, p99RatioMax } = load;
+  const cpuRatioMax = load.cpuRatioMax ?? bars.cpuRatioMax;
   return [
     load.name,
     load.what,
+    limitText(limits, load.limits),
     pair((sample) => sample.megabytesPerSecond, 1),
     pair((sample) => sample.requestsPerSecond, 0),
     throughput === null ? "" : throughput.toFixed(2),
-    ratioMin === null ? "" : bar(throughput, (value) => value >= ratioMin, `>= ${ratioMin}`),
+    throughputBar(load, ours, theirs, limits),
     pair((sample) => sample.cpuSecondsPerGigabyte, 2),
     cpu === null ? "" : cpu.toFixed(2),
-    ratioMin === null ? "" : bar(cpu, (value) => value <= bars.cpuRatioMax, `<= ${bars.cpuRatioMax}`),
+    ratioMin === null ? "" : bar(cpu, (value) => value <= cpuRatioMax, `<= ${cpuRatioMax}`),
     pair((sample) => sample.rssMegabytesMax, 0),
     bar(rss, (value) => value <= bars.rssLoadMegabytesMax, `<= ${bars.rssLoadMegabytesMax}`),
     latency(ours),
     latency(theirs),
+    p99 === null ? "" : p99.toFixed(2),
+    p99RatioMax === undefined ? "" : bar(p99, (value) => value <= p99RatioMax, `<= ${p99RatioMax}`),
     pair((sample) => sample.generatorCpu, 2),
     loopDelayOf(ours),
   ];
+}
+
+/** Kafka's throughput times `ratioMin`, or the share of the disk's that is enough, whichever is lower in the middle of the rounds. */
+function throughputBar(
+  { ratioMin, diskShareMin }: BrokerLoad,
+  ours: readonly Sample[] | undefined,
+  theirs: readonly Sample[] | undefined,
+  limits: readonly Limits[],
+): string {
+  const throughput = ratioOf(ours, theirs, (sample) => sample.requestsPerSecond);
+  if (ours === undefined || theirs === undefined || throughput === null || ratioMin === null) return "";
+  if (diskShareMin !== undefined) {
+    const disk = (round: number): number => limits[round]?.syncedMegabytesPerSecond ?? 0;
+    const wanted = median(theirs.map((sample) => ratioMin * sample.megabytesPerSecond));
+    const enough = median(theirs.map((_, round) => diskShareMin * disk(round)));
+    const share = median(ours.map((sample, round) => sample.megabytesPerSecond / disk(round)));
+    if (enough < wanted) return verdict(share >= diskShareMin, `${share.toFixed(2)} >= ${diskShareMin} of the disk`);
+  }
+  return verdict(throughput >= ratioMin, `>= ${ratioMin}`);
+}
+
+/** Whether a round wrote more than the kernel keeps unwritten for a broker that does not sync. */
+function dirtyNote(load: BrokerLoad, samples: SamplesByTarget): string {
+  const limit = dirtyLimitMegabytes();
+  const texts = [...samples].map(([name, list]) => {
+    const least = Math.min(...list.map(({ writtenMegabytes }) => writtenMegabytes));
+    return `${name} ${least.toFixed(0)} MB (${least > limit ? "past" : "NOT past"} it)`;
+  });
+  return `${load.name}: the kernel's dirty limit is ${limit.toFixed(0)} MB; the least that a round wrote: ${texts.join(", ")}.`;
 }
 
 /** Medians of the rounds. */
@@ -327,112 +356,7 @@ function loopDelayOf(list: readonly Sample[] | undefined): string {
   return `${middle(({ p99Ms }) => p99Ms)} / ${middle(({ maxMs }) => maxMs)}`;
 }
 
-function verdict(isMet: boolean, bar: string): string {
-  return `${bar} ${isMet ? "met" : "MISSED"}`;
-}
-
-interface Filled {
-  readonly topic: string;
-  readonly plan: LoadPlan;
-}
-
-/** A topic of its own for a load, with what has to be there before anything is measured. */
-async function fill(load: BrokerLoad, { port }: Target, extent: Extent): Promise<Filled> {
-  const topic = `bench-${load.name}`;
-  const id = await createTopic(port, topic, load.partitions);
-  await generate(fillPlan(load, port, topic));
-  const plan = load.kind === "fetch" ? fetchPlan(load, port, id, extent) : producePlan(load, port, topic, extent);
-  return { topic, plan };
-}
-
-/** Resolves when its files are gone too. */
-async function removeTopic({ name, port, dataDirectory }: Target, topic: string): Promise<void> {
-  await deleteTopic(port, topic);
-  for (let waitedMs = 0; waitedMs < removalMsMax; waitedMs += 50) {
-    if (!readdirSync(dataDirectory).some((each) => each.startsWith(`${topic}-`))) return;
-    await sleep(50);
-  }
-  throw new Error(`${name} did not remove the files of ${topic}`);
-}
-
-async function sampleOf(target: Target, plan: LoadPlan): Promise<Sample> {
-  const { pid } = target;
-  let cpuAtStart = 0;
-  let rssMegabytesMax = 0;
-  const watch = setInterval(() => {
-    rssMegabytesMax = Math.max(rssMegabytesMax, rssMegabytesOf(pid));
-  }, 200);
-  try {
-    const result = await generate(plan, () => {
-      cpuAtStart = cpuSecondsOf(pid);
-      if (target.name !== "kafka") target.tell("reset");
-    });
-    const cpuSeconds = cpuSecondsOf(pid) - cpuAtStart;
-    return {
-      megabytesPerSecond: result.bytes / 1e6 / result.seconds,
-      requestsPerSecond: result.requests / result.seconds,
-      cpuSecondsPerGigabyte: cpuSeconds / (result.bytes / 1e9),
-      rssMegabytesMax,
-      generatorCpu: result.cpuSeconds / result.seconds,
-      latencyMsMedian: result.latencyMsMedian,
-      latencyMsP99: result.latencyMsP99,
-      loopDelay: target.name === "kafka" ? null : await target.ask<LoopDelay>("read"),
-    };
-  } finally {
-    clearInterval(watch);
-  }
-}
-
-/** Runs the load generator in a process of its own. */
-async function generate(plan: LoadPlan, onMeasuring: () => void = () => undefined): Promise<LoadResult> {
-  const script = join(import.meta.dirname, "load.ts");
-  const child = spawn(process.execPath, ["--conditions=source", script, JSON.stringify(plan)], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const timer = setTimeout(() => child.kill("SIGKILL"), plan.warmUpMs + Math.min(plan.measureMs, 120_000) + 60_000);
-  const ended = once(child, "exit");
-  let result: LoadResult | null = null;
-  for await (const line of createInterface({ input: child.stdout })) {
-    const event = JSON.parse(line) as LoadEvent;
-    if (event.event === "measuring") onMeasuring();
-    else result = event;
-  }
-  await ended;
-  clearTimeout(timer);
-  if (result === null || child.exitCode !== 0) {
-    throw new Error(`the load generator ended with ${child.exitCode ?? child.signalCode}`);
-  }
-  return result;
-}
-
-/** Megabytes a second of 1 MiB writes to a new file, each synced before the next: what a durable log cannot exceed alone. */
-function syncedWriteRate(directory: string): number {
-  const own = mkdtempSync(join(existsSync(directory) ? directory : tmpdir(), "bench-disk-"));
-  const chunk = Buffer.alloc(1024 * 1024, 0x5a);
-  const chunks = 64;
-  const file = openSync(join(own, "written"), "w");
-  const startedMs = performance.now();
-  for (let count = 0; count < chunks; count++) {
-    writeSync(file, chunk);
-    fdatasyncSync(file);
-  }
-  const seconds = (performance.now() - startedMs) / 1000;
-  closeSync(file);
-  rmSync(own, { recursive: true });
-  return (chunks * chunk.length) / 1e6 / seconds;
-}
-
 /** Of the last minute. */
 function loadAverage(): number {
   return loadavg()[0] ?? 0;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const [low = 0, high = 0] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
-  return (low + high) / 2;
-}
-
-function rounded(value: number): number {
-  return Number(value.toPrecision(4));
 }

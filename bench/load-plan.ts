@@ -19,6 +19,16 @@ export interface ProducePlan extends Bounds, BatchShape {
   readonly kind: "produce";
   readonly topic: string;
   readonly partitions: number;
+  /** Requests leave at this rate, over all connections, or later when too many are on their way; else as fast as answers come. */
+  readonly requestsPerSecond?: number;
+  /** One consumer at the end of the log, which asks for all partitions. There must be one connection to produce. */
+  readonly tail?: TailPlan;
+}
+
+export interface TailPlan {
+  readonly topicId: string;
+  /** Of each partition. */
+  readonly startOffsets: readonly number[];
 }
 
 export interface FetchPlan extends Bounds {
@@ -36,6 +46,8 @@ export interface BatchShape {
   readonly recordsPerBatch: number;
   readonly recordBytes: number;
   readonly compression: CompressionName;
+  /** So many keys, each of which comes once before any comes again; records have none where it is missing. */
+  readonly keys?: number;
 }
 
 /** A line of the load generator's output: when the measured time begins, and the result when it has ended. */
@@ -50,12 +62,26 @@ export interface LoadResult {
   readonly bytes: number;
   readonly latencyMsMedian: number;
   readonly latencyMsP99: number;
+  /** From the sending of a batch to its arrival at the consumer at the end of the log. */
+  readonly tail: { readonly batches: number; readonly latencyMsMedian: number; readonly latencyMsP99: number } | null;
+  /** Of all record batches since the start, before the measured time, too. */
+  readonly totalBytes: number;
   /** CPU seconds of the generator itself in the measured time. */
   readonly cpuSeconds: number;
 }
 
 /** The batch that is sent again and again: text like JSON, which a codec halves or better. */
-export function batchOf({ recordsPerBatch, recordBytes, compression }: BatchShape): Buffer {
+export function batchOf(shape: BatchShape): Buffer {
+  return batchFrom(shape, 0);
+}
+
+/** What is sent in turn: one batch, or as many as hold every key. */
+export function batchesOf(shape: BatchShape): Buffer[] {
+  const count = Math.ceil((shape.keys ?? 1) / shape.recordsPerBatch);
+  return Array.from({ length: count }, (_, index) => batchFrom(shape, index * shape.recordsPerBatch));
+}
+
+function batchFrom({ recordsPerBatch, recordBytes, compression, keys }: BatchShape, firstKey: number): Buffer {
   let state = 4711;
   const next = (below: number): number => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -65,7 +91,10 @@ export function batchOf({ recordsPerBatch, recordBytes, compression }: BatchShap
   const records = Array.from({ length: recordsPerBatch }, (_, index): RecordInput => {
     let text = `{"id":${index}`;
     while (text.length < recordBytes) text += `,"field-${next(40)}":"${next(2000).toString(36).repeat(2)}"`;
-    return { value: Buffer.from(text.slice(0, recordBytes)), timestamp };
+    // All of one length, so that all batches are.
+    const key =
+      keys === undefined ? null : Buffer.from(`key-${((firstKey + index) % keys).toString().padStart(9, "0")}`);
+    return { key, value: Buffer.from(text.slice(0, recordBytes)), timestamp };
   });
   return encodeBatch({ records, compression });
 }

@@ -5,7 +5,14 @@ import { produce } from "kafka-protocol-ts/messages/00-produce";
 import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import { installNodeAccelerators } from "kafka-protocol-ts/node";
 import { ByteWriter } from "kafka-protocol-ts/writer";
-import { batchOf, type FetchPlan, type LoadEvent, type LoadPlan, type ProducePlan } from "./load-plan.ts";
+import {
+  batchesOf,
+  type FetchPlan,
+  type LoadEvent,
+  type LoadPlan,
+  type ProducePlan,
+  type TailPlan,
+} from "./load-plan.ts";
 
 /**
  * The load generator of bench/broker.ts, a process of its own: `node load.ts '<plan as JSON>'`. It is light, so that
@@ -22,8 +29,8 @@ const copyBytesMax = 4_096;
 
 /** What a connection asks, over and over, and how it reads the answers. */
 interface Conversation {
-  /** The next request. Its correlation id is written over; its bytes after the head stay as they are. */
-  next(): Buffer;
+  /** The next request, which is sent now. Its correlation id is written over; its bytes after the head stay as they are. */
+  next(sentMs: number): Buffer;
   /** Called with everything that comes. */
   receive(chunk: Buffer, answered: (answer: Answer) => void): void;
 }
@@ -45,7 +52,9 @@ interface Slot {
 class Meter {
   readonly #plan: LoadPlan;
   readonly #latenciesMs: number[] = [];
+  readonly #tailLatenciesMs: number[] = [];
   #requests = 0;
+  #totalBytes = 0;
   #bytes = 0;
   #records = 0;
   #total = 0;
@@ -71,6 +80,7 @@ class Meter {
 
   count(nowMs: number, latencyMs: number, { records, bytes }: Answer): void {
     this.#total += 1;
+    this.#totalBytes += bytes;
     if (this.#state === "measuring") {
       this.#requests += 1;
       this.#records += records;
@@ -81,36 +91,54 @@ class Meter {
     if (isOver || this.#total >= this.#plan.requestsMax) this.#end();
   }
 
+  /** A batch has arrived at the end of the log's consumer. */
+  countTail(latencyMs: number): void {
+    if (this.#state === "measuring") this.#tailLatenciesMs.push(latencyMs);
+  }
+
   #end(): void {
     if (this.#state === "ended") return;
     this.begin();
     this.#state = "ended";
     const { user, system } = process.cpuUsage(this.#cpuAtStart);
-    const latencies = Float64Array.from(this.#latenciesMs).sort();
-    const quantile = (fraction: number): number => latencies[Math.floor(latencies.length * fraction)] ?? 0;
+    const [latencyMsMedian, latencyMsP99] = quantiles(this.#latenciesMs);
+    const [tailMsMedian, tailMsP99] = quantiles(this.#tailLatenciesMs);
+    const batches = this.#tailLatenciesMs.length;
     print({
       event: "result",
       seconds: (performance.now() - this.#startedMs) / 1000,
       requests: this.#requests,
       records: this.#records,
       bytes: this.#bytes,
-      latencyMsMedian: quantile(0.5),
-      latencyMsP99: quantile(0.99),
+      latencyMsMedian,
+      latencyMsP99,
+      tail: batches === 0 ? null : { batches, latencyMsMedian: tailMsMedian, latencyMsP99: tailMsP99 },
+      totalBytes: this.#totalBytes,
       cpuSeconds: (user + system) / 1e6,
     });
   }
 }
 
+/** Median and 99th percentile. */
+function quantiles(values: readonly number[]): [number, number] {
+  const sorted = Float64Array.from(values).sort();
+  const at = (fraction: number): number => sorted[Math.floor(sorted.length * fraction)] ?? 0;
+  return [at(0.5), at(0.99)];
+}
+
 /** Keeps as many requests on their way as the plan says. */
 class Connection {
   readonly #conversation: Conversation;
-  readonly #meter: Meter;
+  readonly #meter: Pick<Meter, "count" | "isEnded">;
   readonly #socket: Socket;
   /** Answers come in the order of the requests. */
   readonly #waiting: Slot[] = [];
+  /** Used where requests leave by the clock. */
+  readonly #free: Slot[] = [];
+  #pace: { readonly intervalMs: number; dueMs: number } | null = null;
   #nextCorrelationId = 1;
 
-  constructor(port: number, conversation: Conversation, meter: Meter) {
+  constructor(port: number, conversation: Conversation, meter: Pick<Meter, "count" | "isEnded">) {
     this.#conversation = conversation;
     this.#meter = meter;
     this.#socket = createConnection({ port, host: "127.0.0.1", noDelay: true });
@@ -130,9 +158,29 @@ class Connection {
   start(inFlight: number): void {
     this.#socket.cork();
     for (let count = 0; count < inFlight; count++) {
-      this.#send({ own: Buffer.alloc(headBytes), sentMs: 0, correlationId: 0 });
+      this.#send({ own: Buffer.alloc(headBytes), sentMs: 0, correlationId: 0 }, performance.now());
     }
     this.#socket.uncork();
+  }
+
+  /** One request each `intervalMs`. One that is late, since all slots are taken, counts from when it was due. */
+  startPaced(inFlight: number, intervalMs: number): void {
+    for (let count = 0; count < inFlight; count++) {
+      this.#free.push({ own: Buffer.alloc(headBytes), sentMs: 0, correlationId: 0 });
+    }
+    this.#pace = { intervalMs, dueMs: performance.now() };
+    setInterval(() => this.#sendDue(), 1).unref();
+  }
+
+  #sendDue(): void {
+    const pace = this.#pace;
+    if (pace === null || this.#meter.isEnded) return;
+    while (pace.dueMs <= performance.now()) {
+      const slot = this.#free.pop();
+      if (slot === undefined) return;
+      this.#send(slot, pace.dueMs);
+      pace.dueMs += pace.intervalMs;
+    }
   }
 
   close(): void {
@@ -147,19 +195,23 @@ class Connection {
     const nowMs = performance.now();
     this.#meter.count(nowMs, nowMs - slot.sentMs, answer);
     if (this.#meter.isEnded) finish();
-    else this.#send(slot);
+    else if (this.#pace === null) this.#send(slot, performance.now());
+    else {
+      this.#free.push(slot);
+      this.#sendDue();
+    }
   }
 
   /** The slot's last request was answered, so its memory is no longer read by the socket. */
-  #send(slot: Slot): void {
-    const request = this.#conversation.next();
+  #send(slot: Slot, sentMs: number): void {
+    slot.sentMs = sentMs;
+    const request = this.#conversation.next(sentMs);
     const isCopied = request.length <= copyBytesMax;
     const ownSize = isCopied ? request.length : headBytes;
     if (slot.own.length !== ownSize) slot.own = Buffer.alloc(ownSize);
     request.copy(slot.own, 0, 0, ownSize);
     slot.correlationId = this.#nextCorrelationId++;
     slot.own.writeInt32BE(slot.correlationId, correlationIdAt);
-    slot.sentMs = performance.now();
     this.#waiting.push(slot);
     this.#socket.write(slot.own);
     if (!isCopied) this.#socket.write(request.subarray(headBytes));
@@ -174,11 +226,21 @@ class Producing implements Conversation {
   readonly #recordsPerBatch: number;
   readonly #batchBytes: number;
   readonly #errorAt: number;
+  readonly #partitions: number;
+  readonly #onSent: (partition: number, sentMs: number) => void;
   #turn: number;
   #rest: Buffer = Buffer.alloc(0);
 
-  constructor(plan: ProducePlan, frames: readonly Buffer[], batchBytes: number, firstPartition: number) {
+  constructor(
+    plan: ProducePlan,
+    frames: readonly Buffer[],
+    batchBytes: number,
+    firstPartition: number,
+    onSent: (partition: number, sentMs: number) => void,
+  ) {
     this.#frames = frames;
+    this.#partitions = plan.partitions;
+    this.#onSent = onSent;
     this.#recordsPerBatch = plan.recordsPerBatch;
     this.#batchBytes = batchBytes;
     this.#turn = firstPartition;
@@ -186,8 +248,9 @@ class Producing implements Conversation {
     this.#errorAt = 4 + 4 + 1 + 1 + 1 + plan.topic.length + 1 + 4;
   }
 
-  next(): Buffer {
+  next(sentMs: number): Buffer {
     const frame = this.#frames[this.#turn % this.#frames.length];
+    this.#onSent(this.#turn % this.#partitions, sentMs);
     this.#turn += 1;
     return frame ?? Buffer.alloc(0);
   }
@@ -207,9 +270,12 @@ class Producing implements Conversation {
   }
 }
 
-function produceFrames(plan: ProducePlan, batch: Buffer): Buffer[] {
-  return Array.from({ length: plan.partitions }, (_, index) => {
-    const topicData = [{ name: plan.topic, partitionData: [{ index, records: batch }] }];
+/** For each partition in turn, and each batch in turn, until both begin again. */
+function produceFrames(plan: ProducePlan, batches: readonly Buffer[]): Buffer[] {
+  return Array.from({ length: plan.partitions * batches.length }, (_, turn) => {
+    const index = turn % plan.partitions;
+    const records = batches[Math.floor(turn / plan.partitions)] ?? Buffer.alloc(0);
+    const topicData = [{ name: plan.topic, partitionData: [{ index, records }] }];
     return frameOf((writer) => {
       writeRequestHeader(writer, produce, produceVersion, 0, "bench");
       produce.request.write(writer, { acks: -1, timeoutMs: 30_000, topicData }, produceVersion);
@@ -222,10 +288,15 @@ function produceFrames(plan: ProducePlan, batch: Buffer): Buffer[] {
 /** What the reader of a stream asks for: so many bytes to look at, or to pass over. */
 type Wish = { readonly take: number } | { readonly skip: number };
 
+/** What a fetch needs to know of a plan. */
+type Fetched = Pick<FetchPlan, "topicId" | "partitionMaxBytes" | "batchBytes" | "recordsPerBatch">;
+
 /** Asks all its partitions for the next of their bytes, and passes over the records as they come. */
 class Fetching implements Conversation {
-  readonly #plan: FetchPlan;
+  readonly #plan: Fetched;
   readonly #offsets: Map<number, number>;
+  /** How far a partition's offset goes on by so many batches. */
+  readonly #after: (partition: number, offset: number, batches: number) => number;
   readonly #taken: Buffer = Buffer.alloc(64);
   #takenBytes = 0;
   #answered: (answer: Answer) => void = () => undefined;
@@ -233,9 +304,14 @@ class Fetching implements Conversation {
   #wish: Wish;
   #skipped = 0;
 
-  constructor(plan: FetchPlan, partitions: readonly number[]) {
+  constructor(
+    plan: Fetched,
+    startOffsets: ReadonlyMap<number, number>,
+    after: (partition: number, offset: number, batches: number) => number,
+  ) {
     this.#plan = plan;
-    this.#offsets = new Map(partitions.map((partition) => [partition, 0]));
+    this.#offsets = new Map(startOffsets);
+    this.#after = after;
     this.#reader = this.#read();
     this.#wish = this.#reader.next().value;
   }
@@ -315,35 +391,88 @@ class Fetching implements Conversation {
     return size;
   }
 
-  /** The last batch may have come in part only; at the end of the log it begins again. */
+  /** The last batch may have come in part only. */
   #advance(partition: number, size: number): void {
-    const { batchBytes, recordsPerBatch, batchesPerPartition } = this.#plan;
-    const batches = Math.floor(size / batchBytes);
-    if (batches === 0) fail(`partition ${partition} answered ${size} bytes`);
-    const offset = (this.#offsets.get(partition) ?? 0) + batches * recordsPerBatch;
-    this.#offsets.set(partition, offset >= batchesPerPartition * recordsPerBatch ? 0 : offset);
+    const batches = Math.floor(Math.max(0, size) / this.#plan.batchBytes);
+    this.#offsets.set(partition, this.#after(partition, this.#offsets.get(partition) ?? 0, batches));
+  }
+}
+
+/** Begins again at the end of what the plan says. */
+function endlessly({
+  batchesPerPartition,
+  recordsPerBatch,
+}: FetchPlan): (partition: number, offset: number, batches: number) => number {
+  return (partition, offset, batches) => {
+    if (batches === 0) fail(`partition ${partition} answered nothing at ${offset}`);
+    const next = offset + batches * recordsPerBatch;
+    return next >= batchesPerPartition * recordsPerBatch ? 0 : next;
+  };
+}
+
+/** The consumer at the end of the log: a batch of a partition arrives in the order in which it was sent. */
+class Tail {
+  readonly #sentMs: readonly number[][];
+  readonly #meter: Meter;
+
+  constructor(partitions: number, meter: Meter) {
+    this.#sentMs = Array.from({ length: partitions }, () => []);
+    this.#meter = meter;
+  }
+
+  sent(partition: number, sentMs: number): void {
+    this.#sentMs[partition]?.push(sentMs);
+  }
+
+  conversation(
+    { topicId, startOffsets }: TailPlan,
+    { recordsPerBatch }: ProducePlan,
+    batchBytes: number,
+  ): Conversation {
+    const plan = { topicId, partitionMaxBytes: 1024 * 1024, batchBytes, recordsPerBatch };
+    const offsets = new Map(startOffsets.map((offset, partition) => [partition, offset]));
+    return new Fetching(plan, offsets, (partition, offset, batches) => {
+      const nowMs = performance.now();
+      for (const sentMs of this.#sentMs[partition]?.splice(0, batches) ?? []) this.#meter.countTail(nowMs - sentMs);
+      return offset + batches * recordsPerBatch;
+    });
   }
 }
 
 // --- The run ---------------------------------------------------------------------------------------------------------
 
-function conversations(plan: LoadPlan): Conversation[] {
-  const perConnection = Array.from({ length: plan.connections }, (_, index) => index);
-  if (plan.kind === "fetch") {
-    const all = Array.from({ length: plan.partitions }, (_, partition) => partition);
-    return perConnection.map(
-      (index) =>
-        new Fetching(
-          plan,
-          all.filter((each) => each % plan.connections === index),
-        ),
-    );
-  }
+function fetchConnections(plan: FetchPlan): Connection[] {
+  const all = Array.from({ length: plan.partitions }, (_, partition) => partition);
+  return Array.from({ length: plan.connections }, (_, index) => {
+    const own = all.filter((each) => each % plan.connections === index);
+    const offsets = new Map(own.map((partition) => [partition, 0]));
+    return new Connection(plan.port, new Fetching(plan, offsets, endlessly(plan)), meter);
+  });
+}
+
+function produceConnections(plan: ProducePlan): Connection[] {
   installNodeAccelerators();
-  const batch = batchOf(plan);
-  const frames = produceFrames(plan, batch);
+  const batches = batchesOf(plan);
+  const [{ length: batchBytes } = Buffer.alloc(0)] = batches;
+  const frames = produceFrames(plan, batches);
   const stride = Math.ceil(plan.partitions / plan.connections);
-  return perConnection.map((index) => new Producing(plan, frames, batch.length, index * stride));
+  const tail = new Tail(plan.partitions, meter);
+  const onSent = plan.tail === undefined ? () => undefined : tail.sent.bind(tail);
+  const producing = Array.from({ length: plan.connections }, (_, index) => {
+    return new Connection(plan.port, new Producing(plan, frames, batchBytes, index * stride, onSent), meter);
+  });
+  if (plan.tail !== undefined) {
+    const silent = {
+      count: () => undefined,
+      get isEnded() {
+        return meter.isEnded;
+      },
+    };
+    const consumer = new Connection(plan.port, tail.conversation(plan.tail, plan, batchBytes), silent);
+    consumer.start(1);
+    alsoOpen.push(consumer);
+  }
+  return producing;
 }
 
 function frameOf(write: (writer: ByteWriter) => void): Buffer {
@@ -367,11 +496,16 @@ function fail(reason: string): never {
 }
 
 function finish(): void {
-  for (const connection of connections) connection.close();
+  for (const connection of [...connections, ...alsoOpen]) connection.close();
 }
 
 const plan = JSON.parse(process.argv[2] ?? "null") as LoadPlan;
 const meter = new Meter(plan);
-const connections = conversations(plan).map((conversation) => new Connection(plan.port, conversation, meter));
-for (const connection of connections) connection.start(plan.inFlight);
+const alsoOpen: Connection[] = [];
+const connections = plan.kind === "fetch" ? fetchConnections(plan) : produceConnections(plan);
+const rate = plan.kind === "produce" ? plan.requestsPerSecond : undefined;
+for (const connection of connections) {
+  if (rate === undefined) connection.start(plan.inFlight);
+  else connection.startPaced(plan.inFlight, (1000 * connections.length) / rate);
+}
 setTimeout(() => meter.begin(), plan.warmUpMs).unref();

@@ -1,3 +1,5 @@
+import type { TargetName } from "../test/interop/target.ts";
+import type { LimitName } from "./limits.ts";
 import { batchOf, type BatchShape, type FetchPlan, type ProducePlan } from "./load-plan.ts";
 
 /** A load of the broker bench, and how well Millrace must do beside Apache Kafka. */
@@ -11,31 +13,60 @@ export interface BrokerLoad {
   readonly shape: BatchShape;
   /** The least ratio of throughput, Millrace to Kafka; null where a row is printed without one. */
   readonly ratioMin: number | null;
+  /** Such a share of the disk's synced rate is enough, where that is less than `ratioMin` asks for. */
+  readonly diskShareMin?: number;
+  /** The largest ratio of CPU a GB; 1 where it is missing and there is a `ratioMin`. */
+  readonly cpuRatioMax?: number;
+  /** The largest ratio of the 99th percentile of the latency. */
+  readonly p99RatioMax?: number;
+  /** Of its topic, where one of the brokers needs other than its defaults. */
+  readonly configs?: Readonly<Partial<Record<TargetName, Readonly<Record<string, string>>>>>;
+  /** What bounds it on this machine. */
+  readonly limits: readonly LimitName[];
   /** Measured for one broker alone. */
   readonly isSolo?: boolean;
 }
 
-const big: BatchShape = { recordsPerBatch: 60, recordBytes: 1024, compression: "none" };
+export const big: BatchShape = { recordsPerBatch: 60, recordBytes: 1024, compression: "none" };
 const small: BatchShape = { recordsPerBatch: 1, recordBytes: 100, compression: "none" };
-const six = { kind: "produce", partitions: 6, connections: 2, inFlight: 5 } as const;
+const six = { kind: "produce", partitions: 6, connections: 2, inFlight: 5, limits: ["disk", "loopback"] } as const;
+const twenty = { ...six, connections: 20, shape: small, limits: ["syncs", "echoes"] } as const;
 
 /** Produce asks for acks=all and sends one batch to one partition a request, the partitions in turn. */
 export const brokerLoads: readonly BrokerLoad[] = [
-  { ...six, name: "a", what: "60 x 1 KB", shape: big, ratioMin: 1.2 },
+  { ...six, name: "a", what: "60 x 1 KB", shape: big, ratioMin: 1.3, diskShareMin: 0.85 },
+  {
+    ...six,
+    name: "a-flush",
+    what: "60 x 1 KB, Kafka with flush.messages=1",
+    shape: big,
+    ratioMin: 3,
+    configs: { kafka: { "flush.messages": "1" } },
+  },
   { ...six, name: "a2-300", what: "60 x 1 KB, 300 partitions", partitions: 300, shape: big, ratioMin: 0.8 },
   { ...six, name: "a2-1000", what: "60 x 1 KB, 1000 partitions", partitions: 1_000, shape: big, ratioMin: 0.8 },
   { ...six, name: "a3", what: "60 x 1 KB, lz4", shape: { ...big, compression: "lz4" }, ratioMin: null },
-  { ...six, name: "b", what: "1 x 100 B, 20 connections", connections: 20, shape: small, ratioMin: 0.9 },
+  { ...twenty, name: "b", what: "1 x 100 B, 20 connections", ratioMin: 1 },
+  {
+    ...twenty,
+    name: "b-os",
+    what: "1 x 100 B, 20 connections, durability=os",
+    ratioMin: 1.4,
+    configs: { millrace: { "millrace.durability": "os" } },
+  },
+  { ...twenty, name: "b1", what: "1 x 100 B, 20 connections, 1 in flight", inFlight: 1, ratioMin: null },
   {
     ...six,
-    name: "b1",
-    what: "1 x 100 B, 20 connections, 1 in flight",
-    connections: 20,
+    name: "c",
+    what: "fetch, 1 MB a partition",
+    kind: "fetch",
     inFlight: 1,
-    shape: small,
-    ratioMin: null,
+    shape: big,
+    ratioMin: 1,
+    cpuRatioMax: 0.8,
+    p99RatioMax: 0.7,
+    limits: ["loopback"],
   },
-  { ...six, name: "c", what: "fetch, 1 MB a partition", kind: "fetch", inFlight: 1, shape: big, ratioMin: 0.9 },
   {
     ...six,
     name: "d-1k",
