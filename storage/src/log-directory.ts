@@ -1,40 +1,35 @@
 import { assert } from "@millrace/base/assert";
 import type { Logger } from "@millrace/base/logger";
-import { replaceFile } from "@millrace/base/replace-file";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import { days, MiB, seconds } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
-import type { Clock, DirectoryEntry, Disk, DiskFile, Random, Timer, Workers } from "@millrace/base/world";
-import { decodeOffsets, encodeOffsets, partitionKey } from "./checkpoints.ts";
+import type { Clock, Disk, Random, Workers } from "@millrace/base/world";
+import { CheckpointFiles } from "./checkpoint-files.ts";
+import { partitionKey } from "./checkpoints.ts";
 import type { OffsetsByPartition } from "./checkpoints.ts";
 import { Cleaner } from "./cleaner/cleaner.ts";
 import type { CleanerSettings, UncleanableLog } from "./cleaner/cleaner.ts";
-import { finishSwaps } from "./cleaner/swap.ts";
 import { Coalesced, forEachOf, JointSync } from "./concurrency.ts";
 import { claimDirectory } from "./directory-claim.ts";
 import type { Claim, DirectoryRefusal } from "./directory-claim.ts";
 import { emptyLog } from "./empty-log.ts";
-import {
-  deletedDirectoryName,
-  fileNames,
-  parsePartitionDirectoryName,
-  parseSegmentFileName,
-  partitionDirectoryName,
-  segmentFileName,
-} from "./file-names.ts";
+import { deletedDirectoryName, fileNames, parsePartitionDirectoryName, partitionDirectoryName } from "./file-names.ts";
 import { Committer } from "./group-commit.ts";
+import { Housekeeping } from "./housekeeping.ts";
 import { JournalReplay } from "./journal-replay.ts";
 import { Journal, removeJournal } from "./journal.ts";
 import type { LogConfig } from "./log-config.ts";
+import { holdsRecords, LogCreation } from "./log-creation.ts";
+import type { NewLog } from "./log-creation.ts";
 import type { LogEnvironment } from "./log-environment.ts";
+import { loadPartition } from "./log-loading.ts";
 import { PartitionLog } from "./log.ts";
 import type { LogFailure } from "./log.ts";
 import type { MetaProperties } from "./meta-properties.ts";
 import { OpenSegments } from "./open-segments.ts";
 import { isOutOfSpace } from "./out-of-space.ts";
-import { decodePartitionMetadata, encodePartitionMetadata } from "./partition-metadata.ts";
-import { loadLog } from "./recovery.ts";
+import { SpaceWatch } from "./space-watch.ts";
 import { Trash } from "./trash.ts";
 import type { Offset, Uuid } from "./types.ts";
 
@@ -103,25 +98,9 @@ export interface LoadReport {
   readonly unknown: readonly string[];
 }
 
-export interface NewLog {
-  readonly topic: string;
-  readonly partition: number;
-  readonly topicId: Uuid;
-  readonly config: LogConfig;
-}
-
-interface Creation {
-  readonly wanted: NewLog;
-  readonly resolve: (log: PartitionLog) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames).flat());
-const CREATED_TOGETHER_MAX = 256;
 /** Logs whose checkpoints share a sync. */
 const SYNCED_TOGETHER_MAX = 64;
-const SPACE_CHECK_MS = 1000;
-const SPACE_BYTES_MIN = 4 * MiB;
 
 /**
  * All logs under one directory, and what they share: the lock, the group commit, open files, checkpoints, housekeeping.
@@ -142,15 +121,13 @@ export class LogDirectory {
   readonly #cleaner: Cleaner | null;
   readonly #logs = new Map<string, PartitionLog>();
   #highWatermarks: OffsetsByPartition = new Map();
-  /** By checkpoint file: the partitions that it names. */
-  readonly #notedKeys = new Map<string, ReadonlySet<string>>();
-  #creations: Creation[] = [];
-  readonly #timers = new Set<Timer>();
-  readonly #waitingForSpace: (() => void)[] = [];
+  readonly #checkpoints: CheckpointFiles;
+  readonly #creation: LogCreation;
+  readonly #housekeeping: Housekeeping;
+  readonly #spaceWatch: SpaceWatch;
   #failure: LogFailure | null = null;
   #isLoaded = false;
   #isClosed = false;
-  #housekeeping: Promise<void> = Promise.resolve();
   readonly #recoveryPoints: Coalesced;
   readonly #logStarts: Coalesced;
 
@@ -181,11 +158,23 @@ export class LogDirectory {
     this.#limits = limits;
     this.#claim = claim;
     this.#replay = replay;
+    this.#checkpoints = new CheckpointFiles({ disk, directory: path, logger });
     this.#recoveryPoints = new Coalesced(() =>
       this.#writeOffsets(fileNames.recoveryPoints, (log) => log.recoveryPoint),
     );
     this.#logStarts = new Coalesced(() => this.#writeOffsets(fileNames.logStartOffsets, (log) => log.logStartOffset));
     const failDirectory = (error: unknown): void => this.#fail(error);
+    this.#housekeeping = new Housekeeping({ clock, onFailed: (error) => this.#housekeepingFailed(error) });
+    this.#spaceWatch = new SpaceWatch({ disk, clock, path, onFailed: failDirectory });
+    this.#creation = new LogCreation({
+      disk,
+      path,
+      atOnce: limits.loadingMax,
+      makeRoom: (wanted) => this.#makeRoom(wanted),
+      forgetNamesakes: (wanted) => this.#forgetNamesakes(wanted),
+      syncFailed: failDirectory,
+      adopt: (created) => this.#adopt(created),
+    });
     this.#environment = {
       disk,
       clock,
@@ -208,7 +197,7 @@ export class LogDirectory {
       },
       persistLogStarts: () => this.#logStarts.run(),
       persistRecoveryPoints: () => this.#recoveryPoints.run(),
-      whenThereIsSpace: (callback) => this.#whenThereIsSpace(callback),
+      whenThereIsSpace: (callback) => this.#spaceWatch.wait(callback),
       failDirectory,
     };
     const environment = this.#environment;
@@ -261,10 +250,10 @@ export class LogDirectory {
   /** Opens every log there is; recovers them after an unclean stop. Then the housekeeping begins. */
   async load(configOf: (topic: string, topicId: Uuid) => LogConfig): Promise<LoadReport> {
     const { disk } = this.#options;
-    const recoveryPoints = (await this.#readOffsets(fileNames.recoveryPoints)) ?? new Map();
-    const logStarts = await this.#readOffsets(fileNames.logStartOffsets);
+    const recoveryPoints = (await this.#checkpoints.read(fileNames.recoveryPoints)) ?? new Map();
+    const logStarts = await this.#checkpoints.read(fileNames.logStartOffsets);
     await this.#cleaner?.load();
-    this.#highWatermarks = (await this.#readOffsets(fileNames.highWatermarks)) ?? new Map();
+    this.#highWatermarks = (await this.#checkpoints.read(fileNames.highWatermarks)) ?? new Map();
     const found = {
       replayedBytes: 0,
       recoveredBytes: 0,
@@ -282,9 +271,19 @@ export class LogDirectory {
         return this.#environment.trash.addDirectory(`${this.path}/${name}`, 0, Promise.resolve());
       const { topic, partition } = parsed;
       const key = partitionKey(topic, partition);
-      const loaded = await this.#loadLog({ topic, partition, directory: `${this.path}/${name}` }, configOf, {
+      const loaded = await loadPartition({
+        environment: this.#environment,
+        logger: this.#options.logger,
+        topic,
+        partition,
+        directory: `${this.path}/${name}`,
         recoveryPoint: recoveryPoints.get(key)?.offset ?? (0 as Offset),
         logStartOffset: logStarts === null ? null : (logStarts.get(key)?.offset ?? (0 as Offset)),
+        replay: this.#replay,
+        cleanedOffset: this.#cleaner?.firstDirtyOffsetOf(topic, partition) ?? (0 as Offset),
+        isClean: this.#claim.isClean,
+        unsyncedBytesMax: this.#claim.unsyncedBytesMax,
+        configOf,
       });
       if (loaded === null) return void found.unknown.push(name);
       found.replayedBytes += loaded.replayedBytes;
@@ -328,112 +327,11 @@ export class LogDirectory {
     this.#environment.committer.useJournal(this.#journal);
   }
 
-  async #loadLog(
-    at: { readonly topic: string; readonly partition: number; readonly directory: string },
-    configOf: (topic: string, topicId: Uuid) => LogConfig,
-    offsets: { readonly recoveryPoint: Offset; readonly logStartOffset: Offset | null },
-  ): Promise<LoadedPartition | null> {
-    const { disk, logger } = this.#options;
-    const nothingRead = { replayedBytes: 0, scannedBytes: 0, cutBytes: 0 };
-    let names = await disk.list(at.directory);
-    if (await finishSwaps(disk, at.directory, names)) names = await disk.list(at.directory);
-    const metadata = await readText(disk, `${at.directory}/${fileNames.partitionMetadata}`);
-    if (metadata === null) return null;
-    const topicId = decodePartitionMetadata(metadata);
-    if (!topicId.ok) {
-      const fields = { directory: at.directory, reason: topicId.message };
-      if (await holdsRecords(disk, at.directory)) logger.error("a partition's directory is left alone", fields);
-      else logger.warn("a crash came before a partition was created", fields);
-      return null;
-    }
-    const identity = { ...at, topicId: topicId.value };
-    // A log that it cannot be applied to is no reason to lose what it holds: the start fails, and nothing is cleared.
-    const replayedBytes = await this.#replay.apply({ ...identity, names, recoveryPoint: offsets.recoveryPoint });
-    const config = configOf(at.topic, topicId.value);
-    const offline = (kind: LogFailure["kind"], message: string): PartitionLog => {
-      logger.error("a log is offline: nothing was cut", { topic: at.topic, partition: at.partition, reason: message });
-      // Its offsets stay in the checkpoints as they are.
-      const { recoveryPoint, logStartOffset } = offsets;
-      const kept = emptyLog(at.directory, { recoveryPoint, logStartOffset: logStartOffset ?? firstOffset(names) });
-      const log = new PartitionLog(this.#environment, identity, config, kept);
-      log.fail({ kind, message });
-      return log;
-    };
-    try {
-      const { isClean, unsyncedBytesMax } = this.#claim;
-      const { openSegments, jointSync } = this.#environment;
-      const { directory } = at;
-      const loaded = await loadLog({
-        disk,
-        openSegments,
-        jointSync,
-        directory,
-        names,
-        config,
-        cleanedOffset: this.#cleaner?.firstDirtyOffsetOf(at.topic, at.partition) ?? (0 as Offset),
-        isClean,
-        unsyncedBytesMax,
-        ...offsets,
-      });
-      if (!loaded.ok) return { log: offline("corrupt", loaded.message ?? loaded.failure), ...nothingRead };
-      if (loaded.value.cutBytes > 0) logger.warn("a torn tail was cut", { directory, bytes: loaded.value.cutBytes });
-      const { scannedBytes, cutBytes } = loaded.value;
-      const log = new PartitionLog(this.#environment, identity, config, loaded.value);
-      return { log, replayedBytes, scannedBytes, cutBytes };
-    } catch (error) {
-      if (!(error instanceof DiskError)) throw error;
-      return { log: offline("disk-failed", error.message), ...nothingRead };
-    }
-  }
-
   // --- Create and delete ----------------------------------------------------------------------------------------------
 
   /** Makes a partition's directory, durably. Calls of one turn are made together: a topic of many partitions costs one sync. */
   createLog(wanted: NewLog): Promise<PartitionLog> {
-    return new Promise((resolve, reject) => {
-      this.#creations.push({ wanted, resolve, reject });
-      if (this.#creations.length === 1) queueMicrotask(() => void this.#createWaiting());
-    });
-  }
-
-  async #createWaiting(): Promise<void> {
-    const creations = this.#creations;
-    this.#creations = [];
-    // Their files are open together until they are synced.
-    for (let first = 0; first < creations.length; first += CREATED_TOGETHER_MAX) {
-      await this.#createTogether(creations.slice(first, first + CREATED_TOGETHER_MAX));
-    }
-  }
-
-  async #createTogether(creations: readonly Creation[]): Promise<void> {
-    const files: DiskFile[] = [];
-    try {
-      assert(!this.#isClosed && this.#failure === null, "logs are created in a directory that works");
-      await forEachOf(creations, this.#limits.loadingMax, ({ wanted }) => this.#makeRoom(wanted));
-      await this.#forgetNamesakes(creations);
-      await forEachOf(creations, this.#limits.loadingMax, ({ wanted }) => this.#makeFiles(wanted, files));
-      await this.#syncCreated(files, creations);
-      for (const { wanted, resolve } of creations) resolve(this.#adopt(wanted));
-    } catch (error) {
-      for (const { reject } of creations) reject(error);
-    } finally {
-      await Promise.allSettled(files.map((file) => file.close()));
-    }
-  }
-
-  /** A sync that fails here says of the whole disk what one of the group commit does (R16). */
-  async #syncCreated(files: readonly DiskFile[], creations: readonly Creation[]): Promise<void> {
-    const { disk } = this.#options;
-    try {
-      await disk.syncFiles(files);
-      await forEachOf(creations, this.#limits.loadingMax, ({ wanted }) =>
-        disk.syncDirectory(this.#directoryOf(wanted)),
-      );
-      await disk.syncDirectory(this.path);
-    } catch (error) {
-      this.#fail(error);
-      throw error;
-    }
+    return this.#creation.create(wanted);
   }
 
   #directoryOf({ topic, partition }: Pick<NewLog, "topic" | "partition">): string {
@@ -441,29 +339,16 @@ export class LogDirectory {
   }
 
   async #makeRoom(wanted: NewLog): Promise<void> {
+    assert(!this.#isClosed && this.#failure === null, "logs are created in a directory that works");
     const present = this.#logs.get(partitionKey(wanted.topic, wanted.partition));
     const isTaken = present !== undefined || (await holdsRecords(this.#options.disk, this.#directoryOf(wanted)));
     if (isTaken) await this.#setAside(wanted, present);
   }
 
-  /** Checkpoints know names only: after a crash, what they say of a deleted topic must not be taken for the new one. */
-  async #forgetNamesakes(creations: readonly Creation[]): Promise<void> {
-    const isNoted = ({ wanted }: Creation): boolean =>
-      this.#notedKeys.values().some((keys) => keys.has(partitionKey(wanted.topic, wanted.partition)));
-    if (!creations.some(isNoted)) return;
+  async #forgetNamesakes(wanted: readonly NewLog[]): Promise<void> {
+    if (!wanted.some(({ topic, partition }) => this.#checkpoints.names(topic, partition))) return;
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
-  }
-
-  async #makeFiles(wanted: NewLog, made: DiskFile[]): Promise<void> {
-    const { disk } = this.#options;
-    const directory = this.#directoryOf(wanted);
-    await disk.makeDirectory(directory);
-    const metadata = await disk.open(`${directory}/${fileNames.partitionMetadata}`, "create");
-    made.push(metadata);
-    await metadata.truncate(0);
-    await metadata.write([Buffer.from(encodePartitionMetadata(wanted.topicId))], 0);
-    made.push(await disk.open(`${directory}/${segmentFileName(0 as Offset, ".log")}`, "create"));
   }
 
   /** The name is another topic's, which the metadata does not know any more: it stays, under another name. */
@@ -513,34 +398,12 @@ export class LogDirectory {
 
   #startHousekeeping(): void {
     const { checkpointIntervalMs, retentionIntervalMs, osSyncIntervalMs } = this.#limits;
-    this.#every(checkpointIntervalMs, () => this.#checkpointLogs());
-    this.#every(retentionIntervalMs, () => this.#retainLogs());
-    this.#every(osSyncIntervalMs, async () => {
+    const housekeeping = this.#housekeeping;
+    housekeeping.every(checkpointIntervalMs, () => this.#checkpointLogs());
+    housekeeping.every(retentionIntervalMs, () => this.#retainLogs());
+    housekeeping.every(osSyncIntervalMs, async () => {
       for (const log of this.#logs.values()) log.flushIfDue(osSyncIntervalMs);
     });
-  }
-
-  #every(intervalMs: number, work: () => Promise<void>): void {
-    const timer = this.#options.clock.schedule(intervalMs, () => {
-      this.#timers.delete(timer);
-      if (this.#isClosed || this.#failure !== null) return;
-      this.#inTurn(work).then(
-        () => this.#every(intervalMs, work),
-        (error: unknown) => {
-          this.#housekeepingFailed(error);
-          this.#every(intervalMs, work);
-        },
-      );
-    });
-    this.#timers.add(timer);
-    if (this.#isClosed) timer.cancel();
-  }
-
-  /** One work of the house at a time, and none once the directory is being closed. */
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#housekeeping.then(() => (this.#isClosed ? undefined : work()));
-    this.#housekeeping = done.catch(() => {});
-    return done;
   }
 
   #housekeepingFailed(error: unknown): void {
@@ -550,7 +413,7 @@ export class LogDirectory {
 
   /** Brings what recovery would have to find out to the disk, for the logs that have grown. */
   checkpoint(): Promise<void> {
-    return this.#inTurn(() => this.#checkpointLogs());
+    return this.#housekeeping.inTurn(() => this.#checkpointLogs());
   }
 
   async #checkpointLogs(): Promise<void> {
@@ -577,7 +440,7 @@ export class LogDirectory {
 
   /** Removes what the topics' settings do not keep. */
   retain(): Promise<void> {
-    return this.#inTurn(() => this.#retainLogs());
+    return this.#housekeeping.inTurn(() => this.#retainLogs());
   }
 
   async #retainLogs(): Promise<void> {
@@ -592,27 +455,6 @@ export class LogDirectory {
     return this.#options.highWatermarkOf?.(log) ?? log.durableOffset;
   }
 
-  #whenThereIsSpace(callback: () => void): void {
-    this.#waitingForSpace.push(callback);
-    if (this.#waitingForSpace.length === 1) this.#lookForSpace();
-  }
-
-  #lookForSpace(): void {
-    const { clock, disk } = this.#options;
-    const timer = clock.schedule(SPACE_CHECK_MS, () => {
-      this.#timers.delete(timer);
-      disk.space(this.path).then(
-        ({ usableBytes }) => {
-          if (this.#isClosed || this.#failure !== null) return;
-          if (usableBytes < SPACE_BYTES_MIN) return this.#lookForSpace();
-          for (const callback of this.#waitingForSpace.splice(0)) callback();
-        },
-        (error: unknown) => this.#fail(error),
-      );
-    });
-    this.#timers.add(timer);
-  }
-
   #fail(error: unknown): void {
     if (this.#failure !== null) return;
     const message = error instanceof Error ? error.message : String(error);
@@ -621,40 +463,25 @@ export class LogDirectory {
       path: this.path,
       error,
     });
+    this.#housekeeping.stop();
+    this.#spaceWatch.stop();
     this.#environment.committer.fail();
     void this.#cleaner?.close();
     for (const log of this.#logs.values()) log.fail(this.#failure);
     this.#options.onFailure?.(error);
   }
 
-  // --- Checkpoint files -----------------------------------------------------------------------------------------------
-
-  /** Null where the file is missing or cannot be read: it says less than it could, and nothing wrong. */
-  async #readOffsets(name: string): Promise<OffsetsByPartition | null> {
-    const text = await readText(this.#options.disk, `${this.path}/${name}`);
-    if (text === null) return null;
-    const decoded = decodeOffsets(text);
-    if (decoded.ok) return decoded.value;
-    this.#options.logger.warn("a checkpoint cannot be read and is not used", {
-      path: `${this.path}/${name}`,
-      reason: decoded.message,
-    });
-    return null;
-  }
-
-  async #writeOffsets(name: string, offsetOf: (log: PartitionLog) => Offset): Promise<void> {
+  #writeOffsets(name: string, offsetOf: (log: PartitionLog) => Offset): Promise<void> {
     const offsets = Array.from(this.#logs.values(), (log) => ({
       topic: log.topic,
       partition: log.partition,
       offset: offsetOf(log),
     }));
-    const noted = offsets.filter(({ offset }) => offset > 0);
-    await replaceFile(this.#options.disk, `${this.path}/${name}`, Buffer.from(encodeOffsets(noted)));
-    this.#notedKeys.set(name, new Set(noted.map(({ topic, partition }) => partitionKey(topic, partition))));
+    return this.#checkpoints.write(name, offsets);
   }
 
-  async #writeHighWatermarks(): Promise<void> {
-    await this.#writeOffsets(fileNames.highWatermarks, (log) => this.#highWatermarkOf(log));
+  #writeHighWatermarks(): Promise<void> {
+    return this.#writeOffsets(fileNames.highWatermarks, (log) => this.#highWatermarkOf(log));
   }
 
   // --- The end --------------------------------------------------------------------------------------------------------
@@ -663,9 +490,9 @@ export class LogDirectory {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const timer of this.#timers) timer.cancel();
+    this.#spaceWatch.stop();
     await this.#cleaner?.close();
-    await this.#housekeeping;
+    await this.#housekeeping.close();
     const { disk } = this.#options;
     let isClean = this.#failure === null;
     for (const log of this.#logs.values()) if (log.failure !== null) isClean = false;
@@ -696,13 +523,6 @@ export class LogDirectory {
   }
 }
 
-interface LoadedPartition {
-  readonly log: PartitionLog;
-  readonly replayedBytes: number;
-  readonly scannedBytes: number;
-  readonly cutBytes: number;
-}
-
 /**
  * Segments that are open and cannot be closed, so that a quarter is left for readers at least: two groups and what is dirty beside
  * them; with a journal its four groups, what is dirty, and what relies on each of its two files.
@@ -713,28 +533,4 @@ function segmentBounds({ openSegmentsMax, journalBytes }: LogDirectoryLimits): {
 } {
   const ofGroup = Math.max(1, Math.floor(openSegmentsMax / (journalBytes === 0 ? 4 : 24)));
   return { ofGroup, ofJournalFile: Math.max(1, Math.floor(openSegmentsMax / 4)) };
-}
-
-function firstOffset(names: readonly DirectoryEntry[]): Offset {
-  let first = Number.POSITIVE_INFINITY;
-  for (const { name } of names) {
-    const parsed = parseSegmentFileName(name);
-    if (parsed?.suffix === ".log") first = Math.min(first, parsed.baseOffset);
-  }
-  return (first === Number.POSITIVE_INFINITY ? 0 : first) as Offset;
-}
-
-async function readText(disk: Disk, path: string): Promise<string | null> {
-  return (await disk.stat(path)) === null ? null : (await disk.readFile(path)).toString();
-}
-
-/** A directory that was only begun, in a creation that a crash ended, holds none. */
-async function holdsRecords(disk: Disk, directory: string): Promise<boolean> {
-  if ((await disk.stat(directory)) === null) return false;
-  for (const { name } of await disk.list(directory)) {
-    if (!name.endsWith(".log")) continue;
-    const found = await disk.stat(`${directory}/${name}`);
-    if (found !== null && found.sizeBytes > 0) return true;
-  }
-  return false;
 }
