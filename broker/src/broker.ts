@@ -1,8 +1,8 @@
 import type { Logger } from "@millrace/base/logger";
 import type { Result } from "@millrace/base/result";
 import type { Address, World } from "@millrace/base/world";
-import { LogDirectory } from "@millrace/storage/log-directory";
-import type { LoadReport } from "@millrace/storage/log-directory";
+import { LogDirectories } from "@millrace/storage/log-directories";
+import type { DirectoryReport } from "@millrace/storage/log-directories";
 import type { CleanerSettings } from "@millrace/storage/cleaner/cleaner";
 import { randomUuid } from "@millrace/storage/meta-properties";
 import { brokerHandlers } from "./apis/registry.ts";
@@ -83,7 +83,6 @@ async function assemble(
   const nodeId = Number(texts.get("node.id") ?? defaultNodeId);
   const atStart = new BrokerConfigs({ nodeId, texts, overrides: noOverrides }).broker;
   const listeners = orRefuse(listenersOf(atStart));
-  const path = dataDirectory(atStart);
   let stopping: Promise<void> | null = null;
   const stop = (): Promise<void> => (stopping ??= undo.disposeAsync());
   const fatal = (error: unknown): void => {
@@ -96,13 +95,18 @@ async function assemble(
   undo.defer(async () => server.close(0));
   // Before the data directory is touched: a start that finds its port taken leaves everything as it was.
   const { address, advertised } = await bind(server, listeners);
-  const data = await openData({ world, logger, texts, atStart, nodeId, path, advertised, fatal }, undo);
+  let onOffline = (): void => {};
+  const data = await openData(
+    { world, logger, texts, atStart, nodeId, advertised, fatal, onOffline: () => onOffline() },
+    undo,
+  );
   const { logs, metadata, brokerEpoch } = data;
   const { configs } = metadata;
   const partitions = new Partitions({ logs, configs, clock, workers, logger });
   const groups = new GroupsHost({ clock, random, logger, configs, partitions, image: () => metadata.image, fatal });
   await partitions.start(metadata.image);
   groups.apply({ changedTopics: [...metadata.image.topics()], deletedTopics: [] });
+  onOffline = () => groups.partitionsWentOffline();
   metadata.onChange(async (delta) => {
     await partitions.apply(delta);
     groups.apply(delta);
@@ -124,6 +128,7 @@ async function assemble(
     },
     configs,
     metadata,
+    logs,
     partitions,
     groups: groups.coordinator,
     producerIds: new ProducerIds(metadata),
@@ -176,21 +181,23 @@ interface DataOptions {
   readonly texts: ReadonlyMap<string, string>;
   readonly atStart: BrokerConfig;
   readonly nodeId: number;
-  readonly path: string;
   readonly advertised: ReadonlyMap<string, Address>;
   fatal(error: unknown): void;
+  /** Partitions of a log directory are not served any more. */
+  onOffline(): void;
 }
 
-/** Takes hold of the data directory: its metadata first, since that says which logs there are and how they are set. */
+/** Takes hold of the log directories: its metadata first, since that says which logs there are and how they are set. */
 async function openData(
-  { world, logger, texts, atStart, nodeId, path, advertised, fatal }: DataOptions,
+  { world, logger, texts, atStart, nodeId, advertised, fatal, onOffline }: DataOptions,
   undo: AsyncDisposableStack,
-): Promise<{ readonly logs: LogDirectory; readonly metadata: MetadataService; readonly brokerEpoch: number }> {
+): Promise<{ readonly logs: LogDirectories; readonly metadata: MetadataService; readonly brokerEpoch: number }> {
   const { clock, disk, random, workers } = world;
   let configs = new BrokerConfigs({ nodeId, texts, overrides: noOverrides });
   const logs = orRefuse(
-    await LogDirectory.open({
-      path,
+    await LogDirectories.open({
+      paths: logDirectories(atStart),
+      cordoned: atStart["cordoned.log.dirs"],
       disk,
       clock,
       random,
@@ -208,12 +215,13 @@ async function openData(
         },
       },
       onFailure: fatal,
+      onOffline,
       cleaner: { workers, settings: () => cleanerSettings(configs.broker) },
     }),
   );
   undo.defer(async () => logs.close());
   const metadata = orRefuse(
-    await MetadataService.open({ disk, clock, random, logger, directory: `${path}/metadata`, nodeId, texts, fatal }),
+    await MetadataService.open({ disk, clock, random, logger, directory: logs.metadataPath, nodeId, texts, fatal }),
   );
   undo.defer(async () => metadata.close());
   configs = metadata.configs;
@@ -223,8 +231,8 @@ async function openData(
     rack: atStart["broker.rack"],
     endpoints: [...advertised].map(([listener, { host, port }]) => ({ listener, host, port })),
   });
-  const loaded = await logs.load((topic) => metadata.configs.topic(topic));
-  reportLoad(logger, path, loaded);
+  const loaded = orRefuse(await logs.load((topic) => metadata.configs.topic(topic)));
+  for (const report of loaded) reportLoad(logger, report);
   return { logs, metadata, brokerEpoch };
 }
 
@@ -279,17 +287,15 @@ function admissionLimits(config: BrokerConfig): AdmissionLimits {
   };
 }
 
-function reportLoad(logger: Logger, path: string, report: LoadReport): void {
-  const { isClean, logsCount, replayedBytes, recoveredBytes, cutBytes, offline, unknown } = report;
+function reportLoad(logger: Logger, report: DirectoryReport): void {
+  const { path, isClean, logsCount, replayedBytes, recoveredBytes, cutBytes, offline, unknown } = report;
   logger.info("logs loaded", { directory: path, logs: logsCount, isClean, replayedBytes, recoveredBytes, cutBytes });
   for (const each of offline) logger.error("a partition is offline", { ...each });
-  for (const name of unknown) logger.warn("a name in the data directory is nobody's; it is left alone", { name });
+  for (const name of unknown)
+    logger.warn("a name in a log directory is nobody's; it is left alone", { directory: path, name });
 }
 
-function dataDirectory(config: BrokerConfig): string {
+function logDirectories(config: BrokerConfig): readonly string[] {
   const directories = config["log.dirs"] ?? config["log.dir"];
-  const [directory, ...others] = typeof directories === "string" ? [directories] : directories;
-  if (directory === undefined) throw new StartError("log.dirs names no directory");
-  if (others.length > 0) throw new StartError(`log.dirs names ${others.length + 1} directories; one is served`);
-  return directory;
+  return typeof directories === "string" ? [directories] : directories;
 }

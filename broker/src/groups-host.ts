@@ -70,6 +70,15 @@ export class GroupsHost {
     for (const topic of delta.changedTopics) if (topic.name === offsetsTopic) this.#host(topic);
   }
 
+  /** Groups whose partition is offline have no coordinator until a restart: members are told, and look for one. */
+  partitionsWentOffline(): void {
+    for (const index of this.#hosted) {
+      if (this.#partitions.leading(offsetsTopic, index).ok) continue;
+      this.#hosted.delete(index);
+      this.coordinator.onResigned(index);
+    }
+  }
+
   #host(topic: TopicImage): void {
     for (const { index } of topic.partitions) {
       const partition = this.#partitions.leading(offsetsTopic, index);

@@ -1,5 +1,6 @@
 import type { Logger } from "@millrace/base/logger";
 import type { Clock, Random } from "@millrace/base/world";
+import type { LogDirectories } from "@millrace/storage/log-directories";
 import type { Handler } from "./apis/handler.ts";
 import type { BrokerConfigs } from "./config/broker-configs.ts";
 import type { FetchSessions } from "./fetch/sessions.ts";
@@ -16,6 +17,7 @@ export interface Services {
   readonly identity: BrokerIdentity;
   readonly configs: BrokerConfigs;
   readonly metadata: MetadataService;
+  readonly logs: LogDirectories;
   readonly partitions: Partitions;
   readonly groups: GroupCoordinator;
   readonly producerIds: ProducerIds;

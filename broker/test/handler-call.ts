@@ -5,7 +5,7 @@ import type { Handler, RequestContext } from "@millrace/broker/apis/handler";
 import type { MetadataService } from "@millrace/broker/metadata/metadata";
 import type { Services } from "@millrace/broker/services";
 
-/** What handlers of metadata and settings work with; nothing else is there. */
+/** What handlers of metadata and settings work with: every partition works, and nothing else is there. */
 export function servicesOf(metadata: MetadataService): Services {
   const identity: Services["identity"] = {
     nodeId: 1,
@@ -15,7 +15,8 @@ export function servicesOf(metadata: MetadataService): Services {
     brokerEpoch: 1,
     advertised: new Map([["PLAINTEXT", { host: "127.0.0.1", port: 9092 }]]),
   };
-  return { metadata, configs: metadata.configs, identity } as unknown as Services;
+  const partitions = { isOffline: () => false };
+  return { metadata, configs: metadata.configs, identity, partitions } as unknown as Services;
 }
 
 /** Sends a request through both codecs, as it would come over a connection: what is answered is what a client reads. */

@@ -11,6 +11,8 @@ export class DiskFaults {
   areSyncsLies: boolean | Matches = false;
   /** What may still be written before the disk is full. */
   spaceBytes: number = Infinity;
+  /** Paths that lie on a file system of their own, which is full by itself. */
+  readonly volumes: { readonly matches: Matches; spaceBytes: number }[] = [];
   #syncFailures: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
   #writeFailures: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
   #unreadable: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
@@ -68,9 +70,18 @@ export class DiskFaults {
   onWrite(path: string, sizeBytes: number): { readonly sizeBytes: number; readonly failure: DiskError | null } {
     const failure = takeFirst(this.#writeFailures, path);
     if (failure !== null) return { sizeBytes: 0, failure: new DiskError(failure.code, path, "write") };
-    const taken = Math.min(sizeBytes, this.spaceBytes);
-    this.spaceBytes -= taken;
+    const volume = this.#volumeOf(path);
+    const taken = Math.min(sizeBytes, volume.spaceBytes);
+    volume.spaceBytes -= taken;
     return { sizeBytes: taken, failure: taken < sizeBytes ? new DiskError("ENOSPC", path, "write") : null };
+  }
+
+  usableBytes(path: string): number {
+    return this.#volumeOf(path).spaceBytes;
+  }
+
+  #volumeOf(path: string): { spaceBytes: number } {
+    return this.volumes.find(({ matches }) => matches(path)) ?? this;
   }
 
   checkOpen(path: string): void {

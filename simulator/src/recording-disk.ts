@@ -220,7 +220,7 @@ export class RecordingDisk<Label = string> implements Disk {
 
   async space(path: string): ReturnType<Disk["space"]> {
     const { totalBytes, usableBytes } = await this.#inner.space(path);
-    return { totalBytes, usableBytes: Math.min(usableBytes, this.faults.spaceBytes) };
+    return { totalBytes, usableBytes: Math.min(usableBytes, this.faults.usableBytes(path)) };
   }
 
   record(event: DiskEvent): void {

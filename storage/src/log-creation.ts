@@ -3,6 +3,7 @@ import { forEachOf } from "./concurrency.ts";
 import { fileNames, partitionDirectoryName, segmentFileName } from "./file-names.ts";
 import type { LogConfig } from "./log-config.ts";
 import type { PartitionLog } from "./log.ts";
+import { isDiskGone } from "./out-of-space.ts";
 import { encodePartitionMetadata } from "./partition-metadata.ts";
 import type { Offset, Uuid } from "./types.ts";
 
@@ -23,8 +24,8 @@ interface CreationHost {
   makeRoom(wanted: NewLog): Promise<void>;
   /** Checkpoints know names only: after a crash, what they say of a deleted topic must not be taken for the new one. */
   forgetNamesakes(wanted: readonly NewLog[]): Promise<void>;
-  /** A sync that fails here says of the whole disk what one of the group commit does (R16). */
-  syncFailed(error: unknown): void;
+  /** A sync that fails here says of the whole disk what one of the group commit does (R16); so does a device that is gone. */
+  diskFailed(error: unknown): void;
   adopt(created: NewLog): PartitionLog;
 }
 
@@ -64,25 +65,31 @@ export class LogCreation {
 
   async #createTogether(creations: readonly Creation[]): Promise<void> {
     const host = this.#host;
+    const { disk } = host;
     const wanted = creations.map((creation) => creation.wanted);
     const files: DiskFile[] = [];
+    const directories: string[] = [];
     try {
       await forEachOf(wanted, host.atOnce, (each) => host.makeRoom(each));
       await host.forgetNamesakes(wanted);
-      await forEachOf(wanted, host.atOnce, (each) => this.#makeFiles(each, files));
+      await forEachOf(wanted, host.atOnce, (each) => this.#makeFiles(each, files, directories));
       await this.#sync(files, wanted);
       for (const creation of creations) creation.resolve(host.adopt(creation.wanted));
     } catch (error) {
+      if (isDiskGone(error)) host.diskFailed(error);
+      // They may be made in another log directory now, and a partition lies in one. What cannot be removed is empty.
+      await Promise.allSettled(directories.map((directory) => disk.removeDirectory(directory)));
       for (const { reject } of creations) reject(error);
     } finally {
       await Promise.allSettled(files.map((file) => file.close()));
     }
   }
 
-  async #makeFiles(wanted: NewLog, made: DiskFile[]): Promise<void> {
+  async #makeFiles(wanted: NewLog, made: DiskFile[], directories: string[]): Promise<void> {
     const { disk } = this.#host;
     const directory = this.#directoryOf(wanted);
     await disk.makeDirectory(directory);
+    directories.push(directory);
     const metadata = await disk.open(`${directory}/${fileNames.partitionMetadata}`, "create");
     made.push(metadata);
     await metadata.truncate(0);
@@ -97,7 +104,7 @@ export class LogCreation {
       await forEachOf(wanted, atOnce, (each) => disk.syncDirectory(this.#directoryOf(each)));
       await disk.syncDirectory(path);
     } catch (error) {
-      this.#host.syncFailed(error);
+      this.#host.diskFailed(error);
       throw error;
     }
   }

@@ -4,7 +4,7 @@ import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import { days, MiB, seconds } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
-import type { Clock, Disk, Random, Workers } from "@millrace/base/world";
+import type { Clock, Disk, DiskLock, Random, Workers } from "@millrace/base/world";
 import { CheckpointFiles } from "./checkpoint-files.ts";
 import { partitionKey } from "./checkpoints.ts";
 import type { OffsetsByPartition } from "./checkpoints.ts";
@@ -28,7 +28,7 @@ import { PartitionLog } from "./log.ts";
 import type { LogFailure } from "./log.ts";
 import type { MetaProperties } from "./meta-properties.ts";
 import { OpenSegments } from "./open-segments.ts";
-import { isOutOfSpace } from "./out-of-space.ts";
+import { isDiskGone, isOutOfSpace } from "./out-of-space.ts";
 import { SpaceWatch } from "./space-watch.ts";
 import { Trash } from "./trash.ts";
 import type { Offset, Uuid } from "./types.ts";
@@ -134,10 +134,12 @@ export class LogDirectory {
   /** Takes hold of a directory. Its identity is known then; no log is. */
   static async open(options: LogDirectoryOptions): Promise<Result<LogDirectory, DirectoryRefusal>> {
     const limits = { ...defaultLogDirectoryLimits, ...options.limits };
+    let lock: DiskLock | null = null;
     try {
       const claimed = await claimDirectory({ ...options, unsyncedBytesMax: limits.unsyncedBytesMax });
       if (!claimed.ok) return claimed;
-      const { isClean, lock } = claimed.value;
+      const { isClean } = claimed.value;
+      ({ lock } = claimed.value);
       const replay = isClean
         ? ok(JournalReplay.nothing(options.disk))
         : await JournalReplay.read(options.disk, options.path);
@@ -145,6 +147,7 @@ export class LogDirectory {
       await lock.release();
       return failed("broken-journal", replay.message);
     } catch (error) {
+      await lock?.release();
       if (error instanceof DiskError) return failed("unreadable", error.message);
       throw error;
     }
@@ -163,7 +166,7 @@ export class LogDirectory {
       this.#writeOffsets(fileNames.recoveryPoints, (log) => log.recoveryPoint),
     );
     this.#logStarts = new Coalesced(() => this.#writeOffsets(fileNames.logStartOffsets, (log) => log.logStartOffset));
-    const failDirectory = (error: unknown): void => this.#fail(error);
+    const failDirectory = (error: unknown): void => this.fail(error);
     this.#housekeeping = new Housekeeping({ clock, onFailed: (error) => this.#housekeepingFailed(error) });
     this.#spaceWatch = new SpaceWatch({ disk, clock, path, onFailed: failDirectory });
     this.#creation = new LogCreation({
@@ -172,7 +175,7 @@ export class LogDirectory {
       atOnce: limits.loadingMax,
       makeRoom: (wanted) => this.#makeRoom(wanted),
       forgetNamesakes: (wanted) => this.#forgetNamesakes(wanted),
-      syncFailed: failDirectory,
+      diskFailed: failDirectory,
       adopt: (created) => this.#adopt(created),
     });
     this.#environment = {
@@ -233,6 +236,10 @@ export class LogDirectory {
   /** As they were at the last checkpoint. */
   get highWatermarks(): OffsetsByPartition {
     return this.#highWatermarks;
+  }
+
+  get logsCount(): number {
+    return this.#logs.size;
   }
 
   logs(): IterableIterator<PartitionLog> {
@@ -322,7 +329,7 @@ export class LogDirectory {
     const directory = this.path;
     if (fileBytesMax === 0) return removeJournal(disk, directory);
     const segmentsMax = segmentBounds(this.#limits).ofJournalFile;
-    const onFailed = (error: unknown): void => this.#fail(error);
+    const onFailed = (error: unknown): void => this.fail(error);
     this.#journal = await Journal.open({ disk, random, directory, fileBytesMax, segmentsMax, onFailed });
     this.#environment.committer.useJournal(this.#journal);
   }
@@ -339,10 +346,11 @@ export class LogDirectory {
   }
 
   async #makeRoom(wanted: NewLog): Promise<void> {
-    assert(!this.#isClosed && this.#failure === null, "logs are created in a directory that works");
+    assert(!this.#isClosed, "logs are created in a directory that is open");
+    if (this.#failure !== null) throw new DiskError("EIO", this.path, "create a log in the failed directory");
     const present = this.#logs.get(partitionKey(wanted.topic, wanted.partition));
     const isTaken = present !== undefined || (await holdsRecords(this.#options.disk, this.#directoryOf(wanted)));
-    if (isTaken) await this.#setAside(wanted, present);
+    if (isTaken) await this.#putAway(wanted, present);
   }
 
   async #forgetNamesakes(wanted: readonly NewLog[]): Promise<void> {
@@ -351,16 +359,19 @@ export class LogDirectory {
     await this.#logStarts.run();
   }
 
-  /** The name is another topic's, which the metadata does not know any more: it stays, under another name. */
-  async #setAside(wanted: NewLog, present: PartitionLog | undefined): Promise<void> {
-    const { disk, logger } = this.#options;
+  /** The metadata does not know its topic: it stays, under a name that no topic has. */
+  setAside(log: PartitionLog): Promise<void> {
+    return this.#putAway(log, log);
+  }
+
+  async #putAway(wanted: Pick<NewLog, "topic" | "partition">, present: PartitionLog | undefined): Promise<void> {
+    const { logger } = this.#options;
     const name = deletedDirectoryName(wanted.topic, wanted.partition, this.#unique()).replace(/-delete$/, "-stray");
     const path = `${this.path}/${name}`;
     this.#logs.delete(partitionKey(wanted.topic, wanted.partition));
     await present?.abandon(path);
-    await disk.rename(this.#directoryOf(wanted), path);
-    await disk.syncDirectory(this.path);
-    logger.warn("a directory of another topic with the same name was set aside", { path });
+    await this.#rename(this.#directoryOf(wanted), path);
+    logger.warn("a directory of a topic that is unknown was set aside", { path });
   }
 
   #adopt({ topic, partition, topicId, config }: NewLog): PartitionLog {
@@ -377,17 +388,26 @@ export class LogDirectory {
 
   /** Durably gone when it resolves; its bytes go after `file.delete.delay.ms`. Readers that have a slice read on. */
   async deleteLog(log: PartitionLog): Promise<void> {
-    const { disk } = this.#options;
     const from = log.directory;
     const path = `${this.path}/${deletedDirectoryName(log.topic, log.partition, this.#unique())}`;
     if (this.#logs.get(partitionKey(log.topic, log.partition)) === log)
       this.#logs.delete(partitionKey(log.topic, log.partition));
     this.#cleaner?.forget(log);
     await log.abandon(path);
-    await disk.rename(from, path);
-    await disk.syncDirectory(this.path);
+    await this.#rename(from, path);
     this.#environment.wipeJournalSoon();
     this.#environment.trash.addDirectory(path, log.config["file.delete.delay.ms"], Promise.resolve());
+  }
+
+  async #rename(from: string, to: string): Promise<void> {
+    const { disk } = this.#options;
+    try {
+      await disk.rename(from, to);
+      await disk.syncDirectory(this.path);
+    } catch (error) {
+      if (isDiskGone(error)) this.fail(error);
+      throw error;
+    }
   }
 
   #unique(): string {
@@ -407,8 +427,8 @@ export class LogDirectory {
   }
 
   #housekeepingFailed(error: unknown): void {
-    if (isOutOfSpace(error)) this.#options.logger.warn("no space for a checkpoint", { error });
-    else this.#fail(error);
+    if (isOutOfSpace(error)) this.#options.logger.warn("no space for housekeeping", { path: this.path, error });
+    else this.fail(error);
   }
 
   /** Brings what recovery would have to find out to the disk, for the logs that have grown. */
@@ -455,7 +475,8 @@ export class LogDirectory {
     return this.#options.highWatermarkOf?.(log) ?? log.durableOffset;
   }
 
-  #fail(error: unknown): void {
+  /** Takes it offline: its logs take and give nothing until a restart has found out what is there (R16). */
+  fail(error: unknown): void {
     if (this.#failure !== null) return;
     const message = error instanceof Error ? error.message : String(error);
     this.#failure = { kind: "disk-failed", message: `the log directory ${this.path} has failed: ${message}` };

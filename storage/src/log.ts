@@ -13,6 +13,7 @@ import type { LogConfig } from "./log-config.ts";
 import type { LogEnvironment } from "./log-environment.ts";
 import { LogWriter } from "./log-writer.ts";
 import type { LogState } from "./log-writer.ts";
+import { isOutOfSpace } from "./out-of-space.ts";
 import { loadProducers, readAborted } from "./producer-loading.ts";
 import { markerOf } from "./producer-state.ts";
 import type { ProducerEntry, SequenceVerdict } from "./producer-state.ts";
@@ -121,6 +122,8 @@ export class PartitionLog {
   readonly #writer: LogWriter;
   #directory: string;
   #logStartOffset: Offset;
+  /** Known to be durable; what retention moves it to is not counted. */
+  #savedLogStartOffset: Offset;
   #failure: LogFailure | null = null;
   /** No appends until there is space again. */
   #isDiskFull = false;
@@ -149,6 +152,7 @@ export class PartitionLog {
     this.#directory = directory;
     this.#environment = environment;
     this.#logStartOffset = loaded.logStartOffset;
+    this.#savedLogStartOffset = this.#logStartOffset;
     this.#writer = new LogWriter(
       environment,
       this.#writerOwner(),
@@ -478,13 +482,17 @@ export class PartitionLog {
   async deleteRecordsBefore(offset: Offset): Promise<Result<void, "out-of-range" | "log-failed">> {
     if (this.#failure !== null) return failed("log-failed", this.#failure.message);
     if (offset > this.durableOffset) return failed("out-of-range");
-    if (offset <= this.#logStartOffset) return ok(undefined);
-    this.#logStartOffset = offset;
+    if (offset <= Math.min(this.#logStartOffset, this.#savedLogStartOffset)) return ok(undefined);
+    this.#logStartOffset = Math.max(this.#logStartOffset, offset) as Offset;
+    const saved = this.#logStartOffset;
     try {
       await this.#environment.persistLogStarts();
+      this.#savedLogStartOffset = Math.max(this.#savedLogStartOffset, saved) as Offset;
       await this.#alone(() => this.#removeBelowStart());
       this.#environment.wipeJournalSoon();
     } catch (error) {
+      // Asked again when there is space, it saves what it could not save now.
+      if (isOutOfSpace(error)) return failed("log-failed", "there is no space to note the log start offset");
       this.#environment.failDirectory(error);
     }
     return this.#failure === null ? ok(undefined) : failed("log-failed", "the log directory has failed");

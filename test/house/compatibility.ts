@@ -15,14 +15,14 @@ export const leftOut: readonly { readonly why: string; readonly keys: readonly n
     why: "There is no authentication, authorization or delegation yet.",
     keys: [17, 29, 30, 31, 36, 38, 39, 40, 41, 50, 51],
   },
-  { why: "One broker runs alone: no replica moves, no leader is elected.", keys: [34, 43, 45, 46, 64, 73] },
+  { why: "One broker runs alone: no replica moves, no leader is elected.", keys: [43, 45, 46, 64, 73] },
+  { why: "A partition stays in the log directory in which it was created.", keys: [34] },
   {
     why: "One broker is its own controller: there is no quorum to describe or to change.",
     keys: [52, 53, 54, 55, 59, 70, 80, 81, 82],
   },
   { why: "Brokers of a cluster say these to each other.", keys: [56, 58, 62, 63, 67] },
   { why: "Feature levels are those of this version; there is none to choose yet.", keys: [57] },
-  { why: "What a log directory holds is not told over the network yet.", keys: [35] },
   { why: "There are no quotas yet.", keys: [48, 49] },
   { why: "Groups follow the classic protocol; the one of KIP-848 is not built yet.", keys: [68, 69] },
   {

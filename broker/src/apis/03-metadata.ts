@@ -20,7 +20,7 @@ import {
   allTopicOperations,
   operationsNotAsked,
   reachableBrokers,
-  viewPartition,
+  viewPartitions,
 } from "./cluster-view.ts";
 import { handler } from "./handler.ts";
 import type { Handler } from "./handler.ts";
@@ -134,13 +134,13 @@ async function createMissing(
   return failures;
 }
 
-function found({ metadata }: Services, topic: TopicImage, operations: number): MetadataResponseTopicInput {
+function found(services: Services, topic: TopicImage, operations: number): MetadataResponseTopicInput {
   return {
     errorCode: ErrorCode.NONE,
     name: topic.name,
     topicId: topic.id,
     isInternal: isInternalTopic(topic.name),
-    partitions: topic.partitions.map((partition) => viewPartition(metadata.image, partition)),
+    partitions: viewPartitions(services, topic),
     topicAuthorizedOperations: operations,
   };
 }

@@ -12,7 +12,7 @@ import { ErrorCode } from "kafka-protocol-ts/errors";
 import { zeroUuid } from "kafka-protocol-ts/reader";
 import { isInternalTopic, validateTopicName } from "../metadata/topics.ts";
 import type { Services } from "../services.ts";
-import { allTopicOperations, viewPartition } from "./cluster-view.ts";
+import { allTopicOperations, viewPartitions } from "./cluster-view.ts";
 import { handler } from "./handler.ts";
 import type { Handler } from "./handler.ts";
 
@@ -68,19 +68,19 @@ function refusal({ topics }: DescribeTopicPartitionsRequest): DescribeTopicParti
 }
 
 function describe(
-  { metadata }: Services,
+  services: Services,
   name: string,
   { from, limit }: { readonly from: number; readonly limit: number },
 ): DescribeTopicPartitionsResponseTopicInput {
-  const topic = metadata.image.topic(name);
+  const topic = services.metadata.image.topic(name);
   const common = { name, isInternal: isInternalTopic(name), topicAuthorizedOperations: allTopicOperations };
   if (topic === undefined) {
     const isValid = validateTopicName(name).ok;
     const errorCode = isValid ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION : ErrorCode.INVALID_TOPIC_EXCEPTION;
     return { ...common, errorCode, topicId: zeroUuid, partitions: [] };
   }
-  const partitions = topic.partitions.slice(from, from + limit).map((partition) => ({
-    ...viewPartition(metadata.image, partition),
+  const partitions = viewPartitions(services, topic, { from, to: from + limit }).map((partition) => ({
+    ...partition,
     eligibleLeaderReplicas: [],
     lastKnownElr: [],
   }));

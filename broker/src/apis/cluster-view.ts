@@ -1,5 +1,5 @@
 import { ErrorCode } from "kafka-protocol-ts/errors";
-import type { MetadataImage, PartitionImage } from "../metadata/image.ts";
+import type { MetadataImage, PartitionImage, TopicImage } from "../metadata/image.ts";
 import type { Services } from "../services.ts";
 import type { RequestContext } from "./handler.ts";
 
@@ -55,8 +55,13 @@ export interface PartitionView {
   readonly offlineReplicas: readonly number[];
 }
 
-export function viewPartition({ brokers }: MetadataImage, partition: PartitionImage): PartitionView {
-  const isAlive = (id: number): boolean => brokers.get(id)?.isFenced === false;
+/** A replica whose log is offline counts as it does in Kafka: it leads no more, and is not in sync. */
+export function viewPartition(
+  { brokers }: MetadataImage,
+  partition: PartitionImage,
+  { isOfflineAt = () => false }: { readonly isOfflineAt?: (brokerId: number) => boolean } = {},
+): PartitionView {
+  const isAlive = (id: number): boolean => brokers.get(id)?.isFenced === false && !isOfflineAt(id);
   const hasLeader = isAlive(partition.leader);
   return {
     errorCode: hasLeader ? ErrorCode.NONE : ErrorCode.LEADER_NOT_AVAILABLE,
@@ -64,7 +69,19 @@ export function viewPartition({ brokers }: MetadataImage, partition: PartitionIm
     leaderId: hasLeader ? partition.leader : -1,
     leaderEpoch: partition.leaderEpoch,
     replicaNodes: partition.replicas,
-    isrNodes: partition.isr,
+    isrNodes: partition.isr.filter((id) => !isOfflineAt(id)),
     offlineReplicas: partition.replicas.filter((id) => !isAlive(id)),
   };
+}
+
+export function viewPartitions(
+  { metadata, partitions, identity }: Services,
+  topic: TopicImage,
+  { from = 0, to = topic.partitions.length }: { readonly from?: number; readonly to?: number } = {},
+): PartitionView[] {
+  return topic.partitions.slice(from, to).map((partition) =>
+    viewPartition(metadata.image, partition, {
+      isOfflineAt: (id) => id === identity.nodeId && partitions.isOffline(topic.id, partition.index),
+    }),
+  );
 }

@@ -30,7 +30,6 @@ export type Missing =
   | "cluster"
   | "lz4-levels"
   | "new-groups"
-  | "one-directory"
   | "one-loop"
   | "preallocation"
   | "security"
@@ -45,7 +44,6 @@ export const whyMissing: Readonly<Record<Missing, string>> = {
   cluster: "It matters once there is more than one broker.",
   "lz4-levels": "The codec that is used has one effort.",
   "new-groups": "Groups of the consumer, share and streams protocols are not built yet.",
-  "one-directory": "A broker has one log directory.",
   "one-loop": "One event loop and its thread pool serve a node; more cores are more nodes.",
   preallocation: "Files grow as they are written.",
   security: "Authentication, authorization and TLS are not built yet.",

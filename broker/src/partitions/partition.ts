@@ -120,7 +120,11 @@ export class Partition {
   }
 
   #advance(): void {
-    if (this.log.failure !== null) this.#settleAll("log-failed");
+    if (this.log.failure !== null) {
+      this.#settleAll("log-failed");
+      // Readers that wait for more are told at once.
+      this.#wakeWatchers();
+    }
     const next = this.log.durableOffset;
     assert(next >= this.#highWatermark, () => {
       return `the high watermark of ${this.topic}-${this.index} would go back from ${this.#highWatermark} to ${next}`;

@@ -71,9 +71,8 @@ export const nodeKeys = {
     kind: "list",
     default: [],
     mode: "read-only",
-    doc: "Log directories that take no new partitions.",
-    differs: { kafka: "(empty, changeable)", why: "A broker has one log directory." },
-    inert: "one-directory",
+    doc: "Log directories that take no new partitions; * is all of them.",
+    differs: { kafka: "(empty, changeable)", why: "It is read at the start." },
   },
   "default.replication.factor": {
     kind: "int",
