@@ -17,6 +17,7 @@ const tools = {
   "kafka-delete-records": "org.apache.kafka.tools.DeleteRecordsCommand",
   "kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell",
   "kafka-groups": "org.apache.kafka.tools.GroupsCommand",
+  "kafka-log-dirs": "org.apache.kafka.tools.LogDirsCommand",
   "kafka-topics": "org.apache.kafka.tools.TopicCommand",
 } as const;
 
@@ -147,6 +148,24 @@ describe("the console tools of Apache Kafka 4.3.1", () => {
     // A partition without records has no newest one.
     const newest = await offsets("--topic t --time max-timestamp");
     expect(newest.length).toBe(ends.filter((offset) => offset > 0).length);
+  });
+
+  step("kafka-log-dirs tells where partitions lie, and how large they are", async () => {
+    const output = await run("kafka-log-dirs", "--describe --topic-list t");
+    const json = lines(output).find((line) => line.startsWith("{")) ?? "";
+    const { brokers } = JSON.parse(json) as {
+      readonly brokers: readonly {
+        readonly logDirs: readonly {
+          readonly error: string | null;
+          readonly partitions: readonly { readonly partition: string; readonly size: number }[];
+        }[];
+      }[];
+    };
+    const [directory] = brokers[0]?.logDirs ?? [];
+    expect(directory?.error).toBeNull();
+    const found = directory?.partitions ?? [];
+    expect(found.map(({ partition }) => partition).sort()).toEqual(Array.from({ length: 8 }, (_, p) => `t-${p}`));
+    expect(found.reduce((sum, { size }) => sum + size, 0)).toBeGreaterThan(0);
   });
 
   step("kafka-delete-records moves the start of a log", async () => {
