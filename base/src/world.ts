@@ -130,6 +130,8 @@ export interface DiskFile {
   read(into: Uint8Array, position: number): Promise<number>;
   /** As `read`, on the calling thread: for index pages and headers that are known to be few bytes. */
   readNow(into: Uint8Array, position: number): number;
+  /** Whether `readNow` of a range would find all of it in memory. Absent, or true, where the system cannot tell. */
+  isInMemory?(position: number, sizeBytes: number): boolean;
   /** As `write`, on the calling thread: for a few bytes (index entries). */
   writeNow(bytes: Uint8Array, position: number): void;
   /** Cuts or extends with zeros (a hole where the file system knows holes). */

@@ -16,6 +16,16 @@ export class BrokenChain extends Error {
   }
 }
 
+/** What is to be looked at does not lie in memory: whoever must not wait for the disk reads it first, elsewhere. */
+export class ColdRead extends Error {
+  override readonly name = "ColdRead";
+  readonly position: FilePosition;
+  constructor(position: number) {
+    super(`byte ${position} is not in memory`);
+    this.position = position as FilePosition;
+  }
+}
+
 /**
  * From header to header through a part of a segment, on the calling thread: small reads of an index interval at most.
  * Small batches are read a block at a time, large ones a header at a time.
@@ -23,6 +33,7 @@ export class BrokenChain extends Error {
 export class HeaderWalk {
   readonly #file: DiskFile;
   readonly #end: number;
+  readonly #mayWait: boolean;
   #blockStart = 0;
   #blockBytes = 0;
   #sizeBytes = 0;
@@ -30,8 +41,14 @@ export class HeaderWalk {
   baseOffset: Offset = -1 as Offset;
   nextOffset: Offset = -1 as Offset;
 
-  /** Begins before the batch at `from`. */
-  constructor(file: DiskFile, from: FilePosition, end: number) {
+  /** Begins before the batch at `from`. One that may not wait for the disk throws ColdRead where it would have to. */
+  constructor(
+    file: DiskFile,
+    from: FilePosition,
+    end: number,
+    { mayWait = true }: { readonly mayWait?: boolean } = {},
+  ) {
+    this.#mayWait = mayWait;
     this.#file = file;
     this.position = from;
     this.#end = end;
@@ -69,6 +86,7 @@ export class HeaderWalk {
   #read(): void {
     const isLarge = this.#sizeBytes > BLOCK_BYTES / 2;
     const wanted = Math.min(isLarge ? BATCH_HEADER_BYTES : BLOCK_BYTES, this.#end - this.position);
+    if (!this.#mayWait && this.#file.isInMemory?.(this.position, wanted) === false) throw new ColdRead(this.position);
     this.#blockBytes = this.#file.readNow(block.subarray(0, wanted), this.position);
     this.#blockStart = this.position;
   }

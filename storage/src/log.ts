@@ -8,7 +8,7 @@ import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import type { AppendFailure, AppendFailureKind } from "./append-failure.ts";
 import { discardCleaned, swapSegments } from "./cleaner/swap.ts";
 import type { CleanedSegment } from "./cleaner/swap.ts";
-import { BrokenChain } from "./header-walk.ts";
+import { BrokenChain, ColdRead } from "./header-walk.ts";
 import type { LogConfig } from "./log-config.ts";
 import type { LogEnvironment } from "./log-environment.ts";
 import { LogWriter } from "./log-writer.ts";
@@ -95,6 +95,11 @@ export interface LogPlace {
   readonly topicId: Uuid;
   readonly directory: string;
 }
+
+/** In so large pieces what is looked at is brought into memory. */
+const WARMED_BYTES = 16 * 1024;
+/** A look takes a handful; more of them are pages that leave memory as fast as they come. */
+const WARMINGS_MAX = 32;
 
 const nothingRead: Result<LogRead, ReadFailure> = ok({ slice: null, abortedTransactions: null });
 const nothingCommitted: Result<LogRead, ReadFailure> = ok({ slice: null, abortedTransactions: [] });
@@ -321,15 +326,23 @@ export class PartitionLog {
   // --- Read -----------------------------------------------------------------------------------------------------------
 
   /**
-   * Where the batches lie that hold `offset` and what follows, up to the limits. Answers at once while the segment is open;
-   * a promise is a segment being opened first.
+   * Where the batches lie that hold `offset` and what follows, up to the limits. Answers at once while the segment is open, and
+   * what must be looked at is in memory; a promise is one of them being seen to first.
    */
   read(offset: Offset, options: ReadOptions): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
+    return this.#read(offset, options, 0);
+  }
+
+  #read(
+    offset: Offset,
+    options: ReadOptions,
+    warmings: number,
+  ): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
     if (this.#failure !== null) return failed("log-failed", this.#failure.message);
     if (offset < this.#logStartOffset || offset > this.logEndOffset) return failed("out-of-range");
     const upTo = Math.min(options.upTo, this.writtenOffset) as Offset;
     if (offset >= upTo) return nothing(options);
-    const limits = { ...options, upTo };
+    const limits = { ...options, upTo, mayWait: warmings >= WARMINGS_MAX };
     for (const range of this.#quarantined) {
       if (offset < range.firstOffset) limits.upTo = Math.min(limits.upTo, range.firstOffset) as Offset;
       else if (offset < range.nextOffset) return failed("corrupt", range.why);
@@ -349,6 +362,7 @@ export class PartitionLog {
         this.#environment.openSegments.touch(segment);
         return this.#answer(segment, located, offset, options);
       } catch (error) {
+        if (error instanceof ColdRead) return this.#warmAndRead(segment, error.position, offset, options, warmings + 1);
         return this.#readFailed(segment, offset, segmentEnd, error);
       }
     }
@@ -364,6 +378,25 @@ export class PartitionLog {
     try {
       // Much may have happened meanwhile: it is looked up anew, with the lease still held.
       return await this.read(offset, options);
+    } finally {
+      segment.release();
+    }
+  }
+
+  /** A thread waits for the disk, so that the loop need not. */
+  async #warmAndRead(
+    segment: Segment,
+    position: FilePosition,
+    offset: Offset,
+    options: ReadOptions,
+    warmings: number,
+  ): Promise<Result<LogRead, ReadFailure>> {
+    segment.retain();
+    try {
+      await segment.log.read(Buffer.allocUnsafe(WARMED_BYTES), position);
+      return await this.#read(offset, options, warmings);
+    } catch (error) {
+      return this.#readFailed(segment, offset, offset, error);
     } finally {
       segment.release();
     }

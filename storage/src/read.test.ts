@@ -1,3 +1,4 @@
+import type { Disk } from "@millrace/base/world";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
 import { describe, expect, test } from "vitest";
 import { append, Bench, durable, readBytes } from "../test/support.ts";
@@ -146,4 +147,62 @@ test("a chain of batches that is broken is found by reading, and fenced off", as
   expect(again.quarantined).toMatchObject([{ firstOffset: 10, nextOffset: 11 }]);
   expect(await offsets(again, 0, limits)).toBe("0..9");
   expect(await offsets(again, 11, limits)).toBe("11..19");
+});
+
+describe("what is not in memory", () => {
+  /** A disk whose `.log` files have left memory: `readNow` before a `read` of the same page would have waited. */
+  function cold(disk: Disk, waits: number[]): Disk {
+    const open: Disk["open"] = async (path, mode) => {
+      const file = await disk.open(path, mode);
+      if (!path.endsWith(".log")) return file;
+      const warm = new Set<number>();
+      const pages = (position: number, sizeBytes: number): number[] =>
+        Array.from(
+          { length: Math.floor((position + sizeBytes - 1) / 512) - Math.floor(position / 512) + 1 },
+          (_, index) => Math.floor(position / 512) + index,
+        );
+      return Object.assign(Object.create(file) as typeof file, {
+        sizeBytes: async () => file.sizeBytes(),
+        close: async () => file.close(),
+        isInMemory: (position: number, sizeBytes: number) => pages(position, sizeBytes).every((page) => warm.has(page)),
+        read: async (into: Uint8Array, position: number) => {
+          for (const page of pages(position, into.length)) warm.add(page);
+          return file.read(into, position);
+        },
+        readNow: (into: Uint8Array, position: number) => {
+          if (!pages(position, into.length).every((page) => warm.has(page))) waits.push(position);
+          return file.readNow(into, position);
+        },
+      });
+    };
+    return new Proxy(disk, {
+      get: (target, name) => {
+        if (name === "open") return open;
+        const found: unknown = Reflect.get(target, name, target);
+        return typeof found === "function" ? found.bind(target) : found;
+      },
+    });
+  }
+
+  test("is brought there by another thread before it is looked at", async () => {
+    const bench = await Bench.open();
+    const config = { "segment.bytes": 1 << 20, "index.interval.bytes": 900 };
+    const log = await bench.create("orders", config);
+    for (let batch = 0; batch < 200; batch++) append(log, { records: [{ value: Buffer.alloc(1000) }] });
+    append(log, { sizeBytes: (1 << 20) - 100 });
+    await durable(log);
+    await bench.directory.close();
+    const waits: number[] = [];
+    const again = await Bench.open({ disk: cold(bench.disk, waits), config });
+    const reopened = again.log("orders");
+    // What a start has to look at is its own affair.
+    waits.length = 0;
+    for (const offset of [3, 77, 150]) {
+      expect(await offsets(reopened, offset, { sizeBytesMax: 20_000 })).toBe(`${offset}..${offset + 17}`);
+      expect(await offsets(reopened, offset, { sizeBytesMax: 20_000, upTo: offset + 5 })).toBe(
+        `${offset}..${offset + 4}`,
+      );
+    }
+    expect(waits).toEqual([]);
+  });
 });

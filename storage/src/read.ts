@@ -9,6 +9,8 @@ export interface ReadLimits {
   readonly upTo: Offset;
   /** The first batch comes whole, however large it is: else a reader would never get past it. */
   readonly isWholeBatchGuaranteed: boolean;
+  /** False: what would have to wait for the disk throws ColdRead. Default: true. */
+  readonly mayWait?: boolean;
 }
 
 /** Whole batches inside one segment file. */
@@ -32,7 +34,7 @@ interface Start {
 /**
  * Where the batches lie that hold `offset` and what follows it. A batch comes whole even when the offset lies in its middle;
  * an offset that compaction took leads to the next batch. `segmentEnd` is the offset after the segment's last record.
- * Looks at the file only where the newest batches do not tell. Throws BrokenChain.
+ * Looks at the file only where the newest batches do not tell. Throws BrokenChain, and ColdRead.
  */
 export function locate(
   segment: Segment,
@@ -65,7 +67,7 @@ function locateRecent(recent: RecentBatches, first: number, limits: ReadLimits):
 }
 
 function locateInFile(segment: Segment, offset: Offset, limits: ReadLimits, segmentEnd: Offset): Located {
-  const start = findStart(segment, offset);
+  const start = findStart(segment, offset, limits);
   if (start === null) return "beyond";
   if (start.nextOffset > limits.upTo) return "nothing";
   const { position } = start;
@@ -74,12 +76,12 @@ function locateInFile(segment: Segment, offset: Offset, limits: ReadLimits, segm
   if (limit >= segment.sizeBytes && segmentEnd <= limits.upTo) {
     return extent(start, segment.sizeBytes as FilePosition, segmentEnd);
   }
-  return extendTo(segment, start, Math.min(limit, segment.sizeBytes), limits.upTo);
+  return extendTo(segment, start, Math.min(limit, segment.sizeBytes), limits);
 }
 
 /** The first batch that ends past `offset`. */
-function findStart(segment: Segment, offset: Offset): Start | null {
-  const walk = new HeaderWalk(segment.log, segment.offsets.positionAtOrBefore(offset), segment.sizeBytes);
+function findStart(segment: Segment, offset: Offset, limits: ReadLimits): Start | null {
+  const walk = new HeaderWalk(segment.log, segment.offsets.positionAtOrBefore(offset), segment.sizeBytes, limits);
   while (walk.next()) {
     if (walk.nextOffset <= offset) continue;
     return {
@@ -93,7 +95,8 @@ function findStart(segment: Segment, offset: Offset): Start | null {
 }
 
 /** As many batches after the first as end by `limit` and lie below `upTo`. */
-function extendTo(segment: Segment, start: Start, limit: number, upTo: Offset): Extent {
+function extendTo(segment: Segment, start: Start, limit: number, limits: ReadLimits): Extent {
+  const { upTo } = limits;
   // The index leads to the neighbourhood of the nearer bound; from there it is one interval of headers at most.
   const byBytes = segment.offsets.startAtOrBefore(limit);
   const byOffset = segment.offsets.positionAtOrBefore((upTo - 1) as Offset);
@@ -102,6 +105,7 @@ function extendTo(segment: Segment, start: Start, limit: number, upTo: Offset): 
     segment.log,
     (near > start.position ? near : start.position) as FilePosition,
     segment.sizeBytes,
+    limits,
   );
   let end = start.end;
   let nextOffset = start.nextOffset;

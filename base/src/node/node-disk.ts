@@ -327,6 +327,10 @@ export class NodeDiskFile implements DiskFile {
     });
   }
 
+  isInMemory(position: number, sizeBytes: number): boolean {
+    return this.#native.calls?.isCached?.(this.#fd, position, sizeBytes) ?? true;
+  }
+
   writeNow(bytes: Uint8Array, position: number): void {
     this.#now("write", () => {
       let written = 0;
