@@ -23,6 +23,23 @@ const tools = {
 
 type Tool = keyof typeof tools;
 
+/** The last line of kafka-log-dirs. */
+interface LogDirsAnswer {
+  readonly brokers: readonly {
+    readonly broker: number;
+    readonly logDirs: readonly {
+      readonly error: string | null;
+      readonly logDir: string;
+      readonly partitions: readonly {
+        readonly partition: string;
+        readonly size: number;
+        readonly offsetLag: number;
+        readonly isFuture: boolean;
+      }[];
+    }[];
+  }[];
+}
+
 interface ToolAnswer {
   readonly status: number;
   readonly stdout: string;
@@ -83,6 +100,21 @@ describe("the console tools of Apache Kafka 4.3.1", () => {
     await run("kafka-topics", "--alter --topic t --partitions 8");
     expect(await run("kafka-topics", "--describe --topic t")).toContain("PartitionCount: 8");
     expect(await runFailing("kafka-topics", "--describe --topic nowhere")).toContain("Topic 'nowhere' does not exist");
+  });
+
+  step("kafka-log-dirs tells what lies where, and how much room there is", async () => {
+    const described = lines(await run("kafka-log-dirs", "--describe --topic-list t"));
+    const { brokers } = JSON.parse(described.at(-1) ?? "") as LogDirsAnswer;
+    expect(brokers.map(({ broker }) => `${broker}`)).toEqual([nodeId]);
+    const [directory, ...others] = brokers[0]?.logDirs ?? [];
+    expect(others).toEqual([]);
+    expect(directory).toMatchObject({ error: null, logDir: target.dataDirectory });
+    expect(directory?.partitions.map(({ partition }) => partition).toSorted()).toEqual(
+      Array.from({ length: 8 }, (_, partition) => `t-${partition}`),
+    );
+    for (const { size, offsetLag, isFuture } of directory?.partitions ?? []) {
+      expect([size >= 0, offsetLag, isFuture]).toEqual([true, 0, false]);
+    }
   });
 
   step("kafka-console-producer writes keys, headers and nulls", async () => {
