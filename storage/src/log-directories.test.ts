@@ -97,7 +97,7 @@ describe("whose directories they are", () => {
     const disk = new SimulatedDisk();
     const { directories } = await Bench.open(disk);
     const properties = await Promise.all(
-      paths.map(async (path) => String(await disk.readFile(`${path}/meta.properties`))),
+      paths.map(async (path) => (await disk.readFile(`${path}/meta.properties`)).toString()),
     );
     const parsed = properties.map((text) =>
       /^version=1\ncluster\.id=(.{22})\nnode\.id=1\ndirectory\.id=(.{22})\n$/.exec(text)?.slice(1),
@@ -119,7 +119,7 @@ describe("whose directories they are", () => {
 
   type Change = (disk: SimulatedDisk) => Promise<void>;
   const replaceIn = (path: string, from: RegExp, to: string): Change => {
-    return async (disk) => disk.writeFile(path, Buffer.from(String(await disk.readFile(path)).replace(from, to)));
+    return async (disk) => disk.writeFile(path, Buffer.from((await disk.readFile(path)).toString().replace(from, to)));
   };
   test.for<[string, Change, Partial<LogDirectoriesOptions>, string, string]>([
     ["none", async () => {}, { paths: [] }, "no-directory", "log.dirs names no directory"],

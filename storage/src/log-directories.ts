@@ -3,6 +3,7 @@ import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import { DiskError } from "@millrace/base/world";
 import type { Disk } from "@millrace/base/world";
+import type { CleanerSettings } from "./cleaner/cleaner.ts";
 import type { DirectoryRefusal } from "./directory-claim.ts";
 import { fileNames } from "./file-names.ts";
 import type { LogConfig } from "./log-config.ts";
@@ -115,10 +116,11 @@ export class LogDirectories {
 
   async #openAll(): Promise<Refusal | null> {
     const limits = limitsOfOne(this.#options.limits ?? {}, this.#paths.length);
+    const cleaner = cleanerOfOne(this.#options.cleaner, this.#paths.length);
     let { clusterId } = this.#options;
     for (const path of this.#paths) {
       const onFailure = (error: unknown): void => this.#failed(path, error);
-      const result = await LogDirectory.open({ ...this.#options, path, clusterId, limits, onFailure });
+      const result = await LogDirectory.open({ ...this.#options, ...cleaner, path, clusterId, limits, onFailure });
       if (result.ok) {
         const { meta } = result.value;
         const original = this.#opened.find((each) => each.meta.directoryId === meta.directoryId);
@@ -320,6 +322,21 @@ async function holds(disk: Disk, path: string, name: string): Promise<"yes" | "n
     if (error instanceof DiskError) return "unreadable";
     throw error;
   }
+}
+
+/** Memory and bandwidth of compaction are those of the broker; each directory has the threads, since its disk is its own. */
+function cleanerOfOne(cleaner: LogDirectoryOptions["cleaner"], count: number): Pick<LogDirectoryOptions, "cleaner"> {
+  if (cleaner === undefined) return {};
+  const settings = (): CleanerSettings => {
+    const whole = cleaner.settings();
+    return {
+      ...whole,
+      dedupeBufferBytes: Math.floor(whole.dedupeBufferBytes / count),
+      ioBufferBytes: Math.floor(whole.ioBufferBytes / count),
+      bytesPerSecond: whole.bytesPerSecond / count,
+    };
+  };
+  return { cleaner: { ...cleaner, settings } };
 }
 
 /** Files that may be open are those of the process. Kept as it is otherwise: a limit may be a getter, which follows a setting. */

@@ -182,24 +182,6 @@ describe("the console tools of Apache Kafka 4.3.1", () => {
     expect(newest.length).toBe(ends.filter((offset) => offset > 0).length);
   });
 
-  step("kafka-log-dirs tells where partitions lie, and how large they are", async () => {
-    const output = await run("kafka-log-dirs", "--describe --topic-list t");
-    const json = lines(output).find((line) => line.startsWith("{")) ?? "";
-    const { brokers } = JSON.parse(json) as {
-      readonly brokers: readonly {
-        readonly logDirs: readonly {
-          readonly error: string | null;
-          readonly partitions: readonly { readonly partition: string; readonly size: number }[];
-        }[];
-      }[];
-    };
-    const [directory] = brokers[0]?.logDirs ?? [];
-    expect(directory?.error).toBeNull();
-    const found = directory?.partitions ?? [];
-    expect(found.map(({ partition }) => partition).sort()).toEqual(Array.from({ length: 8 }, (_, p) => `t-${p}`));
-    expect(found.reduce((sum, { size }) => sum + size, 0)).toBeGreaterThan(0);
-  });
-
   step("kafka-delete-records moves the start of a log", async () => {
     const file = workspace.path("offsets.json");
     const partitions = Array.from({ length: 8 }, (_, partition) => ({ topic: "t", partition, offset: -1 }));
