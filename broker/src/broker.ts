@@ -209,9 +209,15 @@ async function openData(
         journalBytes: atStart["millrace.journal.bytes"],
         retentionIntervalMs: atStart["log.retention.check.interval.ms"],
         checkpointIntervalMs: checkpointIntervalMs(atStart),
-        // It may change while the directory is open.
+        // These may change while the directory is open.
         get producerExpirationMs() {
           return configs.broker["producer.id.expiration.ms"];
+        },
+        get scrubBytesPerSecond() {
+          return configs.broker["millrace.scrub.bytes.per.second"];
+        },
+        get scrubIntervalMs() {
+          return configs.broker["millrace.scrub.interval.ms"];
         },
       },
       onFailure: fatal,

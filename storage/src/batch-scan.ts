@@ -28,6 +28,8 @@ export interface ScanOptions {
   /** A batch below it is a fault. */
   readonly nextOffset: Offset;
   readonly isCrcChecked: boolean;
+  /** How much is read, and looked at in one turn. */
+  readonly chunkBytes?: number;
   /**
    * Is given each batch. Its header is there; its records only where it is a control batch. The view is not to be kept.
    * False stops the scan before this batch.
@@ -50,7 +52,7 @@ const CHUNK_BYTES = 1024 * 1024;
  */
 export async function scanBatches(file: Readable, options: ScanOptions): Promise<ScanEnd> {
   const { to, isCrcChecked } = options;
-  const window = new FileWindow(file, to, isCrcChecked ? CHUNK_BYTES : 16 * 1024);
+  const window = new FileWindow(file, to, isCrcChecked ? (options.chunkBytes ?? CHUNK_BYTES) : 16 * 1024);
   let position = options.from;
   let nextOffset = options.nextOffset;
   const end = (fault: ScanFault | null): ScanEnd => ({ position: position as FilePosition, nextOffset, fault });

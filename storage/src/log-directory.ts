@@ -29,6 +29,7 @@ import type { LogFailure } from "./log.ts";
 import type { MetaProperties } from "./meta-properties.ts";
 import { OpenSegments } from "./open-segments.ts";
 import { isDiskGone, isOutOfSpace } from "./out-of-space.ts";
+import { Scrubber } from "./scrubber.ts";
 import { SpaceWatch } from "./space-watch.ts";
 import { Trash } from "./trash.ts";
 import type { Offset, Uuid } from "./types.ts";
@@ -47,6 +48,8 @@ export interface LogDirectoryOptions {
   readonly onFailure?: (error: unknown) => void;
   /** A leader's high watermark, where it is not the log's own durable offset. */
   readonly highWatermarkOf?: (log: PartitionLog) => Offset;
+  /** Default: true. */
+  readonly isScrubbed?: boolean;
   /** Without it logs are not compacted. */
   readonly cleaner?: { readonly workers: Workers; settings(): CleanerSettings };
 }
@@ -69,6 +72,9 @@ export interface LogDirectoryLimits {
   /** Under durability `os`: unsynced for so long at most, unless `flush.ms` is less. */
   readonly osSyncIntervalMs: number;
   readonly producerExpirationMs: number;
+  /** `millrace.scrub.bytes.per.second` and `millrace.scrub.interval.ms`; 0 bytes is no scrubbing. */
+  readonly scrubBytesPerSecond: number;
+  readonly scrubIntervalMs: number;
 }
 
 export const defaultLogDirectoryLimits: LogDirectoryLimits = {
@@ -82,6 +88,8 @@ export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   retentionIntervalMs: seconds(300),
   osSyncIntervalMs: seconds(1),
   producerExpirationMs: days(1),
+  scrubBytesPerSecond: 8 * MiB,
+  scrubIntervalMs: days(7),
 };
 
 /** What a start found. */
@@ -125,6 +133,7 @@ export class LogDirectory {
   readonly #creation: LogCreation;
   readonly #housekeeping: Housekeeping;
   readonly #spaceWatch: SpaceWatch;
+  readonly #scrubber: Scrubber;
   #failure: LogFailure | null = null;
   #isLoaded = false;
   #isClosed = false;
@@ -169,6 +178,16 @@ export class LogDirectory {
     const failDirectory = (error: unknown): void => this.fail(error);
     this.#housekeeping = new Housekeeping({ clock, onFailed: (error) => this.#housekeepingFailed(error) });
     this.#spaceWatch = new SpaceWatch({ disk, clock, path, onFailed: failDirectory });
+    this.#scrubber = new Scrubber({
+      disk,
+      clock,
+      logger,
+      logs: () => this.#logs.values(),
+      rules: () => {
+        const { scrubBytesPerSecond, scrubIntervalMs } = this.#currentLimits();
+        return { bytesPerSecond: scrubBytesPerSecond, intervalMs: scrubIntervalMs };
+      },
+    });
     this.#creation = new LogCreation({
       disk,
       path,
@@ -310,6 +329,7 @@ export class LogDirectory {
     this.#isLoaded = true;
     this.#startHousekeeping();
     this.#cleaner?.start();
+    if (this.#options.isScrubbed ?? true) this.#scrubber.start();
     return { isClean: this.#claim.isClean, logsCount: this.#logs.size, ...found };
   }
 
@@ -414,6 +434,11 @@ export class LogDirectory {
     return this.#options.random.bytes(16).toString("hex");
   }
 
+  /** Some may change while the directory is open. */
+  #currentLimits(): LogDirectoryLimits {
+    return { ...this.#limits, ...this.#options.limits };
+  }
+
   // --- Housekeeping ---------------------------------------------------------------------------------------------------
 
   #startHousekeeping(): void {
@@ -438,8 +463,7 @@ export class LogDirectory {
 
   async #checkpointLogs(): Promise<void> {
     const { checkpointBytesMin } = this.#limits;
-    // Asked each time: it may change while the directory is open.
-    const { producerExpirationMs } = { ...this.#limits, ...this.#options.limits };
+    const { producerExpirationMs } = this.#currentLimits();
     const nowMs = this.#options.clock.now();
     for (const log of this.#logs.values()) {
       log.expireProducers(nowMs, producerExpirationMs);
@@ -486,6 +510,7 @@ export class LogDirectory {
     });
     this.#housekeeping.stop();
     this.#spaceWatch.stop();
+    void this.#scrubber.stop();
     this.#environment.committer.fail();
     void this.#cleaner?.close();
     for (const log of this.#logs.values()) log.fail(this.#failure);
@@ -513,6 +538,7 @@ export class LogDirectory {
     this.#isClosed = true;
     this.#spaceWatch.stop();
     await this.#cleaner?.close();
+    await this.#scrubber.stop();
     await this.#housekeeping.close();
     const { disk } = this.#options;
     let isClean = this.#failure === null;

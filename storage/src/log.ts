@@ -445,11 +445,15 @@ export class PartitionLog {
     return failed("log-failed", error.message);
   }
 
-  /** The range is never served again: not by this log, not to anyone. */
+  /** The range is never served again: not by this log, not to anyone. Only a cut takes it away, with its records. */
   quarantine(range: QuarantinedRange): void {
-    if (range.nextOffset <= range.firstOffset) return;
+    if (range.nextOffset <= range.firstOffset || this.#isQuarantined(range)) return;
     this.#environment.logger.error("a range of a log is broken and is not served", { ...range });
     this.#quarantined = [...this.#quarantined, range];
+  }
+
+  #isQuarantined({ firstOffset, nextOffset }: QuarantinedRange): boolean {
+    return this.#quarantined.some((known) => known.firstOffset <= firstOffset && nextOffset <= known.nextOffset);
   }
 
   // --- Look up --------------------------------------------------------------------------------------------------------
@@ -667,6 +671,10 @@ export class PartitionLog {
 
   async #restartFrom(endOffset: Offset): Promise<void> {
     const writer = this.#writer;
+    // What will be written in its place is sound.
+    this.#quarantined = this.#quarantined
+      .filter(({ firstOffset }) => firstOffset < endOffset)
+      .map((range) => ({ ...range, nextOffset: Math.min(range.nextOffset, endOffset) as Offset }));
     writer.epochs.truncateFromEnd(endOffset);
     const loaded = await loadProducers({
       disk: this.#environment.disk,

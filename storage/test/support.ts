@@ -53,6 +53,7 @@ export class Bench {
       clusterId: null,
       nodeId: 1,
       limits: { journalBytes: 0, ...options.limits },
+      isScrubbed: options.isScrubbed ?? false,
       cleaner: await cleanerOf(disk, clock, options.cleaner),
     });
     if (!opened.ok) throw new Error(opened.message);
@@ -114,6 +115,8 @@ export interface BenchOptions {
   /** Of every log that is loaded. */
   readonly config?: Partial<LogConfig>;
   readonly configOf?: (topic: string) => Partial<LogConfig>;
+  /** Default: false, so that time passes quickly. */
+  readonly isScrubbed?: boolean;
   /** Read anew for each round: the test may change them. */
   readonly cleaner?: Partial<CleanerSettings>;
 }

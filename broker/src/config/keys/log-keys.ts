@@ -308,6 +308,22 @@ export const logKeys = {
     doc: "Size of each of the two files of the journal, which makes batches durable before their segments are synced; 0 works without one and syncs the segments.",
     differs: { kafka: null, why: "One write to one file is synced sooner than many segments." },
   },
+  "millrace.scrub.bytes.per.second": {
+    kind: "long",
+    default: 8_388_608,
+    min: 0,
+    mode: "cluster-wide",
+    doc: "Bytes a second at which closed segments are read in the background and their checksums made again; 0 does not.",
+    differs: { kafka: null, why: "Kafka finds a bit that flipped when somebody reads it." },
+  },
+  "millrace.scrub.interval.ms": {
+    kind: "long",
+    default: 604_800_000,
+    min: 1,
+    mode: "cluster-wide",
+    doc: "Time between the beginnings of two rounds over all closed segments; the first one begins with the broker.",
+    differs: { kafka: null, why: "See millrace.scrub.bytes.per.second." },
+  },
   "millrace.unsynced.bytes.max": {
     kind: "int",
     default: 67_108_864,
