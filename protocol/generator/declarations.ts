@@ -4,6 +4,7 @@ import {
   type ApiSchema,
   type MessageSchema,
   type RecordKindSchema,
+  type TypedMessageSchema,
   requestSchema,
   responseSchema,
 } from "../src/schema.ts";
@@ -21,7 +22,7 @@ export interface Declarations {
 export interface InternalDeclaration {
   /** Of the constant: "groupRecords". */
   readonly name: string;
-  readonly list: readonly (MessageSchema | RecordKindSchema)[];
+  readonly list: readonly (MessageSchema | TypedMessageSchema | RecordKindSchema)[];
 }
 
 const folder: string = join(import.meta.dirname, "../schema");
@@ -40,7 +41,7 @@ export async function readDeclarations(): Promise<Declarations> {
 }
 
 /** Every message there is: requests and responses in the order of keys, headers, and what is internal. */
-export function messagesIn({ apis, internal, headers }: Declarations): readonly MessageSchema[] {
+export function messagesIn({ apis, internal, headers }: Declarations): readonly (MessageSchema | TypedMessageSchema)[] {
   const ofApis = [...apis.values()].flatMap((api) => [requestSchema(api), responseSchema(api)]);
   const ofInternal = [...internal.values()].flatMap(({ list }) =>
     list.flatMap((entry) => ("key" in entry ? [entry.key, entry.value] : [entry])),

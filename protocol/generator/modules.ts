@@ -2,6 +2,7 @@ import {
   type ApiSchema,
   type MessageSchema,
   type RecordKindSchema,
+  type TypedMessageSchema,
   requestSchema,
   responseSchema,
 } from "../src/schema.ts";
@@ -31,12 +32,14 @@ ${comment(api.doc, "")}export const ${constantName(api.name)}: Api<${req}, ${res
 export function internalModule(
   file: string,
   listName: string,
-  list: readonly (MessageSchema | RecordKindSchema)[],
+  list: readonly (MessageSchema | TypedMessageSchema | RecordKindSchema)[],
 ): string {
   const kinds = list.filter((entry): entry is RecordKindSchema => "key" in entry);
   const messages = list.filter((entry): entry is MessageSchema => !("key" in entry));
   const parts = [...messages.map(dataCodec), ...kinds.map(recordKind)];
   if (kinds.length > 0) parts.push(kindTable(listName, kinds));
+  const typed = messages.filter((message): message is TypedMessageSchema => "type" in message);
+  if (typed.length > 0) parts.push(typeTable(listName, typed));
   const body = parts.join("\n");
   return `${banner(`internal/${file}`)}${importsOf(body)}\n${body}`;
 }
@@ -68,6 +71,14 @@ function kindTable(listName: string, kinds: readonly RecordKindSchema[]): string
   const rows = kinds.map(({ type, name }) => `  ${type}: ${name},\n`);
   return `/** By the int16 with which a key begins. */
 export const ${listName}: Readonly<Record<number, RecordKind<unknown, unknown>>> = {
+${rows.join("")}};
+`;
+}
+
+function typeTable(listName: string, messages: readonly TypedMessageSchema[]): string {
+  const rows = messages.map(({ type, name }) => `  ${type}: ${constantName(name)},\n`);
+  return `/** By type. */
+export const ${listName}: Readonly<Record<number, DataCodec<unknown, unknown>>> = {
 ${rows.join("")}};
 `;
 }

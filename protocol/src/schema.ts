@@ -94,6 +94,11 @@ export function responseSchema({ name, versions, flexibleFrom, response }: ApiSc
   return { name: `${name}Response`, versions, flexibleFrom, fields: response };
 }
 
+/** A message that is known by a number wherever it stands. */
+export interface TypedMessageSchema extends MessageSchema {
+  readonly type: number;
+}
+
 /** One kind of record of an internal topic. */
 export interface RecordKindSchema {
   /** The int16 in front of the key. */

@@ -17,6 +17,7 @@ public class KafkaAnswers {
   private static final String[] CLASS_NAMES = {
     "org.apache.kafka.common.message.%sData",
     "org.apache.kafka.common.message.%s",
+    "org.apache.kafka.common.metadata.%s",
     "org.apache.kafka.coordinator.group.generated.%s",
     "org.apache.kafka.coordinator.transaction.generated.%s",
     "org.apache.kafka.coordinator.share.generated.%s",

@@ -9,7 +9,13 @@ export const librariesPath: string = join(import.meta.dirname, "../interop/.runt
 const kafkaVersion = "4.3.1";
 
 /** The jars that carry declarations of messages. The first is the one that nothing can be said without. */
-const jars = ["kafka-clients", "kafka-group-coordinator", "kafka-transaction-coordinator", "kafka-share-coordinator"];
+const jars = [
+  "kafka-clients",
+  "kafka-group-coordinator",
+  "kafka-transaction-coordinator",
+  "kafka-share-coordinator",
+  "kafka-metadata",
+];
 
 export const isKafkaThere: boolean = existsSync(jarPath("kafka-clients"));
 
@@ -88,9 +94,15 @@ function declaredByKafka(message: KafkaMessage, isNewestUnstable: boolean): Decl
         return [kafkaLine(name, field, version), ...(inner === undefined ? [] : lines(inner, version, `${name}.`))];
       });
   return declared(message.name, [first, last], flexibleFrom > last ? null : Math.max(flexibleFrom, first), {
-    kind: message.listeners === undefined ? "" : `${message.apiKey} on ${message.listeners.join(", ")}`,
+    kind: kindOf(message),
     lines: (version) => lines(message.fields, version, ""),
   });
+}
+
+/** What a request and a metadata record are known by. */
+function kindOf({ type, apiKey, listeners }: KafkaMessage): string {
+  if (type === "metadata") return `type ${apiKey}`;
+  return listeners === undefined ? "" : `${apiKey} on ${listeners.join(", ")}`;
 }
 
 function collectStructs(fields: readonly KafkaField[], structs: Map<string, readonly KafkaField[]>): void {
@@ -136,7 +148,7 @@ const zeros: Partial<Record<ScalarType, string>> = {
   records: "empty",
 };
 
-/** Our declaration in the same form. `kind` is the key and the listeners of a request. */
+/** Our declaration in the same form. `kind` is the key and the listeners of a request, or the type of a metadata record. */
 export function ourDeclaration(schema: MessageSchema, kind: string): Declared {
   const lines = (fields: readonly FieldSchema[], version: number, path: string): string[] =>
     fields

@@ -18,7 +18,10 @@ describe("our declarations are Apache Kafka's", async () => {
     [...declarations.apis.values()].map((api) => [`${api.name}Request`, `${api.key} on ${api.listeners.join(", ")}`]),
   );
   const ours = new Map(
-    messagesIn(declarations).map((schema) => [schema.name, ourDeclaration(schema, listeners.get(schema.name) ?? "")]),
+    messagesIn(declarations).map((schema) => {
+      const kind = "type" in schema ? `type ${schema.type}` : listeners.get(schema.name);
+      return [schema.name, ourDeclaration(schema, kind ?? "")];
+    }),
   );
   const theirs = isKafkaThere ? kafkaDeclarations() : [];
 
