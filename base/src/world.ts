@@ -86,6 +86,11 @@ export interface Disk {
   readFile(path: string): Promise<Buffer>;
   /** Creates or truncates, writes, does not sync. For small files; `replaceFile` in base/replace-file is the durable way. */
   writeFile(path: string, bytes: Uint8Array): Promise<void>;
+  /**
+   * A file of its own with the same bytes: the file system shares its blocks where it can. Not synced; after a
+   * failure a part of it may be there. EEXIST where the target is.
+   */
+  copyFile(from: string, to: string): Promise<void>;
   /** Atomic; an existing target file is replaced. */
   rename(from: string, to: string): Promise<void>;
   /** Removes a file; missing is not an error. */

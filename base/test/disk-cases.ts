@@ -115,6 +115,17 @@ function filesCases(makeDisk: () => Promise<DiskUnderTest>): void {
 }
 
 function directoryCases(makeDisk: () => Promise<DiskUnderTest>): void {
+  test("a copy is a file of its own", async () => {
+    const { disk, directory } = await makeDisk();
+    await disk.writeFile(`${directory}/a`, Buffer.from("the same"));
+    await disk.copyFile(`${directory}/a`, `${directory}/b`);
+    await disk.writeFile(`${directory}/a`, Buffer.from("other"));
+    expect((await disk.readFile(`${directory}/b`)).toString()).toBe("the same");
+    await expect(disk.copyFile(`${directory}/a`, `${directory}/b`)).rejects.toMatchObject({ code: "EEXIST" });
+    await expect(disk.copyFile(`${directory}/none`, `${directory}/c`)).rejects.toMatchObject({ code: "ENOENT" });
+    expect(await disk.stat(`${directory}/c`)).toBeNull();
+  });
+
   test("directories are made with their parents, listed with kinds, and looked at", async () => {
     const { disk, directory } = await makeDisk();
     await disk.makeDirectory(`${directory}/x/y/z`);

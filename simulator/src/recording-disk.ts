@@ -1,5 +1,6 @@
 import { assert } from "@millrace/base/assert";
 import type { Prng } from "@millrace/base/prng";
+import { DiskError } from "@millrace/base/world";
 import type { DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "@millrace/base/world";
 import { CrashModel } from "./crash-model.ts";
 import type { DiskEvent, NodePlace } from "./crash-model.ts";
@@ -158,6 +159,12 @@ export class RecordingDisk<Label = string> implements Disk {
     } finally {
       await file.close();
     }
+  }
+
+  async copyFile(from: string, to: string): Promise<void> {
+    const bytes = await this.readFile(from);
+    if ((await this.stat(to)) !== null) throw new DiskError("EEXIST", from, `copy to ${to}:`);
+    await this.writeFile(to, bytes);
   }
 
   async rename(from: string, to: string): Promise<void> {

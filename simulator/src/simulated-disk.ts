@@ -128,6 +128,12 @@ export class SimulatedDisk implements Disk {
     await file.close();
   }
 
+  async copyFile(from: string, to: string): Promise<void> {
+    const bytes = await this.readFile(from);
+    if ((await this.stat(to)) !== null) throw new DiskError("EEXIST", from, `copy to ${to}:`);
+    await this.writeFile(to, bytes);
+  }
+
   async rename(from: string, to: string): Promise<void> {
     this.checkPower(from, "rename");
     const source = this.#tree.place(from, "rename");

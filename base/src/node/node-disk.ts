@@ -102,6 +102,14 @@ export class NodeDisk implements Disk {
     });
   }
 
+  copyFile(from: string, to: string): Promise<void> {
+    // A clone where the file system has them (Btrfs, XFS, APFS), else a copy inside the kernel.
+    const mode = fs.constants.COPYFILE_FICLONE | fs.constants.COPYFILE_EXCL;
+    return new Promise((resolve, reject) => {
+      fs.copyFile(from, to, mode, settle(from, `copy to ${to}:`, resolve, reject));
+    });
+  }
+
   rename(from: string, to: string): Promise<void> {
     return new Promise((resolve, reject) => {
       fs.rename(from, to, settle(from, `rename to ${to}:`, resolve, reject));

@@ -55,6 +55,11 @@ export class SlowDisk implements Disk {
     await this.#inner.writeFile(path, bytes);
   }
 
+  async copyFile(from: string, to: string): Promise<void> {
+    await this.pause(1);
+    await this.#inner.copyFile(from, to);
+  }
+
   async rename(from: string, to: string): Promise<void> {
     await this.pause(1);
     await this.#inner.rename(from, to);
