@@ -98,7 +98,7 @@ async function readFormat(
     if (!names.has(fileNames.metaProperties)) return ok(null);
     return failed(
       "foreign",
-      `${path} has a ${fileNames.metaProperties} but no ${fileNames.format}: it is another broker's`,
+      `${path} has a ${fileNames.metaProperties} but no ${fileNames.format}: it is another broker's, or an import that did not end`,
     );
   }
   const decoded = decodeFormat((await disk.readFile(`${path}/${fileNames.format}`)).toString());
