@@ -21,6 +21,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addProduce(program, finish);
   addConsume(program);
   addVerify(program, finish);
+  addImport(program);
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
@@ -142,6 +143,19 @@ function addVerify(program: Command, finish: Finish): void {
     });
 }
 
+function addImport(program: Command): void {
+  program
+    .command("import")
+    .description("make a data directory of a stopped Apache Kafka's, which is only read")
+    .requiredOption("--from-kafka <directory...>", "its log.dirs, all of them; KRaft mode, cleanly stopped")
+    .requiredOption("--to <directory>", "the data directory to make; missing or empty")
+    .option("--drop-unsupported", "leave behind what cannot be taken over, instead of refusing")
+    .action(async (options: ImportOptions) => {
+      const { importDirectories } = await import("./commands/import.ts");
+      await importDirectories(options);
+    });
+}
+
 function bootstrap(): Option {
   return new Option("-b, --bootstrap <host:port,...>", "brokers to connect to").default("127.0.0.1:9092");
 }
@@ -173,4 +187,10 @@ export interface ConsumeOptions extends BootstrapOptions {
   readonly untilEnd?: boolean;
   readonly keySeparator?: string;
   readonly format: "value" | "json";
+}
+
+export interface ImportOptions {
+  readonly fromKafka: readonly string[];
+  readonly to: string;
+  readonly dropUnsupported?: boolean;
 }

@@ -11,6 +11,7 @@ const plainErrors: ReadonlySet<string> = new Set([
   "UsageError",
   "KafkaError",
   "StartError",
+  "ImportRefused",
   "NetworkError",
   "DiskError",
 ]);

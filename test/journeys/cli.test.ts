@@ -1,11 +1,13 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { nodeWorld } from "@millrace/base/node/node-world";
 import { Cluster } from "@millrace/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { repositoryRoot } from "../house/repository.ts";
+import { beginning, makeKafkaDirectory, ordersId, partition, topic } from "../../broker/test/kafka-directory.ts";
+import { readText, repositoryRoot } from "../house/repository.ts";
 
 /** The command line as a person uses it: real processes from the sources, a real disk, loopback. */
 const root = mkdtempSync(join(tmpdir(), "millrace-cli-"));
@@ -408,3 +410,32 @@ function contents(directory: string): readonly (readonly [string, string])[] {
     .toSorted()
     .map((path) => [path, readFileSync(path).toString("hex")]);
 }
+
+test("import: as the README says it, and a start as it says then; or why not, and nothing is made", async () => {
+  const from = join(root, "kafka");
+  const to = join(root, "imported");
+  const records = [...beginning, topic("orders", ordersId), partition(ordersId, 0, [7])];
+  const segments = [{ baseOffset: 0, records }];
+  await makeKafkaDirectory(nodeWorld().disk, { path: from, nodeId: 7, isClean: false, segments });
+  const [, options = ""] = /npm run millrace -- (import .*?) +#/.exec(readText("README.md")) ?? [];
+  const args = options.replace("/var/lib/kafka", from).replace("./data", to).split(" ");
+  expect(args).toEqual(["import", "--from-kafka", from, "--to", to]);
+
+  const refused = await run(args);
+  expect(refused).toMatchObject({ code: 1, out: "" });
+  expect(refused.err).toBe(
+    `millrace: ${from} has no .kafka_cleanshutdown: its broker did not stop cleanly. Start Kafka once more and stop it\n`,
+  );
+  expect(existsSync(to)).toBe(false);
+
+  writeFileSync(join(from, ".kafka_cleanshutdown"), "{}");
+  const imported = await run(args);
+  expect(imported).toMatchObject({ code: 0, err: "" });
+  const [, hint = ""] = /^start it with: millrace (.*)$/m.exec(imported.out) ?? [];
+  expect(hint).toBe(`start --data ${to} --set node.id=7`);
+  const broker = await Broker.start(to, hint.split(" ").slice(3));
+  const read = await run(["consume", "orders", "--from", "earliest", "--until-end", "-b", broker.address]);
+  expect(read.out).toBe("one\ntwo\nthree\n");
+  expect(await broker.stop()).toBe(0);
+  expect(await run(args)).toMatchObject({ code: 1, err: expect.stringContaining(`${to} is not empty: it holds `) });
+});

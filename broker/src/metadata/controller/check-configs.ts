@@ -17,7 +17,10 @@ const clientMetricsTable: ConfigTable = clientMetricsKeys;
 type Overrides = ReadonlyMap<string, string>;
 
 /** Whether a topic may have these overrides: each by itself, and all of them together with what they leave to the broker. */
-export function checkTopicOverrides({ configs }: DecisionContext, overrides: Overrides): ItemResult<Overrides> {
+export function checkTopicOverrides(
+  { configs }: Pick<DecisionContext, "configs">,
+  overrides: Overrides,
+): ItemResult<Overrides> {
   for (const [name, text] of overrides) {
     const key = topicTable[name];
     if (key === undefined) return failed("invalid-config", `Unknown topic config name: ${name}`);
@@ -71,7 +74,10 @@ function dynamically(key: BrokerKey): BrokerKey {
   return key.dynamicMin === undefined ? key : { ...key, min: key.dynamicMin };
 }
 
-export function checkGroupOverrides({ configs }: DecisionContext, overrides: Overrides): ItemResult<Overrides> {
+export function checkGroupOverrides(
+  { configs }: Pick<DecisionContext, "configs">,
+  overrides: Overrides,
+): ItemResult<Overrides> {
   for (const [name, text] of overrides) {
     const key = groupTable[name];
     if (key === undefined) return failed("invalid-config", `Unknown group config name: ${name}`);
