@@ -21,6 +21,14 @@ export async function replaceFile(disk: Disk, path: string, bytes: Uint8Array): 
   await disk.syncDirectory(directoryOf(path));
 }
 
+/** Makes a directory whose name is durable, and those above it that were missing: what is synced in it would be lost with a name. */
+export async function makeDirectoryDurably(disk: Disk, path: string): Promise<void> {
+  const made: string[] = [];
+  for (let at = path; (await disk.stat(at)) === null && directoryOf(at) !== at; at = directoryOf(at)) made.push(at);
+  await disk.makeDirectory(path);
+  for (const each of made) await disk.syncDirectory(directoryOf(each));
+}
+
 /** `a/b` of `a/b/c`; `.` of `c`. */
 export function directoryOf(path: string): string {
   const slash = path.lastIndexOf("/");

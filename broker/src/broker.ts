@@ -209,19 +209,17 @@ async function openData(
         journalBytes: atStart["millrace.journal.bytes"],
         retentionIntervalMs: atStart["log.retention.check.interval.ms"],
         checkpointIntervalMs: checkpointIntervalMs(atStart),
-        // These may change while the directory is open.
+        // It may change while the directory is open.
         get producerExpirationMs() {
           return configs.broker["producer.id.expiration.ms"];
-        },
-        get scrubBytesPerSecond() {
-          return configs.broker["millrace.scrub.bytes.per.second"];
-        },
-        get scrubIntervalMs() {
-          return configs.broker["millrace.scrub.interval.ms"];
         },
       },
       onFailure: fatal,
       onOffline,
+      scrub: () => ({
+        bytesPerSecond: configs.broker["millrace.scrub.bytes.per.second"],
+        intervalMs: configs.broker["millrace.scrub.interval.ms"],
+      }),
       cleaner: { workers, settings: () => cleanerSettings(configs.broker) },
     }),
   );

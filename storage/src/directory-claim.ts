@@ -1,6 +1,6 @@
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
-import { directoryOf, replaceFile } from "@millrace/base/replace-file";
+import { makeDirectoryDurably, replaceFile } from "@millrace/base/replace-file";
 import type { Disk, DiskLock, Random } from "@millrace/base/world";
 import { fileNames } from "./file-names.ts";
 import { decodeFormat, encodeFormat, FORMAT_VERSION } from "./format-version.ts";
@@ -47,7 +47,7 @@ export interface ClaimOptions {
 /** Locks a directory, and makes sure that it is ours and that we can read it; sets up an empty one. */
 export async function claimDirectory(options: ClaimOptions): Promise<Result<Claim, DirectoryRefusal>> {
   const { disk, path } = options;
-  await makeDurably(disk, path);
+  await makeDirectoryDurably(disk, path);
   const lock = await disk.lock(`${path}/${fileNames.lock}`);
   if (lock === null) return failed("locked", `the data directory ${path} is locked by another process`);
   let isClaimed = false;
@@ -58,14 +58,6 @@ export async function claimDirectory(options: ClaimOptions): Promise<Result<Clai
   } finally {
     if (!isClaimed) await lock.release();
   }
-}
-
-/** With all names above it that were missing: what is synced in it later is lost with its name. */
-async function makeDurably(disk: Disk, path: string): Promise<void> {
-  const made: string[] = [];
-  for (let at = path; (await disk.stat(at)) === null && directoryOf(at) !== at; at = directoryOf(at)) made.push(at);
-  await disk.makeDirectory(path);
-  for (const each of made) await disk.syncDirectory(directoryOf(each));
 }
 
 async function claimLocked(options: ClaimOptions, lock: DiskLock): Promise<Result<Claim, DirectoryRefusal>> {

@@ -30,6 +30,7 @@ import type { MetaProperties } from "./meta-properties.ts";
 import { OpenSegments } from "./open-segments.ts";
 import { isDiskGone, isOutOfSpace } from "./out-of-space.ts";
 import { Scrubber } from "./scrubber.ts";
+import type { ScrubRules } from "./scrubber.ts";
 import { SpaceWatch } from "./space-watch.ts";
 import { Trash } from "./trash.ts";
 import type { Offset, Uuid } from "./types.ts";
@@ -48,8 +49,8 @@ export interface LogDirectoryOptions {
   readonly onFailure?: (error: unknown) => void;
   /** A leader's high watermark, where it is not the log's own durable offset. */
   readonly highWatermarkOf?: (log: PartitionLog) => Offset;
-  /** Default: true. */
-  readonly isScrubbed?: boolean;
+  /** `millrace.scrub.*`, asked again and again. Without it closed segments are not scrubbed. */
+  readonly scrub?: () => ScrubRules;
   /** Without it logs are not compacted. */
   readonly cleaner?: { readonly workers: Workers; settings(): CleanerSettings };
 }
@@ -72,9 +73,6 @@ export interface LogDirectoryLimits {
   /** Under durability `os`: unsynced for so long at most, unless `flush.ms` is less. */
   readonly osSyncIntervalMs: number;
   readonly producerExpirationMs: number;
-  /** `millrace.scrub.bytes.per.second` and `millrace.scrub.interval.ms`; 0 bytes is no scrubbing. */
-  readonly scrubBytesPerSecond: number;
-  readonly scrubIntervalMs: number;
 }
 
 export const defaultLogDirectoryLimits: LogDirectoryLimits = {
@@ -88,8 +86,6 @@ export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   retentionIntervalMs: seconds(300),
   osSyncIntervalMs: seconds(1),
   producerExpirationMs: days(1),
-  scrubBytesPerSecond: 8 * MiB,
-  scrubIntervalMs: days(7),
 };
 
 /** What a start found. */
@@ -133,7 +129,7 @@ export class LogDirectory {
   readonly #creation: LogCreation;
   readonly #housekeeping: Housekeeping;
   readonly #spaceWatch: SpaceWatch;
-  readonly #scrubber: Scrubber;
+  readonly #scrubber: Scrubber | null;
   #failure: LogFailure | null = null;
   #isLoaded = false;
   #isClosed = false;
@@ -178,16 +174,10 @@ export class LogDirectory {
     const failDirectory = (error: unknown): void => this.fail(error);
     this.#housekeeping = new Housekeeping({ clock, onFailed: (error) => this.#housekeepingFailed(error) });
     this.#spaceWatch = new SpaceWatch({ disk, clock, path, onFailed: failDirectory });
-    this.#scrubber = new Scrubber({
-      disk,
-      clock,
-      logger,
-      logs: () => this.#logs.values(),
-      rules: () => {
-        const { scrubBytesPerSecond, scrubIntervalMs } = this.#currentLimits();
-        return { bytesPerSecond: scrubBytesPerSecond, intervalMs: scrubIntervalMs };
-      },
-    });
+    this.#scrubber =
+      options.scrub === undefined
+        ? null
+        : new Scrubber({ disk, clock, logger, logs: () => this.#logs.values(), rules: options.scrub });
     this.#creation = new LogCreation({
       disk,
       path,
@@ -214,6 +204,7 @@ export class LogDirectory {
       trash: new Trash({ disk, clock }),
       jointSync: new JointSync(disk),
       flushJournal: async () => this.#journal?.flush(),
+      logWasCut: async (log) => this.#cleaner?.logWasCut(log),
       wipeJournalSoon: () => {
         this.#isWipeDue = true;
       },
@@ -226,7 +217,13 @@ export class LogDirectory {
     this.#cleaner =
       options.cleaner === undefined
         ? null
-        : new Cleaner({ environment, path, ...options.cleaner, logs: () => this.#logs.values() });
+        : new Cleaner({
+            environment,
+            path,
+            checkpoints: this.#checkpoints,
+            ...options.cleaner,
+            logs: () => this.#logs.values(),
+          });
   }
 
   get failure(): LogFailure | null {
@@ -243,6 +240,10 @@ export class LogDirectory {
   /** Logs that are to be compacted and cannot be. */
   uncleanable(): Iterable<UncleanableLog> {
     return this.#cleaner?.uncleanable() ?? [];
+  }
+  /** Up to where a log was compacted. */
+  compactedOffset({ topic, partition }: PartitionLog): Offset {
+    return this.#cleaner?.firstDirtyOffsetOf(topic, partition) ?? (0 as Offset);
   }
   /** The newest value of `millrace.compact.request` that was done for a log. */
   compactedRequest(log: PartitionLog): number {
@@ -328,8 +329,8 @@ export class LogDirectory {
     await this.#startJournal();
     this.#isLoaded = true;
     this.#startHousekeeping();
-    this.#cleaner?.start();
-    if (this.#options.isScrubbed ?? true) this.#scrubber.start();
+    await this.#cleaner?.start();
+    this.#scrubber?.start();
     return { isClean: this.#claim.isClean, logsCount: this.#logs.size, ...found };
   }
 
@@ -377,6 +378,7 @@ export class LogDirectory {
     if (!wanted.some(({ topic, partition }) => this.#checkpoints.names(topic, partition))) return;
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
+    await this.#cleaner?.checkpoint();
   }
 
   /** The metadata does not know its topic: it stays, under a name that no topic has. */
@@ -389,6 +391,7 @@ export class LogDirectory {
     const name = deletedDirectoryName(wanted.topic, wanted.partition, this.#unique()).replace(/-delete$/, "-stray");
     const path = `${this.path}/${name}`;
     this.#logs.delete(partitionKey(wanted.topic, wanted.partition));
+    if (present !== undefined) this.#cleaner?.forget(present);
     await present?.abandon(path);
     await this.#rename(this.#directoryOf(wanted), path);
     logger.warn("a directory of a topic that is unknown was set aside", { path });
@@ -434,11 +437,6 @@ export class LogDirectory {
     return this.#options.random.bytes(16).toString("hex");
   }
 
-  /** Some may change while the directory is open. */
-  #currentLimits(): LogDirectoryLimits {
-    return { ...this.#limits, ...this.#options.limits };
-  }
-
   // --- Housekeeping ---------------------------------------------------------------------------------------------------
 
   #startHousekeeping(): void {
@@ -463,7 +461,8 @@ export class LogDirectory {
 
   async #checkpointLogs(): Promise<void> {
     const { checkpointBytesMin } = this.#limits;
-    const { producerExpirationMs } = this.#currentLimits();
+    // Asked each time: it may change while the directory is open.
+    const { producerExpirationMs } = { ...this.#limits, ...this.#options.limits };
     const nowMs = this.#options.clock.now();
     for (const log of this.#logs.values()) {
       log.expireProducers(nowMs, producerExpirationMs);
@@ -510,7 +509,7 @@ export class LogDirectory {
     });
     this.#housekeeping.stop();
     this.#spaceWatch.stop();
-    void this.#scrubber.stop();
+    void this.#scrubber?.stop();
     this.#environment.committer.fail();
     void this.#cleaner?.close();
     for (const log of this.#logs.values()) log.fail(this.#failure);
@@ -538,7 +537,7 @@ export class LogDirectory {
     this.#isClosed = true;
     this.#spaceWatch.stop();
     await this.#cleaner?.close();
-    await this.#scrubber.stop();
+    await this.#scrubber?.stop();
     await this.#housekeeping.close();
     const { disk } = this.#options;
     let isClean = this.#failure === null;

@@ -2,6 +2,7 @@ import type { Logger } from "@millrace/base/logger";
 import type { Clock, Disk, Random } from "@millrace/base/world";
 import type { JointSync } from "./concurrency.ts";
 import type { Committer } from "./group-commit.ts";
+import type { PartitionLog } from "./log.ts";
 import type { OpenSegments } from "./open-segments.ts";
 import type { Trash } from "./trash.ts";
 
@@ -21,6 +22,8 @@ export interface LogEnvironment {
   persistRecoveryPoints(): Promise<void>;
   /** Syncs all segments, and leaves nothing in the journal of logs that are at rest: a cut is not to be undone by it. */
   flushJournal(): Promise<void>;
+  /** The tail of a log is gone: nothing that is kept about it may speak of what was there. */
+  logWasCut(log: PartitionLog): Promise<void>;
   /** Bytes were given up for good: before long they are not in the journal either. */
   wipeJournalSoon(): void;
   /** Calls back when writing is worth another try. */

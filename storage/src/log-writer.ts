@@ -92,6 +92,8 @@ export class LogWriter implements WriteQueueOwner {
   #dirtySinceMs: number | null = null;
   /** Closing of rolled segments and checkpoints, one after the other. */
   #background: Promise<void> = nothingUnderWay;
+  /** What the index of aborted transactions of a segment is known to hold; null while there was none. */
+  #persistedAborted: { readonly segment: Segment; readonly count: number } | null = null;
   readonly #flushWaiters: { readonly offset: Offset; readonly resolve: (isFlushed: boolean) => void }[] = [];
 
   constructor(
@@ -423,7 +425,10 @@ export class LogWriter implements WriteQueueOwner {
 
   /** Before the snapshot's name can be there: it says that nobody need look at older batches for aborted transactions. */
   async #persistAborted(segment: Segment): Promise<void> {
-    if (segment.aborted === null || segment.aborted.length === 0) return;
+    const count = segment.aborted?.length ?? 0;
+    const persisted = this.#persistedAborted;
+    if (segment.aborted === null || count === 0 || (persisted?.segment === segment && persisted.count === count))
+      return;
     const { disk, jointSync } = this.#environment;
     const file = await this.#write(segment.path(".txnindex"), Buffer.concat(segment.aborted.map(encodeAborted)));
     try {
@@ -432,6 +437,7 @@ export class LogWriter implements WriteQueueOwner {
       await file.close();
     }
     await disk.syncDirectory(this.#directory);
+    this.#persistedAborted = { segment, count };
   }
 
   #snapshotPath(offset: Offset): string {
@@ -480,6 +486,7 @@ export class LogWriter implements WriteQueueOwner {
     this.#isSealed = false;
     this.#indexer.restart();
     this.#flushWantedOffset = null;
+    this.#persistedAborted = null;
     this.#messagesSinceFlush = 0;
     this.#dirtySinceMs = null;
     this.#forgetRecent();

@@ -2,36 +2,31 @@ import { assert } from "@millrace/base/assert";
 import { failed, ok } from "@millrace/base/result";
 import type { Failed, Result } from "@millrace/base/result";
 import type { TimeMs } from "@millrace/base/units";
-import { DiskError } from "@millrace/base/world";
-import type { DiskFile, FileSlice } from "@millrace/base/world";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import type { AppendFailure, AppendFailureKind } from "./append-failure.ts";
 import { discardCleaned, swapSegments } from "./cleaner/swap.ts";
 import type { CleanedSegment } from "./cleaner/swap.ts";
-import { BrokenChain, ColdRead } from "./header-walk.ts";
 import type { LogConfig } from "./log-config.ts";
 import type { LogEnvironment } from "./log-environment.ts";
+import { LogReader } from "./log-reader.ts";
+import type { LogRead, QuarantinedRange, ReadFailure, ReadOptions } from "./log-reader.ts";
 import { LogWriter } from "./log-writer.ts";
 import type { LogState } from "./log-writer.ts";
 import { isOutOfSpace } from "./out-of-space.ts";
-import { loadProducers, readAborted } from "./producer-loading.ts";
+import { loadProducers } from "./producer-loading.ts";
 import { markerOf } from "./producer-state.ts";
 import type { ProducerEntry, SequenceVerdict } from "./producer-state.ts";
-import { locate, offsetAfterBreak } from "./read.ts";
-import type { Extent, ReadLimits } from "./read.ts";
 import { expiredCount } from "./retention.ts";
 import { discardSegments } from "./segment-removal.ts";
 import type { Segment } from "./segment.ts";
 import type { Segments } from "./segments.ts";
-import { findByTime, findMaxTimestamp } from "./time-lookup.ts";
 import type { FoundRecord } from "./time-lookup.ts";
-import type { AbortedTransaction } from "./transaction-index.ts";
 import { cutSegments, findCut, restartSegments } from "./truncation.ts";
-import type { ExactTimestamp, FilePosition, LeaderEpoch, Offset, Uuid } from "./types.ts";
+import type { ExactTimestamp, LeaderEpoch, Offset, Uuid } from "./types.ts";
 import type { AnalyzedBatches } from "./validation.ts";
 export type { AppendFailure, AppendFailureKind } from "./append-failure.ts";
+export type { LogRead, QuarantinedRange, ReadFailure, ReadOptions, SegmentSlice } from "./log-reader.ts";
 export type { FoundRecord } from "./time-lookup.ts";
-export type { ReadLimits } from "./read.ts";
 
 export interface AppendOptions {
   readonly leaderEpoch: LeaderEpoch;
@@ -51,39 +46,6 @@ export interface AppendInfo {
   readonly isDuplicate: boolean;
 }
 
-/**
- * - out-of-range: below the log's start or past its end
- * - corrupt: a range that is known to be broken; the rest of the log is served
- * - log-failed: the log is offline, or the disk does not read
- */
-export type ReadFailure = "out-of-range" | "corrupt" | "log-failed";
-
-/** A run of whole batches inside one segment file: what a fetch sends. Nothing of it is in memory. */
-export interface SegmentSlice extends FileSlice {
-  /** Of the first batch: the reader drops the records before the one it asked for. */
-  readonly firstOffset: Offset;
-  /** Exclusive: where the following fetch begins. */
-  readonly nextOffset: Offset;
-}
-
-export interface LogRead {
-  /** Null where there is nothing to send (yet). Whoever gets it releases it. */
-  readonly slice: SegmentSlice | null;
-  /** Whose records a reader of committed records drops; null where it was not asked for. */
-  readonly abortedTransactions: readonly AbortedTransaction[] | null;
-}
-
-export interface ReadOptions extends ReadLimits {
-  readonly areAbortedTransactionsWanted?: boolean;
-}
-
-/** A range that is known to be broken. */
-export interface QuarantinedRange {
-  readonly firstOffset: Offset;
-  readonly nextOffset: Offset;
-  readonly why: string;
-}
-
 export interface LogFailure {
   readonly kind: "corrupt" | "disk-failed" | "closed";
   readonly message: string;
@@ -96,20 +58,7 @@ export interface LogPlace {
   readonly directory: string;
 }
 
-/** In so large pieces what is looked at is brought into memory. */
-const WARMED_BYTES = 16 * 1024;
-/** A look takes a handful; more of them are pages that leave memory as fast as they come. */
-const WARMINGS_MAX = 32;
-
-const nothingRead: Result<LogRead, ReadFailure> = ok({ slice: null, abortedTransactions: null });
-const nothingCommitted: Result<LogRead, ReadFailure> = ok({ slice: null, abortedTransactions: [] });
-
-function nothing({ areAbortedTransactionsWanted = false }: ReadOptions): Result<LogRead, ReadFailure> {
-  return areAbortedTransactionsWanted ? nothingCommitted : nothingRead;
-}
-
 const nothingUnderWay: Promise<void> = Promise.resolve();
-const noneQuarantined: readonly QuarantinedRange[] = [];
 
 /**
  * A partition's log.
@@ -125,6 +74,7 @@ export class PartitionLog {
   readonly topicId: Uuid;
   readonly #environment: LogEnvironment;
   readonly #writer: LogWriter;
+  readonly #reader: LogReader;
   #directory: string;
   #logStartOffset: Offset;
   /** Known to be durable; what retention moves it to is not counted. */
@@ -136,8 +86,6 @@ export class PartitionLog {
   #isCutting = false;
   #isClosing = false;
   #cuts = 0;
-  #lowestCut: Offset = Number.MAX_SAFE_INTEGER as Offset;
-  #quarantined: readonly QuarantinedRange[] = noneQuarantined;
   /** Truncation, retention and closing, one after the other. */
   #exclusive: Promise<unknown> = nothingUnderWay;
   /** Called whenever an offset has moved or the log has failed. Never by a call of its owner's. */
@@ -167,6 +115,7 @@ export class PartitionLog {
         state: loaded.state,
       },
     );
+    this.#reader = new LogReader(environment, this, this.#writer);
   }
 
   #writerOwner(): ConstructorParameters<typeof LogWriter>[1] {
@@ -243,16 +192,12 @@ export class PartitionLog {
     return this.#isDiskFull;
   }
   get quarantined(): readonly QuarantinedRange[] {
-    return this.#quarantined;
+    return this.#reader.quarantined;
   }
 
   /** How often the tail was cut: what somebody has read of the log may not be there any more. */
   get cuts(): number {
     return this.#cuts;
-  }
-  /** Where the log ended after the deepest cut since it was loaded. */
-  get lowestCut(): Offset {
-    return this.#lowestCut;
   }
 
   configure(config: LogConfig): void {
@@ -325,166 +270,27 @@ export class PartitionLog {
 
   // --- Read -----------------------------------------------------------------------------------------------------------
 
-  /**
-   * Where the batches lie that hold `offset` and what follows, up to the limits. Answers at once while the segment is open, and
-   * what must be looked at is in memory; a promise is one of them being seen to first.
-   */
+  /** See LogReader. */
   read(offset: Offset, options: ReadOptions): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
-    return this.#read(offset, options, 0);
+    return this.#reader.read(offset, options);
   }
-
-  #read(
-    offset: Offset,
-    options: ReadOptions,
-    warmings: number,
-  ): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
-    if (this.#failure !== null) return failed("log-failed", this.#failure.message);
-    if (offset < this.#logStartOffset || offset > this.logEndOffset) return failed("out-of-range");
-    const upTo = Math.min(options.upTo, this.writtenOffset) as Offset;
-    if (offset >= upTo) return nothing(options);
-    const limits = { ...options, upTo, mayWait: warmings >= WARMINGS_MAX };
-    for (const range of this.#quarantined) {
-      if (offset < range.firstOffset) limits.upTo = Math.min(limits.upTo, range.firstOffset) as Offset;
-      else if (offset < range.nextOffset) return failed("corrupt", range.why);
-    }
-    const segments = this.#writer.segments;
-    for (let index = segments.indexOf(offset); index < segments.count; index++) {
-      const segment = segments.at(index) as Segment;
-      if (segment.sizeBytes === 0) continue;
-      if (!segment.isOpen) return this.#openAndRead(segment, offset, options);
-      const isActive = index === segments.count - 1;
-      const segmentEnd = isActive ? this.writtenOffset : (segments.at(index + 1) as Segment).baseOffset;
-      try {
-        const writtenEnd = Math.min(segmentEnd, this.writtenOffset) as Offset;
-        const located = locate(segment, this.#writer.recentOf(segment), offset, limits, writtenEnd);
-        if (located === "beyond") continue;
-        if (located === "nothing") return nothing(options);
-        this.#environment.openSegments.touch(segment);
-        return this.#answer(segment, located, offset, options);
-      } catch (error) {
-        if (error instanceof ColdRead) return this.#warmAndRead(segment, error.position, offset, options, warmings + 1);
-        return this.#readFailed(segment, offset, segmentEnd, error);
-      }
-    }
-    return nothing(options);
-  }
-
-  async #openAndRead(segment: Segment, offset: Offset, options: ReadOptions): Promise<Result<LogRead, ReadFailure>> {
-    try {
-      await this.#environment.openSegments.use(segment);
-    } catch (error) {
-      return this.#readFailed(segment, offset, offset, error);
-    }
-    try {
-      // Much may have happened meanwhile: it is looked up anew, with the lease still held.
-      return await this.read(offset, options);
-    } finally {
-      segment.release();
-    }
-  }
-
-  /** A thread waits for the disk, so that the loop need not. */
-  async #warmAndRead(
-    segment: Segment,
-    position: FilePosition,
-    offset: Offset,
-    options: ReadOptions,
-    warmings: number,
-  ): Promise<Result<LogRead, ReadFailure>> {
-    segment.retain();
-    try {
-      await segment.log.read(Buffer.allocUnsafe(WARMED_BYTES), position);
-      return await this.#read(offset, options, warmings);
-    } catch (error) {
-      return this.#readFailed(segment, offset, offset, error);
-    } finally {
-      segment.release();
-    }
-  }
-
-  #answer(
-    segment: Segment,
-    extent: Extent,
-    offset: Offset,
-    options: ReadOptions,
-  ): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
-    segment.retain();
-    const slice = new LeasedSlice(segment, extent);
-    if (options.areAbortedTransactionsWanted !== true) return ok({ slice, abortedTransactions: null });
-    return this.#abortedBetween(offset, extent.nextOffset).then(
-      (abortedTransactions) => ok({ slice, abortedTransactions }),
-      (error: unknown) => {
-        slice.release();
-        return this.#readFailed(segment, offset, offset, error);
-      },
-    );
-  }
-
-  async #abortedBetween(from: Offset, upTo: Offset): Promise<readonly AbortedTransaction[]> {
-    const found: AbortedTransaction[] = [];
-    const segments = this.#writer.segments.all();
-    for (const segment of segments.slice(this.#writer.segments.indexOf(from))) {
-      segment.aborted ??= await readAborted(this.#environment.disk, segment.path(".txnindex"));
-      for (const each of segment.aborted) {
-        if (each.lastOffset >= from && each.firstOffset < upTo) found.push(each);
-        if (each.lastStableOffset >= upTo) return found;
-      }
-    }
-    return found;
-  }
-
-  #readFailed(segment: Segment, offset: Offset, segmentEnd: Offset, error: unknown): Failed<ReadFailure> {
-    if (error instanceof BrokenChain) {
-      const why = `${segment.path(".log")} position ${error.position}: ${error.message}`;
-      const nextOffset = offsetAfterBreak(segment, error.position, segmentEnd);
-      this.quarantine({ firstOffset: offset, nextOffset, why });
-      return failed("corrupt", why);
-    }
-    if (!(error instanceof DiskError)) throw error;
-    this.#environment.logger.error("a segment could not be read", { path: segment.path(".log"), offset, error });
-    return failed("log-failed", error.message);
-  }
-
-  /** The range is never served again: not by this log, not to anyone. Only a cut takes it away, with its records. */
-  quarantine(range: QuarantinedRange): void {
-    if (range.nextOffset <= range.firstOffset || this.#isQuarantined(range)) return;
-    this.#environment.logger.error("a range of a log is broken and is not served", { ...range });
-    this.#quarantined = [...this.#quarantined, range];
-  }
-
-  #isQuarantined({ firstOffset, nextOffset }: QuarantinedRange): boolean {
-    return this.#quarantined.some((known) => known.firstOffset <= firstOffset && nextOffset <= known.nextOffset);
-  }
-
-  // --- Look up --------------------------------------------------------------------------------------------------------
 
   /** The first record at or after a time; null where there is none below the durable offset. */
   recordAtOrAfter(timestamp: ExactTimestamp): Promise<Result<FoundRecord | null, ReadFailure>> {
-    return this.#lookUp(() => findByTime(this.#environment, this.#writer.segments, { timestamp, ...this.#bounds() }));
+    return this.#reader.recordAtOrAfter(timestamp);
   }
 
   /** The first of the records with the largest timestamp. */
   maxTimestampRecord(): Promise<Result<FoundRecord | null, ReadFailure>> {
-    return this.#lookUp(() => findMaxTimestamp(this.#environment, this.#writer.segments, this.#bounds()));
+    return this.#reader.maxTimestampRecord();
   }
 
-  #bounds(): { readonly from: Offset; readonly upTo: Offset } {
-    return { from: this.#logStartOffset, upTo: this.durableOffset };
+  /** The range is never served again: not by this log, not to anyone. Only a cut takes it away, with its records. */
+  quarantine(range: QuarantinedRange): void {
+    this.#reader.quarantine(range);
   }
 
-  async #lookUp(look: () => Promise<FoundRecord | null>): Promise<Result<FoundRecord | null, ReadFailure>> {
-    if (this.#failure !== null) return failed("log-failed", this.#failure.message);
-    const { departures } = this.#writer.segments;
-    try {
-      return ok(await look());
-    } catch (error) {
-      // Segments that it was to look into are gone or replaced: there are others.
-      if (departures !== this.#writer.segments.departures) return this.#lookUp(look);
-      if (error instanceof BrokenChain) return failed("corrupt", error.message);
-      if (!(error instanceof DiskError)) throw error;
-      return failed("log-failed", error.message);
-    }
-  }
+  // --- Look up --------------------------------------------------------------------------------------------------------
 
   /** Where a leader epoch ended (KIP-101): −1 for one that is newer than any known. */
   endOffsetForEpoch(epoch: number): { readonly epoch: LeaderEpoch; readonly endOffset: Offset } {
@@ -629,6 +435,7 @@ export class PartitionLog {
         this.#environment.committer.forget(this.#writer.queue.clear());
         await this.#environment.flushJournal();
         await work();
+        await this.#environment.logWasCut(this);
         this.#writer.resume();
       });
     } catch (error) {
@@ -637,7 +444,6 @@ export class PartitionLog {
     } finally {
       this.#isCutting = false;
     }
-    this.#lowestCut = Math.min(this.#lowestCut, this.logEndOffset) as Offset;
     this.onCut(this.logEndOffset, "truncated");
     return ok(undefined);
   }
@@ -671,10 +477,7 @@ export class PartitionLog {
 
   async #restartFrom(endOffset: Offset): Promise<void> {
     const writer = this.#writer;
-    // What will be written in its place is sound.
-    this.#quarantined = this.#quarantined
-      .filter(({ firstOffset }) => firstOffset < endOffset)
-      .map((range) => ({ ...range, nextOffset: Math.min(range.nextOffset, endOffset) as Offset }));
+    this.#reader.forgetFrom(endOffset);
     writer.epochs.truncateFromEnd(endOffset);
     const loaded = await loadProducers({
       disk: this.#environment.disk,
@@ -764,28 +567,6 @@ export class PartitionLog {
     await this.#exclusive;
     await this.#writer.queue.pause();
     this.#writer.closeFiles();
-  }
-}
-
-class LeasedSlice implements SegmentSlice {
-  readonly file: DiskFile;
-  readonly position: FilePosition;
-  readonly sizeBytes: number;
-  readonly firstOffset: Offset;
-  readonly nextOffset: Offset;
-  readonly #segment: Segment;
-
-  constructor(segment: Segment, { position, sizeBytes, firstOffset, nextOffset }: Extent) {
-    this.#segment = segment;
-    this.file = segment.log;
-    this.position = position;
-    this.sizeBytes = sizeBytes;
-    this.firstOffset = firstOffset;
-    this.nextOffset = nextOffset;
-  }
-
-  release(): void {
-    this.#segment.release();
   }
 }
 

@@ -1,6 +1,6 @@
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
-import { directoryOf, replaceFile } from "@millrace/base/replace-file";
+import { makeDirectoryDurably, replaceFile } from "@millrace/base/replace-file";
 import type { Disk, DiskLock } from "@millrace/base/world";
 import { encodeOffsets } from "./checkpoints.ts";
 import type { PartitionOffset } from "./checkpoints.ts";
@@ -13,6 +13,7 @@ export interface OffsetCheckpoints {
   readonly recoveryPoints: readonly PartitionOffset[];
   readonly highWatermarks: readonly PartitionOffset[];
   readonly logStartOffsets: readonly PartitionOffset[];
+  readonly cleanerOffsets: readonly PartitionOffset[];
 }
 
 /**
@@ -42,7 +43,7 @@ export class NewDirectory {
     if (found?.kind === "file") return failed("not-empty", `${path} is a file`);
     const [first] = found === null ? [] : await disk.list(path);
     if (first !== undefined) return failed("not-empty", `${path} is not empty: it holds ${first.name}`);
-    await disk.makeDirectory(path);
+    await makeDirectoryDurably(disk, path);
     const lock = await disk.lock(`${path}/${fileNames.lock}`);
     if (lock === null) return failed("locked", `${path} is locked by another process`);
     const directory = new NewDirectory({ disk, path, lock, wasMissing: found === null });
@@ -82,12 +83,13 @@ export class NewDirectory {
   }
 
   /** As after a clean stop; from here on it can still be abandoned. */
-  async noteCleanStop({ recoveryPoints, highWatermarks, logStartOffsets }: OffsetCheckpoints): Promise<void> {
-    const write = (name: string, offsets: readonly PartitionOffset[]): Promise<void> =>
-      replaceFile(this.#disk, `${this.path}/${name}`, Buffer.from(encodeOffsets(offsets)));
-    await write(fileNames.recoveryPoints, recoveryPoints);
-    await write(fileNames.highWatermarks, highWatermarks);
-    await write(fileNames.logStartOffsets, logStartOffsets);
+  async noteCleanStop(offsets: OffsetCheckpoints): Promise<void> {
+    const write = (name: string, noted: readonly PartitionOffset[]): Promise<void> =>
+      replaceFile(this.#disk, `${this.path}/${name}`, Buffer.from(encodeOffsets(noted)));
+    await write(fileNames.recoveryPoints, offsets.recoveryPoints);
+    await write(fileNames.highWatermarks, offsets.highWatermarks);
+    await write(fileNames.logStartOffsets, offsets.logStartOffsets);
+    await write(fileNames.cleanerOffsets, offsets.cleanerOffsets);
     await replaceFile(
       this.#disk,
       `${this.path}/${fileNames.cleanShutdown}`,
@@ -97,7 +99,6 @@ export class NewDirectory {
 
   /** From here on it is a broker's. */
   async complete(unsyncedBytesMax: number): Promise<void> {
-    await this.#disk.syncDirectory(directoryOf(this.path));
     const text = encodeFormat({ version: FORMAT_VERSION, unsyncedBytesMax });
     await replaceFile(this.#disk, `${this.path}/${fileNames.format}`, Buffer.from(text));
     await this.#lock.release();

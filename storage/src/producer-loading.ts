@@ -7,8 +7,7 @@ import type { OpenSegments } from "./open-segments.ts";
 import { decodeSnapshot } from "./producer-snapshot.ts";
 import { ProducerStates } from "./producer-state.ts";
 import type { Segments } from "./segments.ts";
-import { decodeAborted } from "./transaction-index.ts";
-import type { AbortedTransaction } from "./transaction-index.ts";
+import { readAborted } from "./transaction-index.ts";
 import type { FilePosition, Offset } from "./types.ts";
 
 export interface ProducerLoading {
@@ -123,9 +122,4 @@ async function newestSnapshot(
   // One that came back after a crash would speak of records that were cut, as soon as the log is as long again.
   if (isRemoved) await disk.syncDirectory(directory);
   return found ?? { offset: null, producers: new ProducerStates() };
-}
-
-/** Empty where the segment has no aborted transaction. */
-export async function readAborted(disk: Disk, path: string): Promise<AbortedTransaction[]> {
-  return (await disk.stat(path)) === null ? [] : decodeAborted(await disk.readFile(path));
 }

@@ -1,18 +1,22 @@
 import { expect, test } from "vitest";
 import { append, Bench, compact, durable, readAll } from "../test/support.ts";
-import type { BenchOptions } from "../test/support.ts";
 import type { PartitionLog } from "./log.ts";
+import type { ScrubRules } from "./scrubber.ts";
 import type { Offset } from "./types.ts";
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 const quiet = { checkpointIntervalMs: 1e12, retentionIntervalMs: 1e12, osSyncIntervalMs: 1e12 };
 const day = 86_400_000;
 
 /** A log of five batches to a segment, scrubbed at 1,000 bytes a second, a round a day. */
-async function scrubbed(options: BenchOptions = {}): Promise<{ readonly bench: Bench; readonly log: PartitionLog }> {
-  const limits = { ...quiet, scrubBytesPerSecond: 1_000, scrubIntervalMs: day, ...options.limits };
-  const bench = await Bench.open({ cleaner: { backoffMs: 1e12 }, isScrubbed: true, ...options, limits });
+async function scrubbed(
+  rules: Partial<ScrubRules> = {},
+): Promise<{ readonly bench: Bench; readonly log: PartitionLog; readonly rules: Writable<ScrubRules> }> {
+  const current = { bytesPerSecond: 1_000, intervalMs: day, ...rules };
+  const bench = await Bench.open({ limits: quiet, cleaner: { backoffMs: 1e12 }, scrub: () => current });
   const log = await bench.create("orders", { "segment.bytes": 5_000, "retention.ms": -1 });
-  return { bench, log };
+  return { bench, log, rules: current };
 }
 
 async function fill(log: PartitionLog, batches: number): Promise<void> {
@@ -59,7 +63,7 @@ test("a flipped bit of a closed segment is found, and only its batch is not serv
 });
 
 test("what is sound is left alone, beside compaction, retention and deletion", async () => {
-  const { bench, log } = await scrubbed({ limits: { scrubIntervalMs: 1_000, scrubBytesPerSecond: 1e6 } });
+  const { bench, log } = await scrubbed({ intervalMs: 1_000, bytesPerSecond: 1e6 });
   log.configure({ ...log.config, "cleanup.policy": ["compact"] });
   for (let round = 0; round < 10; round++) {
     for (let key = 0; key < 7; key++)
@@ -84,10 +88,12 @@ test("its rate is kept: nine segments of 5,000 bytes before the bad one take 45 
   expect(log.quarantined.map(({ firstOffset }) => firstOffset)).toEqual([49]);
 });
 
-test("at 0 bytes a second nothing is read", async () => {
-  const { bench, log } = await scrubbed({ limits: { scrubBytesPerSecond: 0 } });
+test("at 0 bytes a second nothing is read, until that is changed", async () => {
+  const { bench, log, rules } = await scrubbed({ bytesPerSecond: 0, intervalMs: 1_000 });
   await fill(log, 22);
   await flip(bench, "5", 2_500);
   await bench.clock.advance(300_000);
   expect(log.quarantined).toEqual([]);
+  rules.bytesPerSecond = 1_000;
+  await bench.clock.runUntil(() => log.quarantined.length > 0, { withinMs: 60_000 });
 });

@@ -342,7 +342,7 @@ class SegmentScrub {
     isCrcChecked: boolean,
     visit: (sizeBytes: number, baseOffset: Offset) => void,
   ): Promise<void> {
-    await this.#spend(CHUNK_BYTES);
+    await this.#spend(Math.max(0, Math.min(CHUNK_BYTES, this.#sizeBytes - position)));
     let isFirst = true;
     try {
       await scanBatches(file, {

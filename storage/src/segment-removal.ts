@@ -1,6 +1,5 @@
 import { DELETED_SUFFIX, segmentSuffixes } from "./file-names.ts";
 import type { LogEnvironment } from "./log-environment.ts";
-import { readAborted } from "./producer-loading.ts";
 import type { Segment } from "./segment.ts";
 
 /**
@@ -21,7 +20,7 @@ export async function discardSegments(
   const renamed: string[] = [];
   for (const segment of segments) {
     // A reader that was given a part of it may ask for it still.
-    segment.aborted ??= await readAborted(disk, segment.path(".txnindex"));
+    await segment.loadAborted(disk);
     const closed = openSegments.close(segment);
     const names: string[] = [];
     for (const suffix of segmentSuffixes) {

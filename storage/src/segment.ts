@@ -2,6 +2,7 @@ import { assert, must } from "@millrace/base/assert";
 import type { Disk, DiskFile } from "@millrace/base/world";
 import { segmentFileName } from "./file-names.ts";
 import type { SegmentSuffix } from "./file-names.ts";
+import { readAborted } from "./transaction-index.ts";
 import { OFFSET_ENTRY_BYTES, OffsetIndex } from "./offset-index.ts";
 import { TIME_ENTRY_BYTES, TimeIndex } from "./time-index.ts";
 import type { AbortedTransaction } from "./transaction-index.ts";
@@ -47,6 +48,7 @@ export class Segment {
   aborted: AbortedTransaction[] | null = null;
   /** Its file is not there yet. */
   isNew: boolean;
+  #loadingAborted: Promise<readonly AbortedTransaction[]> | null = null;
   #files: OpenFiles | null = null;
   #opening: Promise<void> | null = null;
   #leases = 0;
@@ -98,6 +100,17 @@ export class Segment {
   whenIdle(callback: () => void): void {
     if (this.#leases === 0) callback();
     else (this.#onIdle ??= []).push(callback);
+  }
+
+  /** Read once, whoever asks: another segment's index may soon stand under its name. */
+  loadAborted(disk: Disk): Promise<readonly AbortedTransaction[]> {
+    if (this.aborted !== null) return Promise.resolve(this.aborted);
+    this.#loadingAborted ??= readAborted(disk, this.path(".txnindex"))
+      .then((found) => (this.aborted ??= found))
+      .finally(() => {
+        this.#loadingAborted = null;
+      });
+    return this.#loadingAborted;
   }
 
   /** Opens the three files; indexes that are missing are made, and a `.log` only where the segment is new. */

@@ -1,3 +1,4 @@
+import type { Disk } from "@millrace/base/world";
 import { readInt64, writeInt64 } from "kafka-protocol-ts/records/int64";
 import type { Offset } from "./types.ts";
 
@@ -38,4 +39,9 @@ export function decodeAborted(bytes: Buffer): AbortedTransaction[] {
     });
   }
   return found;
+}
+
+/** Empty where the segment has no aborted transaction. */
+export async function readAborted(disk: Disk, path: string): Promise<AbortedTransaction[]> {
+  return (await disk.stat(path)) === null ? [] : decodeAborted(await disk.readFile(path));
 }

@@ -2,7 +2,7 @@ import { InlineWorkers } from "@millrace/base/inline-workers";
 import { silentLogger } from "@millrace/base/logger";
 import type { Logger } from "@millrace/base/logger";
 import type { TimeMs } from "@millrace/base/units";
-import type { Disk } from "@millrace/base/world";
+import type { Disk, Workers } from "@millrace/base/world";
 import { SeededRandom } from "@millrace/simulator/seeded-random";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
@@ -16,6 +16,7 @@ import { defaultLogConfig } from "../src/log-config.ts";
 import type { LogConfig } from "../src/log-config.ts";
 import { LogDirectory } from "../src/log-directory.ts";
 import type { LoadReport, LogDirectoryLimits, LogDirectoryOptions } from "../src/log-directory.ts";
+import type { ScrubRules } from "../src/scrubber.ts";
 import type { AppendInfo, AppendOptions, PartitionLog } from "../src/log.ts";
 import type { LeaderEpoch, Offset } from "../src/types.ts";
 import { trustBatch } from "../src/validation.ts";
@@ -53,8 +54,8 @@ export class Bench {
       clusterId: null,
       nodeId: 1,
       limits: { journalBytes: 0, ...options.limits },
-      isScrubbed: options.isScrubbed ?? false,
-      cleaner: await cleanerOf(disk, clock, options.cleaner),
+      ...(options.scrub === undefined ? {} : { scrub: options.scrub }),
+      cleaner: { ...(await cleanerOf(disk, clock, options.cleaner)), ...options.cleanerThreads },
     });
     if (!opened.ok) throw new Error(opened.message);
     const configOf = (topic: string): LogConfig => ({
@@ -115,8 +116,9 @@ export interface BenchOptions {
   /** Of every log that is loaded. */
   readonly config?: Partial<LogConfig>;
   readonly configOf?: (topic: string) => Partial<LogConfig>;
-  /** Default: false, so that time passes quickly. */
-  readonly isScrubbed?: boolean;
+  readonly scrub?: () => ScrubRules;
+  /** In the place of this thread. */
+  readonly cleanerThreads?: { readonly workers: Workers };
   /** Read anew for each round: the test may change them. */
   readonly cleaner?: Partial<CleanerSettings>;
 }

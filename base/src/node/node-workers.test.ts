@@ -1,3 +1,5 @@
+import { stat } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { onTestFinished, expect, test, describe } from "vitest";
 import { InlineWorkers } from "@millrace/base/inline-workers";
 import { NodeWorkers } from "@millrace/base/node/node-workers";
@@ -56,4 +58,18 @@ test("transferred bytes are not copied, and tasks that wait when the workers clo
   await workers.close();
   expect((await outcomes)[1]).toMatchObject({ status: "rejected" });
   await expect(workers.run(task("sum"), [1])).rejects.toThrow("closed");
+});
+
+test("a long task holds up no other, and a task finds the world of its thread", async () => {
+  const workers = new NodeWorkers({ threadsMax: 1 });
+  onTestFinished(() => workers.close());
+  const flag = new SharedArrayBuffer(4);
+  const long = workers.run({ ...task<SharedArrayBuffer, string>("untilSet"), isLong: true }, flag);
+  expect(await workers.run(task<number[], number>("sum"), [1, 2])).toBe(3);
+  const path = fileURLToPath(import.meta.url);
+  expect(await workers.run(task<string, number | null>("sizeOf"), path)).toBe((await stat(path)).size);
+  expect(await workers.run(task<string, number | null>("sizeOf"), `${path}.missing`)).toBe(null);
+  new Int32Array(flag)[0] = 1;
+  Atomics.notify(new Int32Array(flag), 0);
+  expect(await long).toBe("set");
 });

@@ -259,6 +259,7 @@ async function build(options: ImportOptions, source: KafkaDirectories, plan: Pla
       recoveryPoints: checkpointOf(plan.logs, (log) => log.recoveryPoint),
       highWatermarks: checkpointOf(plan.logs, (log) => log.highWatermark),
       logStartOffsets: checkpointOf(plan.logs, (log) => log.logStartOffset),
+      cleanerOffsets: checkpointOf(plan.logs, (log) => log.cleanerOffset),
     });
     await expectWhole(options);
     await source.expectStillStopped();

@@ -19,6 +19,8 @@ export interface KafkaLog {
   readonly recoveryPoint: Offset | null;
   readonly highWatermark: Offset | null;
   readonly logStartOffset: Offset;
+  /** Compaction went so far; null where it never did. */
+  readonly cleanerOffset: Offset | null;
   /** Transactions that had neither committed nor aborted. */
   readonly openTransactions: readonly { readonly producerId: number; readonly firstOffset: number }[];
 }
@@ -173,7 +175,9 @@ async function expectCleanStop(disk: Disk, path: string, names: readonly string[
   );
 }
 
-type Checkpoints = Readonly<Record<"recoveryPoints" | "highWatermarks" | "logStartOffsets", OffsetsByPartition>>;
+type Checkpoints = Readonly<
+  Record<"recoveryPoints" | "highWatermarks" | "logStartOffsets" | "cleanerOffsets", OffsetsByPartition>
+>;
 
 async function readCheckpoints(disk: Disk, path: string): Promise<Checkpoints> {
   const read = async (name: string): Promise<OffsetsByPartition> => {
@@ -188,6 +192,7 @@ async function readCheckpoints(disk: Disk, path: string): Promise<Checkpoints> {
     recoveryPoints: await read(fileNames.recoveryPoints),
     highWatermarks: await read(fileNames.highWatermarks),
     logStartOffsets: await read(fileNames.logStartOffsets),
+    cleanerOffsets: await read(fileNames.cleanerOffsets),
   };
 }
 
@@ -196,7 +201,7 @@ async function readLog(
   disk: Disk,
   path: string,
   name: string,
-  { recoveryPoints, highWatermarks, logStartOffsets }: Checkpoints,
+  { recoveryPoints, highWatermarks, logStartOffsets, cleanerOffsets }: Checkpoints,
 ): Promise<KafkaLog | null> {
   const parsed = parsePartitionDirectoryName(name);
   if (parsed?.state !== "live") return null;
@@ -226,6 +231,7 @@ async function readLog(
     highWatermark: offsetIn(highWatermarks),
     // Kafka notes the start only where it lies inside the first segment.
     logStartOffset: Math.max(Math.min(...bases), offsetIn(logStartOffsets) ?? 0) as Offset,
+    cleanerOffset: offsetIn(cleanerOffsets),
     openTransactions: await openTransactions(disk, path, names),
   };
 }

@@ -323,13 +323,14 @@ async function eachBatch(segment: SegmentSource, options: EachBatchOptions): Pro
         throw corrupt(segment, position, `batch ${batch.baseOffset} comes after offset ${lastOffset}`);
       lastOffset = batch.lastOffset;
       try {
-        if (!visit(batch)) return;
+        if (!visit(batch)) break;
       } catch (error) {
         if (!(error instanceof MalformedMessage)) throw error;
         throw corrupt(segment, position, `batch ${batch.baseOffset}: ${error.message}`);
       }
       position += batch.sizeBytes;
     }
+    await control.use(position - loadedPosition);
   } finally {
     await file.close();
   }

@@ -15,8 +15,6 @@ export interface CleanerState {
   doneRequest: number;
   /** When a tombstone that stayed may go; null without any. */
   nextHorizonMs: number | null;
-  /** Of the log, when `firstDirtyOffset` was last true. */
-  cuts: number;
 }
 
 /**
@@ -45,10 +43,6 @@ export async function findCleanable(
   state: CleanerState,
   nowMs: TimeMs,
 ): Promise<Cleanable> {
-  if (state.cuts !== log.cuts) {
-    state.firstDirtyOffset = Math.min(state.firstDirtyOffset, log.lowestCut) as Offset;
-    state.cuts = log.cuts;
-  }
   const isRequested = log.config["millrace.compact.request"] > state.doneRequest;
   const isLate = isRequested ? false : await isLagOver(environment, log, state.firstDirtyOffset, nowMs);
   if (isRequested || isLate) await log.rollIfOlder(isRequested ? 0 : log.config["max.compaction.lag.ms"], nowMs);
@@ -73,7 +67,7 @@ export async function findCleanable(
   return { firstDirtyOffset, endOffset, dirtyBytes, dirtyRatio, why };
 }
 
-/** As in Kafka: what cannot be, since the log was cut or its start has moved, begins anew. */
+/** As in Kafka: what cannot be, since the start of the log has moved, begins anew. */
 function firstDirtyOf(log: PartitionLog, { firstDirtyOffset }: CleanerState): Offset {
   const { logStartOffset } = log;
   return firstDirtyOffset < logStartOffset || firstDirtyOffset > log.logEndOffset ? logStartOffset : firstDirtyOffset;

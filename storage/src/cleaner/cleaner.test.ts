@@ -1,11 +1,14 @@
 import "kafka-protocol-ts/install";
+import { RecordingDisk } from "@millrace/simulator/recording-disk";
+import { VirtualClock } from "@millrace/simulator/virtual-clock";
+import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import type { RecordInput } from "kafka-protocol-ts/records/record";
 import { describe, expect, test } from "vitest";
 import { tableOf } from "../../test/committed.ts";
-import { append, Bench, compact, durable, readAll, readBytes, values } from "../../test/support.ts";
+import { append, Bench, compact, durable, readAll, readBytes, values, withoutLocks } from "../../test/support.ts";
 import type { BatchInput } from "../../test/support.ts";
 import type { LogConfig } from "../log-config.ts";
 import type { PartitionLog } from "../log.ts";
@@ -278,6 +281,108 @@ describe("compaction", () => {
     expect(found.ok && found.value).toMatchObject({ offset: 290, timestamp: start + 29 });
     const max = await log.maxTimestampRecord();
     expect(max.ok && max.value?.timestamp).toBe(start + 29);
+  });
+});
+
+describe("the cleaner", () => {
+  const eager = { ...compacted, "min.cleanable.dirty.ratio": 0.01 };
+
+  test("keeps to its rate", async () => {
+    const cleaner = { backoffMs: 1000, bytesPerSecond: 1000 };
+    const bench = await Bench.open({ limits: quiet, cleaner });
+    const log = await bench.create("orders", eager);
+    await versions(log, 100, 20);
+    const { sizeBytes } = log;
+    const startMs = bench.clock.monotonicMs();
+    await compact(bench, log);
+    // All of it is read twice, and a little is written.
+    const seconds = (bench.clock.monotonicMs() - startMs) / 1000;
+    expect(seconds).toBeGreaterThan((1.5 * sizeBytes) / 1000);
+    expect(seconds).toBeLessThan((3 * sizeBytes) / 1000 + 5);
+  });
+
+  test.for([
+    ["is switched off", { isEnabled: false }],
+    ["has no thread", { threads: 0 }],
+  ] as const)("does nothing while it %s", async ([, settings]) => {
+    const bench = await Bench.open({ cleaner: { backoffMs: 1000, ...settings } });
+    const log = await bench.create("orders", eager);
+    await versions(log, 10, 60);
+    await bench.clock.advance(20_000);
+    expect((await readAll(log)).length).toBe(600);
+  });
+
+  test("takes up a second log while the first is still being cleaned", async () => {
+    const bench = await Bench.open({ limits: quiet, cleaner: { threads: 2, backoffMs: 1000, bytesPerSecond: 1000 } });
+    const slow = await bench.create("orders", eager);
+    await versions(slow, 100, 30);
+    await bench.clock.advance(2000);
+    const quick = await bench.create("others", eager);
+    await versions(quick, 10, 60);
+    await bench.clock.runUntil(() => bench.directory.compactedOffset(quick) > 0, { withinMs: 200_000 });
+    expect(bench.directory.compactedOffset(slow)).toBe(0);
+  });
+
+  test("a full disk: nothing is lost, it is tried again after a pause, and done when there is space", async () => {
+    const clock = new VirtualClock();
+    const inner = new SimulatedDisk({ clock });
+    await inner.makeDirectory("/data");
+    const disk = await RecordingDisk.over(inner, "/data");
+    const bench = await Bench.open({ disk, clock, limits: quiet, cleaner: { backoffMs: 1000 } });
+    const log = await bench.create("orders", eager);
+    await versions(log, 10, 60);
+    const table = tableOf(await readAll(log));
+    let refused = 0;
+    const volume = { matches: (path: string) => path.includes(".cleaned") && ++refused > 0, spaceBytes: 0 };
+    disk.faults.volumes.push(volume);
+    await bench.clock.advance(20_000);
+    expect(refused).toBeGreaterThan(5);
+    expect(refused).toBeLessThan(50);
+    expect([log.failure, [...bench.directory.uncleanable()]]).toEqual([null, []]);
+    append(log, { records: [keyed("k1", "still taken")] });
+    await durable(log);
+    volume.spaceBytes = Infinity;
+    await bench.clock.advance(2000);
+    expect((await readAll(log)).length).toBeLessThan(300);
+    expect(tableOf(await readAll(log))).toEqual(table.set("k1", "still taken"));
+  });
+
+  test("a thread that dies takes nothing along but its round: the log is left alone, with the reason", async () => {
+    const workers = { run: () => Promise.reject(new Error("out of memory")), close: async () => {} };
+    const bench = await Bench.open({ limits: quiet, cleaner: { backoffMs: 1000 }, cleanerThreads: { workers } });
+    const log = await bench.create("orders", eager);
+    await versions(log, 10, 60);
+    await bench.clock.advance(2000);
+    const [found] = bench.directory.uncleanable();
+    expect(found?.reason).toContain("out of memory");
+    expect([log.failure, bench.directory.failure]).toEqual([null, null]);
+  });
+
+  test("what a cut has taken is dirty when it is written anew, over a crash too", async () => {
+    const bench = await Bench.open({ configOf: () => compacted });
+    const log = await bench.create("orders", compacted);
+    await versions(log, 100, 1);
+    await versions(log, 10, 30);
+    await compact(bench, log);
+    expect(bench.directory.compactedOffset(log)).toBe(400);
+    await log.truncateTo(50 as Offset);
+    expect([log.logEndOffset, bench.directory.compactedOffset(log)]).toEqual([50, 50]);
+    await versions(log, 10, 30);
+    const { disk, clock } = bench;
+    const again = await Bench.open({ disk: withoutLocks(disk), clock, configOf: () => compacted });
+    expect(again.directory.compactedOffset(again.log("orders"))).toBe(50);
+  });
+
+  test("a new topic of the same name begins anew, over a crash too", async () => {
+    const bench = await Bench.open();
+    const log = await bench.create("orders", compacted);
+    await versions(log, 10, 30);
+    await compact(bench, log);
+    await bench.directory.deleteLog(log);
+    await bench.create("orders", compacted);
+    const { disk, clock } = bench;
+    const again = await Bench.open({ disk: withoutLocks(disk), clock, configOf: () => compacted });
+    expect(again.directory.compactedOffset(again.log("orders"))).toBe(0);
   });
 });
 

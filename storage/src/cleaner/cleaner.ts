@@ -1,12 +1,16 @@
 import { replaceFile } from "@millrace/base/replace-file";
+import { DiskError } from "@millrace/base/world";
 import type { Timer, Workers } from "@millrace/base/world";
-import { decodeOffsets, encodeOffsets, partitionKey } from "../checkpoints.ts";
+import type { CheckpointFiles } from "../checkpoint-files.ts";
+import { partitionKey } from "../checkpoints.ts";
+import type { PartitionOffset } from "../checkpoints.ts";
 import { Coalesced } from "../concurrency.ts";
 import { fileNames } from "../file-names.ts";
 import { isCompacted } from "../log-config.ts";
 import type { LogEnvironment } from "../log-environment.ts";
 import type { PartitionLog } from "../log.ts";
 import { isOutOfSpace } from "../out-of-space.ts";
+import { readText } from "../read-text.ts";
 import type { Offset } from "../types.ts";
 import { findCleanable } from "./cleanable.ts";
 import type { Cleanable, CleanerState } from "./cleanable.ts";
@@ -14,6 +18,7 @@ import { CleaningControl } from "./cleaning-control.ts";
 import { CleaningRound } from "./cleaning-round.ts";
 import type { RoundFailure, RoundReport } from "./cleaning-round.ts";
 import { decodeCleanerStates, encodeCleanerStates } from "./state-file.ts";
+import type { KeptState } from "./state-file.ts";
 
 /** Kafka's settings `log.cleaner.*`; asked anew for each round. */
 export interface CleanerSettings {
@@ -44,7 +49,7 @@ export interface CleanerOptions {
   readonly environment: LogEnvironment;
   /** The log directory. */
   readonly path: string;
-  /** As many as are asked for at a time, and nobody else's: a round may take minutes. */
+  readonly checkpoints: CheckpointFiles;
   readonly workers: Workers;
   settings(): CleanerSettings;
   logs(): Iterable<PartitionLog>;
@@ -59,8 +64,6 @@ export interface UncleanableLog {
 
 const IO_BUFFER_BYTES_MIN = 16 * 1024;
 const KEY_BYTES_MAX = 0x7fff_ffff;
-/** Of a thread that has one log after the other to clean. */
-const nothingUnderWay: Promise<void> = Promise.resolve();
 
 /**
  * Compacts the logs of a directory whose `cleanup.policy` has compact, the dirtiest first, so many at a time. What it has done is
@@ -71,11 +74,12 @@ export class Cleaner {
   readonly #states = new Map<string, CleanerState>();
   readonly #underWay = new Map<PartitionLog, CleaningControl>();
   /** By log: one that is deleted and made again begins anew. */
-  #uncleanable = new WeakMap<PartitionLog, { readonly reason: string; readonly request: number }>();
+  readonly #uncleanable = new WeakMap<PartitionLog, { readonly reason: string; readonly request: number }>();
   readonly #rounds = new Set<Promise<void>>();
   readonly #checkpoints: Coalesced;
   #timer: Timer | null = null;
-  #looking: Promise<void> = nothingUnderWay;
+  #looking: Promise<void> = Promise.resolve();
+  #isStarted = false;
   #isClosed = false;
 
   constructor(options: CleanerOptions) {
@@ -99,47 +103,60 @@ export class Cleaner {
     }
   }
 
-  /** Reads what is known of the logs; before they are loaded. */
+  /** Reads what is known of the logs; before they are loaded. What cannot be read makes all dirty: a round more, and nothing wrong. */
   async load(): Promise<void> {
-    const { path, environment } = this.#options;
-    const offsets = await this.#read(fileNames.cleanerOffsets, decodeOffsets);
-    for (const [key, { offset }] of offsets ?? [])
-      this.#states.set(key, { firstDirtyOffset: offset, doneRequest: 0, nextHorizonMs: null, cuts: 0 });
-    const states = await this.#read(fileNames.cleanerStates, decodeCleanerStates);
-    for (const [key, { doneRequest, nextHorizonMs }] of states ?? []) {
-      const state = this.#states.get(key) ?? { firstDirtyOffset: 0 as Offset, doneRequest, nextHorizonMs, cuts: 0 };
-      this.#states.set(key, { ...state, doneRequest, nextHorizonMs });
-    }
-    environment.logger.debug("the cleaner's checkpoints are read", { path, logs: this.#states.size });
+    const { checkpoints } = this.#options;
+    for (const [key, { offset }] of (await checkpoints.read(fileNames.cleanerOffsets)) ?? [])
+      this.#states.set(key, { firstDirtyOffset: offset, doneRequest: 0, nextHorizonMs: null });
+    for (const [key, kept] of await this.#readStates())
+      this.#states.set(key, { firstDirtyOffset: this.#states.get(key)?.firstDirtyOffset ?? (0 as Offset), ...kept });
   }
 
-  /** Null where the file is missing or cannot be read: then all is dirty, which costs a round and is not wrong. */
-  async #read<T>(
-    name: string,
-    decode: (
-      text: string,
-    ) => { readonly ok: true; readonly value: T } | { readonly ok: false; readonly message?: string },
-  ): Promise<T | null> {
-    const { environment, path } = this.#options;
-    if ((await environment.disk.stat(`${path}/${name}`)) === null) return null;
-    const decoded = decode((await environment.disk.readFile(`${path}/${name}`)).toString());
+  async #readStates(): Promise<ReadonlyMap<string, KeptState>> {
+    const { environment, path: directory } = this.#options;
+    const path = `${directory}/${fileNames.cleanerStates}`;
+    const text = await readText(environment.disk, path);
+    if (text === null) return new Map();
+    const decoded = decodeCleanerStates(text);
     if (decoded.ok) return decoded.value;
-    environment.logger.warn("a checkpoint cannot be read and is not used", {
-      path: `${path}/${name}`,
-      reason: decoded.message,
-    });
-    return null;
+    environment.logger.warn("a checkpoint cannot be read and is not used", { path, reason: decoded.message });
+    return new Map();
   }
 
-  start(): void {
+  /** The logs are loaded. */
+  async start(): Promise<void> {
+    for (const log of this.#options.logs()) {
+      // A crash came between a cut and its note.
+      const state = this.#states.get(partitionKey(log.topic, log.partition));
+      if (state !== undefined && log.failure === null)
+        state.firstDirtyOffset = Math.min(state.firstDirtyOffset, log.logEndOffset) as Offset;
+    }
+    // Names of logs that are gone are not to be taken for those of new ones.
+    if (this.#states.size > 0) await this.checkpoint();
+    this.#isStarted = true;
     this.#schedule(this.#options.settings().backoffMs);
   }
 
   /** A setting has changed: looks for work now. */
   wake(): void {
-    if (this.#timer !== null) this.#schedule(0);
+    if (!this.#isStarted) return;
+    this.#schedule(0);
     const { bytesPerSecond, threads } = this.#options.settings();
     for (const control of this.#underWay.values()) control.bytesPerSecond = bytesPerSecond / Math.max(1, threads);
+  }
+
+  /** Makes what is known of the logs durable. */
+  checkpoint(): Promise<void> {
+    return this.#checkpoints.run();
+  }
+
+  /** The log ends there now: what will come after it is dirty, whatever was there. Durable when it resolves. */
+  async logWasCut(log: PartitionLog): Promise<void> {
+    this.#underWay.get(log)?.cancel();
+    const state = this.#states.get(partitionKey(log.topic, log.partition));
+    if (state === undefined || state.firstDirtyOffset <= log.logEndOffset) return;
+    state.firstDirtyOffset = log.logEndOffset;
+    await this.checkpoint();
   }
 
   /** No round goes on when it resolves. */
@@ -166,7 +183,7 @@ export class Cleaner {
     });
   }
 
-  /** Begins as many rounds as are wanted and due. */
+  /** Begins as many rounds as are wanted and due. Looks again after a pause, or at once when one has ended well. */
   #look(): void {
     this.#looking = this.#looking
       .then(async () => {
@@ -174,14 +191,13 @@ export class Cleaner {
         while (!this.#isClosed && settings.isEnabled && this.#underWay.size < settings.threads) {
           const next = await this.#dirtiest();
           if (next === null || this.#isClosed) break;
-          const round = this.#clean(next.log, next.state, next.cleanable).finally(() => {
+          const round = this.#clean(next).then((isDone) => {
             this.#rounds.delete(round);
-            // The next one may be due at once.
-            if (this.#timer === null) this.#schedule(0);
+            if (isDone) this.#schedule(0);
           });
           this.#rounds.add(round);
         }
-        if (this.#underWay.size === 0) this.#schedule(settings.backoffMs);
+        if (this.#timer === null) this.#schedule(settings.backoffMs);
       })
       .catch((error: unknown) => this.#options.environment.failDirectory(error));
   }
@@ -211,21 +227,24 @@ export class Cleaner {
     const key = partitionKey(log.topic, log.partition);
     let state = this.#states.get(key);
     if (state === undefined) {
-      state = { firstDirtyOffset: 0 as Offset, doneRequest: 0, nextHorizonMs: null, cuts: log.cuts };
+      state = { firstDirtyOffset: 0 as Offset, doneRequest: 0, nextHorizonMs: null };
       this.#states.set(key, state);
     }
     return state;
   }
 
-  async #clean(log: PartitionLog, state: CleanerState, cleanable: Cleanable): Promise<void> {
+  /** True where the round came to its end. */
+  async #clean({ log, state, cleanable }: Candidate): Promise<boolean> {
     const { environment, workers } = this.#options;
-    const { threads, dedupeBufferBytes, loadFactor, ioBufferBytes, bytesPerSecond } = this.#options.settings();
+    const settings = this.#options.settings();
+    const threads = Math.max(1, settings.threads);
     const controlMemory = CleaningControl.allocate();
     const control = new CleaningControl(controlMemory, environment.clock);
-    control.bytesPerSecond = bytesPerSecond / threads;
+    control.bytesPerSecond = settings.bytesPerSecond / threads;
     this.#underWay.set(log, control);
     const request = log.config["millrace.compact.request"];
     const startMs = environment.clock.monotonicMs();
+    const { cuts } = log;
     try {
       const outcome = await new CleaningRound({
         environment,
@@ -234,25 +253,27 @@ export class Cleaner {
         ...cleanable,
         control,
         controlMemory,
-        keyBytesMax: Math.min(KEY_BYTES_MAX, Math.floor(dedupeBufferBytes / threads)),
-        loadFactor,
-        ioBufferBytes: Math.max(IO_BUFFER_BYTES_MIN, Math.floor(ioBufferBytes / threads / 2)),
+        keyBytesMax: Math.min(KEY_BYTES_MAX, Math.floor(settings.dedupeBufferBytes / threads)),
+        loadFactor: settings.loadFactor,
+        ioBufferBytes: Math.max(IO_BUFFER_BYTES_MIN, Math.floor(settings.ioBufferBytes / threads / 2)),
         nowMs: environment.clock.now(),
       }).run();
-      if (!outcome.ok) return this.#failed(log, outcome.failure);
+      if (!outcome.ok) this.#failed(log, outcome.failure);
+      if (!outcome.ok || cuts !== log.cuts) return false;
       this.#note(state, outcome.report, { request, endOffset: cleanable.endOffset });
-      await this.#checkpoints.run();
-      const durationMs = Math.round(environment.clock.monotonicMs() - startMs);
+      await this.checkpoint();
       environment.logger.info("a log was compacted", {
         topic: log.topic,
         partition: log.partition,
         why: cleanable.why,
         ...outcome.report,
-        durationMs,
+        durationMs: Math.round(environment.clock.monotonicMs() - startMs),
       });
+      return true;
     } catch (error) {
-      if (!isOutOfSpace(error)) return environment.failDirectory(error);
-      environment.logger.warn("no space to compact a log", { directory: log.directory, error });
+      if (isOutOfSpace(error)) this.#noSpace(log, error);
+      else environment.failDirectory(error);
+      return false;
     } finally {
       this.#underWay.delete(log);
     }
@@ -274,9 +295,8 @@ export class Cleaner {
     const at = { topic: log.topic, partition: log.partition };
     if (failure.kind === "cancelled" || failure.kind === "overtaken") return;
     if (failure.kind === "write-failed") {
-      if (failure.code !== "ENOSPC") return environment.failDirectory(new Error(failure.message));
-      environment.logger.warn("no space to compact a log", { ...at, reason: failure.message });
-      return;
+      const error = new DiskError(failure.code, log.directory, failure.message);
+      return isOutOfSpace(error) ? this.#noSpace(log, error) : environment.failDirectory(error);
     }
     this.#uncleanable.set(log, { reason: failure.message, request: log.config["millrace.compact.request"] });
     environment.logger.error("a log is not compacted any more until it is asked for or the broker is restarted", {
@@ -285,10 +305,14 @@ export class Cleaner {
     });
   }
 
+  #noSpace({ directory }: PartitionLog, error: unknown): void {
+    this.#options.environment.logger.warn("no space to compact a log: it is tried again", { directory, error });
+  }
+
   async #writeCheckpoints(): Promise<void> {
-    const { environment, path } = this.#options;
-    const offsets: Parameters<typeof encodeOffsets>[0][number][] = [];
-    const states: Parameters<typeof encodeCleanerStates>[0][number][] = [];
+    const { environment, path, checkpoints } = this.#options;
+    const offsets: PartitionOffset[] = [];
+    const states: (KeptState & { readonly topic: string; readonly partition: number })[] = [];
     for (const { topic, partition } of this.#options.logs()) {
       const state = this.#states.get(partitionKey(topic, partition));
       if (state === undefined) continue;
@@ -296,7 +320,7 @@ export class Cleaner {
       states.push({ topic, partition, ...state });
     }
     await replaceFile(environment.disk, `${path}/${fileNames.cleanerStates}`, Buffer.from(encodeCleanerStates(states)));
-    await replaceFile(environment.disk, `${path}/${fileNames.cleanerOffsets}`, Buffer.from(encodeOffsets(offsets)));
+    await checkpoints.write(fileNames.cleanerOffsets, offsets);
   }
 }
 

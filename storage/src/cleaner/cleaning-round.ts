@@ -1,15 +1,15 @@
 import type { Logger } from "@millrace/base/logger";
 import type { TimeMs } from "@millrace/base/units";
-import type { Workers } from "@millrace/base/world";
+import type { Workers, WorkerTask } from "@millrace/base/world";
 import type { LogEnvironment } from "../log-environment.ts";
 import type { PartitionLog } from "../log.ts";
-import { readAborted } from "../producer-loading.ts";
+import { readAborted } from "../transaction-index.ts";
 import type { Segment } from "../segment.ts";
 import type { AbortedTransaction } from "../transaction-index.ts";
 import type { Offset } from "../types.ts";
 import type { LastOfProducer } from "./batch-cleaning.ts";
 import { cleanGroupTask, noteKeysTask } from "./clean-task.ts";
-import type { CleanedGroup, CleaningFailure, SegmentSource } from "./clean-task.ts";
+import type { CleanedGroup, CleaningFailure, CleaningOutcome, SegmentSource } from "./clean-task.ts";
 import { CleanedTransactions } from "./cleaned-transactions.ts";
 import type { CleaningControl } from "./cleaning-control.ts";
 import { HASH_KEY_BYTES, KeyOffsets } from "./key-offsets.ts";
@@ -42,10 +42,14 @@ export interface RoundReport {
   readonly recordsKept: number;
 }
 
-/** A round that did not come to its end. too-small: the memory for keys does not hold those of one batch. */
+/**
+ * A round that did not come to its end.
+ * - too-small: the memory for keys does not hold those of one batch
+ * - thread-failed: the worker ended before its task, as for want of memory
+ */
 export type RoundFailure =
   | CleaningFailure
-  | { readonly kind: "too-small"; readonly message: string }
+  | { readonly kind: "too-small" | "thread-failed"; readonly message: string }
   /** The log was cut, or its segments removed, while they were read. */
   | { readonly kind: "overtaken" };
 
@@ -53,7 +57,7 @@ export type RoundOutcome =
   | { readonly ok: true; readonly report: RoundReport }
   | { readonly ok: false; readonly failure: RoundFailure };
 
-/** What one record of 100 MB may unpack to is the producer's bound already. */
+/** More than a batch may hold that is appended here; one that came from elsewhere may hold more, and is not cleaned then. */
 const DECOMPRESSED_BYTES_MAX = 256 * 1024 * 1024;
 /** All segments of a run are open while they are swapped. */
 const RUN_SEGMENTS_MAX = 64;
@@ -97,14 +101,14 @@ export class CleaningRound {
     const noted =
       keysMax === 0
         ? { ok: true as const, value: { endOffset: firstDirtyOffset, keysCount: 0, readBytes: 0 } }
-        : await this.#options.workers.run(noteKeysTask, {
+        : await this.#inWorker(noteKeysTask, {
             ...this.#shared(keys),
             segments: dirty.map(sourceOf),
             from: firstDirtyOffset,
             upTo: endOffset,
             aborted,
           });
-    if (!noted.ok) return { ok: false, failure: this.#explained(noted.failure) };
+    if (!noted.ok) return noted;
     const { endOffset: keysEndOffset, keysCount } = noted.value;
     if (keysMax > 0 && keysEndOffset === firstDirtyOffset) return { ok: false, failure: tooSmall(bytesMax) };
     const cleaned = await this.#cleanRuns(segments, { keys, keysEndOffset, aborted });
@@ -130,13 +134,13 @@ export class CleaningRound {
       readonly aborted: readonly AbortedTransaction[];
     },
   ): Promise<{ readonly ok: true; readonly totals: Totals } | { readonly ok: false; readonly failure: RoundFailure }> {
-    const { environment, log, nowMs, workers } = this.#options;
+    const { environment, log, nowMs } = this.#options;
     const { keys, keysEndOffset } = known;
     const totals: Totals = { nextHorizonMs: Infinity, readBytes: 0, keptBytes: 0, recordsRead: 0, recordsKept: 0 };
     let transactions = CleanedTransactions.before(known.aborted);
     const read = segments.filter(({ baseOffset }) => baseOffset < keysEndOffset);
     for (const { run, endOffset } of this.#runs(read)) {
-      const result = await workers.run(cleanGroupTask, {
+      const result = await this.#inWorker(cleanGroupTask, {
         ...this.#shared(keys),
         directory: log.directory,
         segments: run.map(sourceOf),
@@ -148,7 +152,7 @@ export class CleaningRound {
         transactions,
         lastOfProducers: lastOfProducers(log),
       });
-      if (!result.ok) return { ok: false, failure: this.#explained(result.failure) };
+      if (!result.ok) return result;
       const group = result.value;
       ({ transactions } = group);
       add(totals, group);
@@ -222,6 +226,21 @@ export class CleaningRound {
       ioBufferBytes,
       decompressedBytesMax: DECOMPRESSED_BYTES_MAX,
     };
+  }
+
+  async #inWorker<Input, Output>(
+    task: WorkerTask<Input, CleaningOutcome<Output>>,
+    input: Input,
+  ): Promise<{ readonly ok: true; readonly value: Output } | { readonly ok: false; readonly failure: RoundFailure }> {
+    try {
+      const outcome = await this.#options.workers.run(task, input);
+      return outcome.ok ? outcome : { ok: false, failure: this.#explained(outcome.failure) };
+    } catch (error) {
+      return {
+        ok: false,
+        failure: { kind: "thread-failed", message: `the thread that read it failed: ${String(error)}` },
+      };
+    }
   }
 
   /** A file that is not there is no fault of the disk where the log has other segments by now. */

@@ -74,6 +74,11 @@ describe("a crash at any step of a compaction", () => {
       const names = (await image.list("/data/orders-0")).map(({ name }) => name);
       if (names.some((name) => name.endsWith(".swap"))) finishedSwaps += 1;
       const at = `position ${position} of ${from}-${to}, seed ${seed}`;
+      const { problems } = await verifyDirectory(image, "/data");
+      expect(
+        problems.filter(({ kind }) => kind === "corrupt"),
+        at,
+      ).toEqual([]);
       const again = await opened(image, new VirtualClock());
       expect(again.report.offline, at).toEqual([]);
       const recovered = again.log("orders");

@@ -2,7 +2,6 @@ import type { DirectoryEntry, Disk } from "@millrace/base/world";
 import { scanBatches } from "../batch-scan.ts";
 import { CLEANED_SUFFIX, parseSegmentFileName, segmentFileName, SWAP_SUFFIX } from "../file-names.ts";
 import type { LogEnvironment } from "../log-environment.ts";
-import { readAborted } from "../producer-loading.ts";
 import { Segment } from "../segment.ts";
 import type { MaxTimestamp } from "../segment.ts";
 import type { Segments } from "../segments.ts";
@@ -44,7 +43,7 @@ export async function swapSegments(
     for (const segment of run) {
       await openSegments.use(segment);
       held.push(segment);
-      segment.aborted ??= await readAborted(disk, segment.path(".txnindex"));
+      await segment.loadAborted(disk);
     }
     const log = `${directory}/${segmentFileName(baseOffset, ".log")}`;
     // Who finds the swap must find its indexes too.
