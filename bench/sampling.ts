@@ -79,7 +79,9 @@ export async function fill(load: BrokerLoad, { name, port }: Target, extent: Ext
 export async function removeTopic({ name, port, dataDirectory }: Target, topic: string): Promise<void> {
   await deleteTopic(port, topic);
   for (let waitedMs = 0; waitedMs < removalMsMax; waitedMs += 50) {
-    if (!readdirSync(dataDirectory).some((each) => each.startsWith(`${topic}-`))) return;
+    // `TOPIC-0`, or `TOPIC-0.UUID-delete`; another topic's name may begin in the same way.
+    if (!readdirSync(dataDirectory).some((each) => /^\d/.test(each.slice(topic.length + 1)) && each.startsWith(topic)))
+      return;
     await sleep(50);
   }
   throw new Error(`${name} did not remove the files of ${topic}`);
