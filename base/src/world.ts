@@ -137,6 +137,11 @@ export interface DiskFile {
   readNow(into: Uint8Array, position: number): number;
   /** Whether `readNow` of a range would find all of it in memory. Absent, or true, where the system cannot tell. */
   isInMemory?(position: number, sizeBytes: number): boolean;
+  /**
+   * Brings a range into memory, and no more: the system's own reading ahead, which would keep others waiting for the disk, ends for this
+   * file. Such ranges are read one after the other. Absent where files are in memory anyway.
+   */
+  warm?(position: number, sizeBytes: number): Promise<void>;
   /** As `write`, on the calling thread: for a few bytes (index entries). */
   writeNow(bytes: Uint8Array, position: number): void;
   /** Cuts or extends with zeros (a hole where the file system knows holes). */
@@ -157,6 +162,8 @@ export interface FileSlice {
   readonly file: DiskFile;
   readonly position: number;
   readonly sizeBytes: number;
+  /** Far from the end of its log: its reader has more to read than it can wait for, and others go first. */
+  readonly isCatchUp?: boolean;
   /** Called exactly once by whoever was given the slice: after the last byte has left, or when it never will. */
   release(): void;
 }

@@ -56,8 +56,10 @@ interface ReadableLog {
   readonly durableOffset: Offset;
 }
 
-/** In so large pieces what is looked at is brought into memory. */
-const WARMED_BYTES = 16 * 1024;
+/** In so large pieces what is looked at is brought into memory: what follows a header is mostly sent next. */
+const WARMED_BYTES = 128 * 1024;
+/** So far from its log's end a reader is behind: one that keeps up with a fast producer is nearer. */
+const BEHIND_BYTES = 8 * 1024 * 1024;
 /** A look takes a handful; more of them are pages that leave memory as fast as they come. */
 const WARMINGS_MAX = 32;
 
@@ -160,7 +162,8 @@ export class LogReader {
   ): Promise<Result<LogRead, ReadFailure>> {
     segment.retain();
     try {
-      await segment.log.read(Buffer.allocUnsafe(WARMED_BYTES), position);
+      const sizeBytes = Math.min(WARMED_BYTES, segment.sizeBytes - position);
+      await (segment.log.warm?.(position, sizeBytes) ?? segment.log.read(Buffer.allocUnsafe(sizeBytes), position));
       return await this.#read(offset, options, warmings);
     } catch (error) {
       return this.#readFailed(segment, offset, offset, error);
@@ -176,7 +179,7 @@ export class LogReader {
     options: ReadOptions,
   ): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
     segment.retain();
-    const slice = new LeasedSlice(segment, extent);
+    const slice = new LeasedSlice(segment, extent, this.#isBehind(segment, extent));
     if (options.areAbortedTransactionsWanted !== true) return ok({ slice, abortedTransactions: null });
     return this.#abortedBetween(offset, extent.nextOffset).then(
       (abortedTransactions) => ok({ slice, abortedTransactions }),
@@ -185,6 +188,17 @@ export class LogReader {
         return this.#readFailed(segment, offset, offset, error);
       },
     );
+  }
+
+  #isBehind(segment: Segment, { position, sizeBytes }: Extent): boolean {
+    const { segments } = this.#writer;
+    let restBytes = segment.sizeBytes - position - sizeBytes;
+    for (let index = segments.count - 1; restBytes <= BEHIND_BYTES && segments.at(index) !== segment; index--) {
+      const later = segments.at(index);
+      if (later === undefined) break;
+      restBytes += later.sizeBytes;
+    }
+    return restBytes > BEHIND_BYTES;
   }
 
   async #abortedBetween(from: Offset, upTo: Offset): Promise<readonly AbortedTransaction[]> {
@@ -266,9 +280,11 @@ class LeasedSlice implements SegmentSlice {
   readonly sizeBytes: number;
   readonly firstOffset: Offset;
   readonly nextOffset: Offset;
+  readonly isCatchUp: boolean;
   readonly #segment: Segment;
 
-  constructor(segment: Segment, { position, sizeBytes, firstOffset, nextOffset }: Extent) {
+  constructor(segment: Segment, { position, sizeBytes, firstOffset, nextOffset }: Extent, isCatchUp: boolean) {
+    this.isCatchUp = isCatchUp;
     this.#segment = segment;
     this.file = segment.log;
     this.position = position;

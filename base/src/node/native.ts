@@ -22,6 +22,8 @@ export interface NativeCalls {
   setSendBuffer(socketFd: number, sizeBytes: number): void;
   /** Begins to write a range of the file's dirty pages to the disk, and does not wait for it. */
   startWriteback(fd: number, position: number, sizeBytes: number, done: () => void): void;
+  /** Ends the reading ahead of what follows a read, for this descriptor (POSIX_FADV_RANDOM). */
+  endReadahead(fd: number): void;
   /** Syncs the file system that holds the open file. Null where the kernel does not report its errors (before 5.8). */
   readonly syncfs: ((fd: number, done: (isSynced: boolean) => void) => void) | null;
 }
@@ -108,6 +110,7 @@ interface Koffi {
 
 const doNotWait = 8; // RWF_NOWAIT
 const beginWrite = 2; // SYNC_FILE_RANGE_WRITE
+const randomAccess = 1; // POSIX_FADV_RANDOM
 const socketLevel = 1; // SOL_SOCKET
 const sendBuffer = 7; // SO_SNDBUF
 const cachestatNumber = 451; // On both architectures; the libc has no function for it.
@@ -125,6 +128,7 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
   const preadv2 = libc.func("preadv2", "int64_t", ["int", "void *", "int", "int64_t", "int"]);
   const syncfs = libc.func("syncfs", "int", ["int"]);
   const syncFileRange = libc.func("sync_file_range", "int", ["int", "int64_t", "int64_t", "uint"]);
+  const fadvise = libc.func("posix_fadvise", "int", ["int", "int64_t", "int64_t", "int"]);
   const setsockopt = libc.func("setsockopt", "int", ["int", "int", "int", "void *", "uint"]);
   const memfdCreate = libc.func("memfd_create", "int", ["str", "uint"]);
   const cachestat = libc.func("syscall", "int64_t", ["int64_t", "int", "void *", "void *", "uint"]);
@@ -179,6 +183,9 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
     startWriteback(fd, position, sizeBytes, done) {
       // On another thread, since a full queue of the disk makes the caller wait.
       syncFileRange.async(fd, position, sizeBytes, beginWrite, done);
+    },
+    endReadahead(fd) {
+      fadvise(fd, 0, 0, randomAccess);
     },
     syncfs: isSyncfsHonest(release())
       ? (fd, done) => syncfs.async(fd, (error: unknown, result: number) => done(error === null && result === 0))

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { assert } from "../assert.ts";
 import { DiskError } from "../world.ts";
 import type { DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "../world.ts";
+import { ColdReads } from "./cold-reads.ts";
 import { DirectWrites } from "./direct-writes.ts";
 import type { NativeSource } from "./native.ts";
 import { lockFile } from "./file-lock.ts";
@@ -31,6 +32,7 @@ export class NodeDisk implements Disk {
   readonly #syncFilesMax: number;
   readonly #syncs: SyncQueue;
   readonly #directWrites: DirectWrites = new DirectWrites();
+  readonly #coldReads: ColdReads = new ColdReads();
   /** A descriptor per file system, open for good: the kernel reports to it every write that failed since. */
   readonly #fileSystems = new Map<number, number>();
 
@@ -41,7 +43,7 @@ export class NodeDisk implements Disk {
   }
 
   open(path: string, mode: OpenMode): Promise<DiskFile> {
-    const means = { native: this.#native, syncs: this.#syncs };
+    const means = { native: this.#native, syncs: this.#syncs, coldReads: this.#coldReads };
     return new Promise((resolve, reject) => {
       fs.open(path, openFlags[mode], (error, fd) => {
         if (error !== null) return reject(diskError(error, path, "open"));
@@ -223,7 +225,9 @@ export class NodeDiskFile implements DiskFile {
   readonly #fd: number;
   readonly #native: NativeSource;
   readonly #syncs: SyncQueue;
+  readonly #coldReads: ColdReads;
   readonly #durably: DurableMeans | null;
+  #isReadaheadEnded = false;
   #callsInFlight = 0;
   #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
@@ -237,13 +241,20 @@ export class NodeDiskFile implements DiskFile {
     {
       native,
       syncs,
+      coldReads,
       durably,
-    }: { readonly native: NativeSource; readonly syncs: SyncQueue; readonly durably: DurableMeans | null },
+    }: {
+      readonly native: NativeSource;
+      readonly syncs: SyncQueue;
+      readonly coldReads: ColdReads;
+      readonly durably: DurableMeans | null;
+    },
   ) {
     this.path = path;
     this.#fd = fd;
     this.#native = native;
     this.#syncs = syncs;
+    this.#coldReads = coldReads;
     this.#durably = durably;
   }
 
@@ -337,6 +348,14 @@ export class NodeDiskFile implements DiskFile {
 
   isInMemory(position: number, sizeBytes: number): boolean {
     return this.#native.calls?.isCached?.(this.#fd, position, sizeBytes) ?? true;
+  }
+
+  warm(position: number, sizeBytes: number): Promise<void> {
+    if (!this.#isReadaheadEnded && this.#closing === null) {
+      this.#isReadaheadEnded = true;
+      this.#native.calls?.endReadahead(this.#fd);
+    }
+    return this.#coldReads.run((into) => this.read(into, position), sizeBytes);
   }
 
   writeNow(bytes: Uint8Array, position: number): void {

@@ -8,8 +8,10 @@ import tls from "node:tls";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { cachedReadBytesMax, errno, Native } from "@millrace/base/node/native";
 import type { NativeCalls } from "@millrace/base/node/native";
+import { CatchUpPacer } from "@millrace/base/node/catch-up";
 import { NodeDisk } from "@millrace/base/node/node-disk";
 import { readShared, SharedReads } from "@millrace/base/node/shared-reads";
+import { systemClock } from "@millrace/base/node/system-clock";
 import { TcpConnection } from "@millrace/base/node/tcp-connection";
 import { Prng } from "@millrace/base/prng";
 import { CountedSlice, End } from "@millrace/base/test/network-cases";
@@ -165,7 +167,7 @@ async function connect(
     peer = new Peer(raw, raw);
   }
   listener.close();
-  const connection = new TcpConnection(inner, { calls }, reads);
+  const connection = new TcpConnection(inner, { calls }, reads, new CatchUpPacer(systemClock));
   onTestFinished(() => connection.destroy());
   return { connection, server: new End(connection), peer, boundSendBuffer };
 }

@@ -2,6 +2,8 @@ import type { Socket } from "node:net";
 import { getSystemErrorName } from "node:util";
 import { assert } from "../assert.ts";
 import type { FileSlice } from "../world.ts";
+import type { CatchUpPacer } from "./catch-up.ts";
+import { coldReadBytesMax } from "./cold-reads.ts";
 import type { NativeSource, NativeCalls } from "./native.ts";
 import { errno } from "./native.ts";
 import { NodeDiskFile } from "./node-disk.ts";
@@ -75,12 +77,14 @@ export interface SliceHost {
 export class SliceSender {
   readonly #socket: Socket;
   readonly #native: NativeSource;
+  readonly #pacer: CatchUpPacer;
   #isBufferBounded = false;
   #turn = -1;
   #turnBytes = 0;
 
-  constructor(socket: Socket, native: NativeSource) {
+  constructor(socket: Socket, native: NativeSource, pacer: CatchUpPacer) {
     this.#socket = socket;
+    this.#pacer = pacer;
     this.#native = isEncrypted(socket) ? { calls: null } : native;
   }
 
@@ -90,8 +94,19 @@ export class SliceSender {
     if (outgoing.remainingBytes === 0) return host.sent();
     const calls = outgoing.isSendfileRefused ? null : this.#native.calls;
     const { file } = outgoing.slice;
-    if (calls === null || !(file instanceof NodeDiskFile)) this.#copy(outgoing, host);
+    if (this.#allowedBytes(outgoing) === 0) this.#pacer.wait(() => this.send(outgoing, host));
+    else if (calls === null || !(file instanceof NodeDiskFile)) this.#copy(outgoing, host);
     else this.#sendfile(calls, file, outgoing, host);
+  }
+
+  #allowedBytes({ slice, remainingBytes }: OutgoingSlice): number {
+    return slice.isCatchUp === true ? this.#pacer.allow(remainingBytes) : remainingBytes;
+  }
+
+  #progressed(sentBytes: number, outgoing: OutgoingSlice, host: SliceHost): void {
+    outgoing.sentBytes += sentBytes;
+    if (outgoing.slice.isCatchUp === true) this.#pacer.count(sentBytes);
+    host.progressed(sentBytes);
   }
 
   // --- sendfile ------------------------------------------------------------------------------------------------------
@@ -114,19 +129,20 @@ export class SliceSender {
       }
       if (fileFd === null) return host.failed(new Error("the file was closed under its lease"));
 
-      const wantedBytes = Math.min(outgoing.remainingBytes, budgetBytes);
+      const allowedBytes = this.#allowedBytes(outgoing);
+      if (allowedBytes === 0) return this.#pacer.wait(() => this.send(outgoing, host));
+      const wantedBytes = Math.min(allowedBytes, budgetBytes);
       const warmBytes = warmBytesOf(calls, fileFd, outgoing, wantedBytes);
       if (warmBytes === null) {
         outgoing.isSendfileRefused = true;
         return this.#copy(outgoing, host);
       }
-      if (warmBytes === 0) return this.#readAhead(outgoing, host);
+      if (warmBytes === 0) return this.#readAhead(file, outgoing, host);
 
       const answer = calls.sendfile(socketFd, fileFd, outgoing.position, warmBytes);
       if (answer > 0) {
         this.#turnBytes += answer;
-        outgoing.sentBytes += answer;
-        host.progressed(answer);
+        this.#progressed(answer, outgoing, host);
         if (answer < warmBytes) return this.#writeIntoFullSocket(file, warmBytes - answer, outgoing, host);
       } else if (answer === -errno.EAGAIN) return this.#writeIntoFullSocket(file, warmBytes, outgoing, host);
       else if (answer === -errno.EINVAL || answer === -errno.ENOSYS) {
@@ -162,12 +178,11 @@ export class SliceSender {
   }
 
   /** Reads cold pages on the thread pool, for their presence in memory only: the loop never waits for a disk. */
-  #readAhead(outgoing: OutgoingSlice, host: SliceHost): void {
-    scratch ??= Buffer.allocUnsafeSlow(turnBytesMax);
+  #readAhead(file: NodeDiskFile, outgoing: OutgoingSlice, host: SliceHost): void {
     const { position } = outgoing;
-    const bytes = scratch.subarray(0, Math.min(outgoing.remainingBytes, scratch.length));
-    this.#read(outgoing, bytes, host, () => {
-      outgoing.warmUntil = position + bytes.length;
+    const sizeBytes = Math.min(outgoing.remainingBytes, coldReadBytesMax);
+    this.#whileInUse(outgoing, file.warm(position, sizeBytes), host, () => {
+      outgoing.warmUntil = position + sizeBytes;
       this.send(outgoing, host);
     });
   }
@@ -182,17 +197,23 @@ export class SliceSender {
   }
 
   #read(outgoing: OutgoingSlice, into: Buffer, host: SliceHost, done: () => void): void {
+    const reading = outgoing.slice.file.read(into, outgoing.position);
+    this.#whileInUse(outgoing, reading, host, (count) => {
+      if (count === into.length) done();
+      else host.failed(new Error("the file is shorter than its slice"));
+    });
+  }
+
+  #whileInUse<T>(outgoing: OutgoingSlice, work: Promise<T>, host: SliceHost, done: (result: T) => void): void {
     outgoing.isInUse = true;
     const settled = (): boolean => {
       outgoing.isInUse = false;
       if (outgoing.isAbandoned) outgoing.release();
       return !outgoing.isAbandoned && !this.#socket.destroyed;
     };
-    outgoing.slice.file.read(into, outgoing.position).then(
-      (count) => {
-        if (!settled()) return;
-        if (count === into.length) done();
-        else host.failed(new Error("the file is shorter than its slice"));
+    work.then(
+      (result) => {
+        if (settled()) done(result);
       },
       (error: Error) => {
         if (settled()) host.failed(error);
@@ -205,8 +226,7 @@ export class SliceSender {
       // A slab of a broken socket is not used again: nobody says when the kernel has let it go.
       if (error !== undefined && error !== null) return;
       pool.give(slab);
-      outgoing.sentBytes += bytes.length;
-      host.progressed(bytes.length);
+      this.#progressed(bytes.length, outgoing, host);
       if (outgoing.remainingBytes === 0) host.sent();
       else this.send(outgoing, host);
     });
@@ -215,8 +235,6 @@ export class SliceSender {
 
 const smallSlabs = new SlabPool({ slabBytes: fullSocketBytesMax, keptMax: 64 });
 const largeSlabs = new SlabPool({ slabBytes: copiedBytesMax, keptMax: 32 });
-/** Where read-ahead bytes fall. All connections share it, since nobody looks at them. */
-let scratch: Buffer | null = null;
 
 /**
  * How many bytes from the slice's position are in memory; null when the file system cannot tell. A probe finds what is not

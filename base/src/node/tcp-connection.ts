@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { Deque } from "../deque.ts";
 import { NetworkError } from "../world.ts";
 import type { Address, Connection, ConnectionHandlers, FileSlice, Part } from "../world.ts";
+import type { CatchUpPacer } from "./catch-up.ts";
 import type { NativeSource } from "./native.ts";
 import { cachedReadBytesMax } from "./native.ts";
 import { NodeDiskFile } from "./node-disk.ts";
@@ -30,6 +31,9 @@ export class TcpConnection implements Connection {
   readonly #native: NativeSource;
   readonly #reads: SharedReads;
   readonly #slices: SliceSender;
+  readonly #pacer: CatchUpPacer;
+  /** The slices that were sent last are those of a reader far behind. */
+  #isCatchingUp = false;
   readonly #queue = new Deque<Queued>();
   #handlers: ConnectionHandlers | null = null;
   #queuedBytes = 0;
@@ -41,13 +45,14 @@ export class TcpConnection implements Connection {
   #isClosed = false;
   #closeReason: Error | null = null;
 
-  constructor(socket: Socket, native: NativeSource, reads: SharedReads) {
+  constructor(socket: Socket, native: NativeSource, reads: SharedReads, pacer: CatchUpPacer) {
     this.#socket = socket;
     this.#reads = reads;
     this.#native = native;
     this.remote = { host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 };
     this.local = { host: plainHost(socket.localAddress), port: socket.localPort ?? 0 };
-    this.#slices = new SliceSender(socket, native);
+    this.#pacer = pacer;
+    this.#slices = new SliceSender(socket, native, pacer);
     socket.on("error", (error) => {
       this.#closeReason ??= connectionFailure(error, this.remote);
     });
@@ -63,6 +68,7 @@ export class TcpConnection implements Connection {
     this.#reads.receive = (chunk) => {
       // Where a resume and a pause fall into one turn, the platform begins to read all the same.
       if (this.#isPaused) this.#socket.pause();
+      if (!this.#isCatchingUp) this.#pacer.countRequest();
       if (!this.#isEnding) handlers.onData(chunk);
     };
     this.#socket.on("end", () => {
@@ -93,6 +99,7 @@ export class TcpConnection implements Connection {
     for (const part of parts) {
       if (isSlice(part)) {
         this.#queue.push(new OutgoingSlice(part));
+        this.#isCatchingUp = part.isCatchUp === true;
         this.#queuedBytes += part.sizeBytes;
       } else if (part.length > 0) {
         this.#queue.push(part);

@@ -1,7 +1,9 @@
 import net from "node:net";
 import { NetworkError } from "../world.ts";
 import type { Address, Connection, Listener, Network } from "../world.ts";
+import { CatchUpPacer } from "./catch-up.ts";
 import type { NativeSource } from "./native.ts";
+import { systemClock } from "./system-clock.ts";
 import { TcpConnection } from "./tcp-connection.ts";
 import { readShared, SharedReads } from "./shared-reads.ts";
 import { acceptFailure, connectFailure, hostAndPort, listenFailure } from "./tcp-errors.ts";
@@ -18,6 +20,7 @@ const backlog = 1024;
 
 export class TcpNetwork implements Network {
   readonly #native: NativeSource;
+  readonly #pacer: CatchUpPacer = new CatchUpPacer(systemClock);
   readonly #onAcceptFailure: (error: NetworkError) => void;
 
   constructor(options: TcpNetworkOptions) {
@@ -31,7 +34,7 @@ export class TcpNetwork implements Network {
         { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true },
         (accepted) => {
           const reads = new SharedReads();
-          onConnection(new TcpConnection(readShared(accepted, server, reads), this.#native, reads));
+          onConnection(new TcpConnection(readShared(accepted, server, reads), this.#native, reads, this.#pacer));
         },
       );
       const onListenFailure = (error: Error): void => reject(listenFailure(error, address));
@@ -78,7 +81,7 @@ export class TcpNetwork implements Network {
       const onAbort = (): void => fail(new NetworkError("ABORT_ERR", `connecting to ${where} was given up`));
       const onConnect = (): void => {
         settled();
-        resolve(new TcpConnection(socket, this.#native, reads));
+        resolve(new TcpConnection(socket, this.#native, reads, this.#pacer));
       };
       const timer = setTimeout(
         () => fail(new NetworkError("ETIMEDOUT", `${where} did not answer within ${timeoutMs} ms`)),
