@@ -5,6 +5,7 @@ import type { Result } from "@millrace/base/result";
 import { days, MiB, seconds } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
 import type { Clock, Disk, DiskLock, Random, Workers } from "@millrace/base/world";
+import { BackgroundSync } from "./background-sync.ts";
 import { CheckpointFiles } from "./checkpoint-files.ts";
 import { partitionKey } from "./checkpoints.ts";
 import type { OffsetsByPartition } from "./checkpoints.ts";
@@ -70,7 +71,7 @@ export interface LogDirectoryLimits {
   /** A log with fewer new bytes since its last checkpoint waits for the next: recovery reads them in no time. */
   readonly checkpointBytesMin: number;
   readonly retentionIntervalMs: number;
-  /** Under durability `os`: unsynced for so long at most, unless `flush.ms` is less. */
+  /** Under durability `os`: a sync is asked for after so long at most, or `flush.ms` where that is less. */
   readonly osSyncIntervalMs: number;
   readonly producerExpirationMs: number;
 }
@@ -187,19 +188,21 @@ export class LogDirectory {
       diskFailed: failDirectory,
       adopt: (created) => this.#adopt(created),
     });
+    const committer = new Committer({
+      disk,
+      clock,
+      unsyncedBytesMax: limits.unsyncedBytesMax,
+      eagerBytes: limits.eagerBytes,
+      groupSegmentsMax: segmentBounds(limits).ofGroup,
+      onSyncFailed: failDirectory,
+    });
     this.#environment = {
       disk,
       clock,
       random,
       logger,
-      committer: new Committer({
-        disk,
-        clock,
-        unsyncedBytesMax: limits.unsyncedBytesMax,
-        eagerBytes: limits.eagerBytes,
-        groupSegmentsMax: segmentBounds(limits).ofGroup,
-        onSyncFailed: failDirectory,
-      }),
+      committer,
+      backgroundSync: new BackgroundSync({ clock, committer, intervalMs: limits.osSyncIntervalMs }),
       openSegments: new OpenSegments(disk, limits.openSegmentsMax),
       trash: new Trash({ disk, clock }),
       jointSync: new JointSync(disk),
@@ -440,13 +443,10 @@ export class LogDirectory {
   // --- Housekeeping ---------------------------------------------------------------------------------------------------
 
   #startHousekeeping(): void {
-    const { checkpointIntervalMs, retentionIntervalMs, osSyncIntervalMs } = this.#limits;
+    const { checkpointIntervalMs, retentionIntervalMs } = this.#limits;
     const housekeeping = this.#housekeeping;
     housekeeping.every(checkpointIntervalMs, () => this.#checkpointLogs());
     housekeeping.every(retentionIntervalMs, () => this.#retainLogs());
-    housekeeping.every(osSyncIntervalMs, async () => {
-      for (const log of this.#logs.values()) log.flushIfDue(osSyncIntervalMs);
-    });
   }
 
   #housekeepingFailed(error: unknown): void {
@@ -463,9 +463,8 @@ export class LogDirectory {
     const { checkpointBytesMin } = this.#limits;
     // Asked each time: it may change while the directory is open.
     const { producerExpirationMs } = { ...this.#limits, ...this.#options.limits };
-    const nowMs = this.#options.clock.now();
     for (const log of this.#logs.values()) {
-      log.expireProducers(nowMs, producerExpirationMs);
+      log.expireProducers(producerExpirationMs);
       if (log.uncheckedBytes === 0) log.forgetIdle();
     }
     const grown = [...this.#logs.values()].filter((log) => log.uncheckedBytes >= checkpointBytesMin);
@@ -508,6 +507,7 @@ export class LogDirectory {
       error,
     });
     this.#housekeeping.stop();
+    this.#environment.backgroundSync.stop();
     this.#spaceWatch.stop();
     void this.#scrubber?.stop();
     this.#environment.committer.fail();
@@ -536,6 +536,7 @@ export class LogDirectory {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#spaceWatch.stop();
+    this.#environment.backgroundSync.stop();
     await this.#cleaner?.close();
     await this.#scrubber?.stop();
     await this.#housekeeping.close();

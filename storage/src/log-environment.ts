@@ -1,5 +1,6 @@
 import type { Logger } from "@millrace/base/logger";
 import type { Clock, Disk, Random } from "@millrace/base/world";
+import type { BackgroundSync } from "./background-sync.ts";
 import type { JointSync } from "./concurrency.ts";
 import type { Committer } from "./group-commit.ts";
 import type { PartitionLog } from "./log.ts";
@@ -13,6 +14,7 @@ export interface LogEnvironment {
   readonly random: Random;
   readonly logger: Logger;
   readonly committer: Committer;
+  readonly backgroundSync: BackgroundSync;
   readonly openSegments: OpenSegments;
   readonly trash: Trash;
   readonly jointSync: JointSync;

@@ -88,8 +88,6 @@ export class LogWriter implements WriteQueueOwner {
   uncheckedBytes: number;
   #isFailed = false;
   #messagesSinceFlush = 0;
-  /** When the oldest batch was written that is not flushed; monotonic. */
-  #dirtySinceMs: number | null = null;
   /** Closing of rolled segments and checkpoints, one after the other. */
   #background: Promise<void> = nothingUnderWay;
   /** What the index of aborted transactions of a segment is known to hold; null while there was none. */
@@ -153,7 +151,7 @@ export class LogWriter implements WriteQueueOwner {
     const segment = this.segments.active;
     this.#rollTimestamp ??= batch.maxTimestampExact;
     if (batch.producerId >= 0) {
-      const completed = this.producers.replay(batch, baseOffset as Offset);
+      const completed = this.producers.replay(batch, baseOffset as Offset, this.#environment.clock.monotonicMs());
       if (completed?.isAborted === true) {
         const lastStableOffset = this.producers.lastStableOffsetAfter(completed);
         (segment.aborted ??= []).push({ ...completed, lastStableOffset });
@@ -246,7 +244,6 @@ export class LogWriter implements WriteQueueOwner {
   }
 
   onFlushed(): void {
-    if (!this.queue.isDirty) this.#dirtySinceMs = null;
     if (this.#flushWantedOffset !== null) {
       // What was written during the sync waits for the next one.
       const { flushedOffset } = this.queue;
@@ -316,7 +313,7 @@ export class LogWriter implements WriteQueueOwner {
   // --- Durability `os` ------------------------------------------------------------------------------------------------
 
   #countTowardsFlush(portion: Portion): void {
-    this.#dirtySinceMs ??= this.#environment.clock.monotonicMs();
+    this.#environment.backgroundSync.onWritten(this.queue, this.config["flush.ms"]);
     const limit = this.config["flush.messages"];
     if (limit >= Number.MAX_SAFE_INTEGER) return;
     const firstOffset = readInt64(portion.buffers[0] as Buffer, BatchField.baseOffset) as Offset;
@@ -326,13 +323,6 @@ export class LogWriter implements WriteQueueOwner {
     this.#flushWantedOffset ??= firstOffset;
     this.#flushWantedUpTo = portion.nextOffset;
     this.#environment.committer.syncSoon(this.queue);
-  }
-
-  /** Called every now and then: syncs what has been unsynced for too long. */
-  flushIfDue(intervalMs: number): void {
-    if (this.#dirtySinceMs === null) return;
-    const dirtyMs = this.#environment.clock.monotonicMs() - this.#dirtySinceMs;
-    if (dirtyMs >= Math.min(intervalMs, this.config["flush.ms"])) this.#environment.committer.syncSoon(this.queue);
   }
 
   /** True when everything below `offset` is durable; false when it never will be. */
@@ -488,7 +478,6 @@ export class LogWriter implements WriteQueueOwner {
     this.#flushWantedOffset = null;
     this.#persistedAborted = null;
     this.#messagesSinceFlush = 0;
-    this.#dirtySinceMs = null;
     this.#forgetRecent();
     this.queue.reset(endOffset);
     this.#durableOffset = Math.min(this.#durableOffset, endOffset) as Offset;

@@ -512,12 +512,8 @@ export class PartitionLog {
   // --- Housekeeping and the end ---------------------------------------------------------------------------------------
 
   /** Producers that have been silent for so long are forgotten (`producer.id.expiration.ms`). */
-  expireProducers(nowMs: TimeMs, expirationMs: number): void {
-    this.#writer.producers.expire(nowMs, expirationMs);
-  }
-
-  flushIfDue(intervalMs: number): void {
-    this.#writer.flushIfDue(intervalMs);
+  expireProducers(expirationMs: number): void {
+    this.#writer.producers.expire({ clock: this.#environment.clock, expirationMs });
   }
 
   /** Closes the active segment, so that it can be removed or compacted. */

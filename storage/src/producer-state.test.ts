@@ -1,3 +1,4 @@
+import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { crc32c } from "kafka-protocol-ts/records/crc32c";
@@ -14,10 +15,12 @@ interface Sent {
   readonly sequence: number;
   readonly count?: number;
   readonly isTransactional?: boolean;
+  readonly timestamp?: number;
 }
 
-function batch({ epoch = 0, sequence, count = 1, isTransactional = false }: Sent): RecordBatchView {
-  const records = Array.from({ length: count }, () => ({ value: Buffer.from("v") }));
+function batch({ epoch = 0, sequence, count = 1, isTransactional = false, timestamp }: Sent): RecordBatchView {
+  const value = Buffer.from("v");
+  const records = Array.from({ length: count }, () => (timestamp === undefined ? { value } : { value, timestamp }));
   return new RecordBatchView(
     encodeBatch({ records, producerId: 7, producerEpoch: epoch, baseSequence: sequence, isTransactional }),
   );
@@ -154,14 +157,45 @@ describe("transactions", () => {
   });
 });
 
-test("silent producers are forgotten, unless a transaction is under way", () => {
+test("silent producers are forgotten, unless a transaction is under way", async () => {
   const states = new ProducerStates();
-  states.replay(batch({ sequence: 0, isTransactional: true }), 0 as Offset);
-  states.expire(1_000_000 as never, 1000);
+  const clock = new VirtualClock();
+  states.replay(batch({ sequence: 0, isTransactional: true }), 0 as Offset, 0);
+  await clock.advance(1_000_000);
+  states.expire({ clock, expirationMs: 1000 });
   expect(states.size).toBe(1);
-  states.replay(marker({}), 1 as Offset);
-  states.expire(1_000_000 as never, 1000);
+  states.replay(marker({}), 1 as Offset, 999_500);
+  states.expire({ clock, expirationMs: 1000 });
+  expect(states.size).toBe(1);
+  await clock.advance(500);
+  states.expire({ clock, expirationMs: 1000 });
   expect(states.size).toBe(0);
+});
+
+test("silence is a duration: a wall clock that steps, and records with old times, end it neither early nor late (R18)", async () => {
+  const clock = new VirtualClock({ startMs: 1_700_000_000_000 });
+  const states = new ProducerStates();
+  const expirationMs = 86_400_000;
+  const left = (): number => {
+    states.expire({ clock, expirationMs });
+    return states.size;
+  };
+  states.replay(batch({ sequence: 0 }), 0 as Offset, clock.monotonicMs());
+  expect(left()).toBe(1);
+  clock.stepWallClock(3 * expirationMs);
+  expect(left()).toBe(1);
+  clock.stepWallClock(-6 * expirationMs);
+  await clock.advance(expirationMs - 1);
+  expect(left()).toBe(1);
+  await clock.advance(1);
+  expect(left()).toBe(0);
+  // Of what a start has loaded only the times of its records are known, and how long they have been past since.
+  states.replay(batch({ sequence: 0, timestamp: clock.now() - expirationMs + 1000 }), 0 as Offset);
+  expect(left()).toBe(1);
+  clock.stepWallClock(expirationMs);
+  expect(left()).toBe(1);
+  await clock.advance(1000);
+  expect(left()).toBe(0);
 });
 
 describe("snapshot", () => {

@@ -1,5 +1,5 @@
 import { assert } from "@millrace/base/assert";
-import type { TimeMs } from "@millrace/base/units";
+import type { Clock } from "@millrace/base/world";
 import { NO_SEQUENCE } from "kafka-protocol-ts/records/batch";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { MalformedMessage } from "kafka-protocol-ts/malformed";
@@ -27,6 +27,8 @@ export class ProducerEntry {
   epoch: number;
   coordinatorEpoch: number = NO_COORDINATOR_EPOCH;
   lastTimestamp = -1;
+  /** When its last batch came, by the monotonic clock; null for one that was loaded, until somebody asks. */
+  heardMs: number | null = null;
   /** −1 without a transaction under way. */
   currentTxnFirstOffset = -1;
   /** Oldest first, at most PRODUCER_WINDOW, all of the present epoch. */
@@ -139,10 +141,14 @@ export class ProducerStates {
 
   // --- Changing ------------------------------------------------------------------------------------------------------
 
-  /** Remembers a batch that is in the log. Also how the state is rebuilt. Gives the transaction that it ended, if it ended one. */
-  replay(batch: RecordBatchView, baseOffset: Offset): CompletedTransaction | null {
+  /**
+   * Remembers a batch that is in the log. Also how the state is rebuilt, and then nobody has heard the producer just now.
+   * Gives the transaction that it ended, if it ended one.
+   */
+  replay(batch: RecordBatchView, baseOffset: Offset, heardMs: number | null = null): CompletedTransaction | null {
     const producerId = batch.producerId;
     const entry = this.#entryOf(producerId, batch.producerEpoch);
+    entry.heardMs = heardMs;
     if (batch.isControl) return this.#end(entry, batch, baseOffset);
     const lastOffset = (baseOffset + batch.lastOffsetDelta) as Offset;
     entry.add(batch.producerEpoch, {
@@ -208,11 +214,24 @@ export class ProducerStates {
     this.#unstable.splice(0, this.#unstable.length, ...other.#unstable);
   }
 
-  /** Forgets producers that are silent and have no transaction under way (`producer.id.expiration.ms`). */
-  expire(nowMs: TimeMs, expirationMs: number): void {
-    for (const [producerId, entry] of this.#entries ?? none) {
-      const isSilent = entry.currentTxnFirstOffset === -1 && nowMs - entry.lastTimestamp >= expirationMs;
-      if (isSilent) this.#entries?.delete(producerId);
+  /**
+   * Forgets producers that are silent and have no transaction under way (`producer.id.expiration.ms`). Silence is a
+   * duration: neither a wall clock that steps nor records with old times end it early, or a retry would be stored twice
+   * (R18). Only how long it had lasted before a restart has no other measure than the times of records.
+   */
+  expire({
+    clock,
+    expirationMs,
+  }: {
+    readonly clock: Pick<Clock, "now" | "monotonicMs">;
+    readonly expirationMs: number;
+  }): void {
+    if (this.#entries === null) return;
+    const [wallMs, nowMs] = [clock.now(), clock.monotonicMs()];
+    for (const [producerId, entry] of this.#entries) {
+      entry.heardMs ??= nowMs - Math.max(0, wallMs - entry.lastTimestamp);
+      const isSilent = entry.currentTxnFirstOffset === -1 && nowMs - entry.heardMs >= expirationMs;
+      if (isSilent) this.#entries.delete(producerId);
     }
   }
 
