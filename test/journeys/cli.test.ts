@@ -1,5 +1,3 @@
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,73 +5,15 @@ import { nodeWorld } from "@millrace/base/node/node-world";
 import { Cluster } from "@millrace/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { beginning, makeKafkaDirectory, ordersId, partition, topic } from "../../broker/test/kafka-directory.ts";
-import { readText, repositoryRoot } from "../house/repository.ts";
+import { readText } from "../house/repository.ts";
+import { Broker, Command, killCommands } from "./command.ts";
 
 /** The command line as a person uses it: real processes from the sources, a real disk, loopback. */
 const root = mkdtempSync(join(tmpdir(), "millrace-cli-"));
-const running = new Set<Command>();
 afterAll(() => {
-  for (const command of running) command.process.kill("SIGKILL");
+  killCommands();
   rmSync(root, { recursive: true, force: true });
 });
-
-/** A process of the command line, and what it has said so far. */
-class Command {
-  readonly process: ChildProcess;
-  readonly ended: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
-  #out = Buffer.alloc(0);
-  #err = "";
-  #waiting: (() => void)[] = [];
-
-  constructor(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
-    const inherited = Object.entries(process.env).filter(([name]) => !/^(?:npm_|MILLRACE_|NODE_OPTIONS$)/.test(name));
-    this.process = spawn(process.execPath, ["--conditions=source", "cli/millrace.js", ...args], {
-      cwd: repositoryRoot,
-      env: { ...Object.fromEntries(inherited), ...environment },
-    });
-    running.add(this);
-    this.process.stdout?.on("data", (chunk: Buffer) => {
-      this.#out = Buffer.concat([this.#out, chunk]);
-      this.#look();
-    });
-    this.process.stderr?.on("data", (chunk: Buffer) => {
-      this.#err += chunk.toString();
-      this.#look();
-    });
-    this.process.stdin?.on("error", () => undefined);
-    this.ended = once(this.process, "close").then(([code, signal]) => {
-      running.delete(this);
-      this.#look();
-      return { code: code as number | null, signal: signal as NodeJS.Signals | null };
-    });
-  }
-
-  get bytes(): Buffer {
-    return this.#out;
-  }
-
-  get out(): string {
-    return this.#out.toString();
-  }
-
-  get err(): string {
-    return this.#err;
-  }
-
-  /** Resolves when this stands in the output; fails when the process ends without it. */
-  async says(pattern: RegExp): Promise<RegExpExecArray> {
-    for (;;) {
-      const found = pattern.exec(this.out) ?? pattern.exec(this.err);
-      if (found !== null) return found;
-      if (!running.has(this)) throw new Error(`ended without ${pattern}:\n${this.out}${this.err}`);
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-  }
-
-  #look(): void {
-    for (const resolve of this.#waiting.splice(0)) resolve();
-  }
-}
 
 interface Outcome {
   readonly code: number | null;
@@ -88,30 +28,6 @@ async function run(args: readonly string[], input: string | Buffer = ""): Promis
   command.process.stdin?.end(input);
   const { code } = await command.ended;
   return { code, out: command.out, err: command.err, bytes: command.bytes };
-}
-
-class Broker {
-  readonly command: Command;
-  readonly address: string;
-
-  constructor(command: Command, address: string) {
-    this.command = command;
-    this.address = address;
-  }
-
-  static async start(data: string, args: readonly string[] = []): Promise<Broker> {
-    const command = new Command(["start", "--port", "0", "--data", data, ...args]);
-    const [, address = ""] = await command.says(/^millrace ready on (\S+) in \d+ ms$/m);
-    return new Broker(command, address);
-  }
-
-  /** Without a detour: nothing but the line that a start prints stands on standard output. */
-  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
-    this.command.process.kill(signal);
-    const { code } = await this.command.ended;
-    expect(this.command.out).toMatch(/^millrace ready on 127\.0\.0\.1:\d+ in \d+ ms\n$/);
-    return code;
-  }
 }
 
 /** One line for a person, and no stack. */
