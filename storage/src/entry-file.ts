@@ -35,6 +35,9 @@ export class EntryFile {
   get count(): number {
     return this.#writtenCount + this.#pendingCount;
   }
+  get writtenCount(): number {
+    return this.#writtenCount;
+  }
   get pendingCount(): number {
     return this.#pendingCount;
   }

@@ -350,9 +350,11 @@ export class PartitionLog {
   }
 
   async #retain(nowMs: TimeMs, highWatermark: Offset): Promise<number> {
-    if (this.#failure !== null || this.#isDiskFull) return 0;
+    if (this.#failure !== null) return 0;
     const { segments } = this.#writer;
-    const count = await expiredCount(this.#environment, segments, { config: this.config, nowMs, highWatermark });
+    const expired = await expiredCount(this.#environment, segments, { config: this.config, nowMs, highWatermark });
+    // On a full disk old segments go all the more; only a new one, to take the place of the last, has to wait.
+    const count = this.#isDiskFull ? Math.min(expired, segments.count - 1) : expired;
     if (count === 0) return 0;
     if (count === segments.count) await this.#writer.roll();
     const start = segments.at(count)?.baseOffset;

@@ -91,10 +91,10 @@ async function cutSegment({ disk }: LogEnvironment, segment: Segment, { position
   segment.times.truncateTo(endOffset);
   segment.maxTimestamp = null;
   readTail(segment);
-  segment.flushIndexes();
+  // Entries that wait in memory go on waiting: a log is also cut because the disk has no room for anything.
   const [indexFile, timeIndexFile] = segment.indexFiles();
-  await indexFile?.truncate(segment.offsets.entries.count * OFFSET_ENTRY_BYTES);
-  await timeIndexFile?.truncate(segment.times.entries.count * TIME_ENTRY_BYTES);
+  await indexFile?.truncate(segment.offsets.entries.writtenCount * OFFSET_ENTRY_BYTES);
+  await timeIndexFile?.truncate(segment.times.entries.writtenCount * TIME_ENTRY_BYTES);
   await disk.syncFiles([segment.log, ...segment.indexFiles()]);
   const aborted = segment.aborted?.filter(({ lastOffset }) => lastOffset < endOffset) ?? null;
   if (aborted?.length !== segment.aborted?.length)

@@ -4,10 +4,7 @@ import { describe, expect, test, vi } from "vitest";
 import { nodeWorld } from "@millrace/base/node/node-world";
 import { Cluster } from "@millrace/client";
 import type { SimulatedDisk } from "@millrace/simulator/simulated-disk";
-import { ErrorCode, isRetriable } from "kafka-protocol-ts/errors";
-import { offsetCommit } from "kafka-protocol-ts/messages/08-offset-commit";
-import { offsetFetch } from "kafka-protocol-ts/messages/09-offset-fetch";
-import { findCoordinator } from "kafka-protocol-ts/messages/10-find-coordinator";
+import { ErrorCode } from "kafka-protocol-ts/errors";
 import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
 import { incrementalAlterConfigs } from "kafka-protocol-ts/messages/44-incremental-alter-configs";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
@@ -18,7 +15,7 @@ import { dataDirectory, simulated } from "./simulated.ts";
 import type { SimulatedBroker } from "./simulated.ts";
 
 /*
- * When an acknowledgement leaves, and what it is worth when the disk fails, is full, or has changed a byte.
+ * When an acknowledgement leaves, and what it is worth when the disk fails or has changed a byte. A full one has a file of its own.
  */
 
 const orders = { topic: "orders", partition: 0 };
@@ -289,143 +286,7 @@ describe("a sync that fails", () => {
   });
 });
 
-describe("a full disk", () => {
-  test("refuses what does not fit, serves readers, and takes appends again when there is space", async () => {
-    await using it = await simulated();
-    await using client = await it.client();
-    await createTopic(client, "orders");
-    expect(await produceTo(client, batchOf(["kept"]))).toMatchObject({ baseOffset: 0 });
-    it.disk.faults.spaceBytes = 10_000;
-    const large = batchOf(["x".repeat(50_000)]);
-    expect(await produceTo(client, large)).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR, baseOffset: -1 });
-    expect(await produceTo(client, batchOf(["small"]))).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
-    expect(await readValues(client)).toBe(1);
-    expect(it.log.text(50)).toMatch(/error the disk is full.*orders-0.*offset":1/);
-    expect(it.fatal).toEqual([]);
-    await it.clock.advance(5_000);
-    expect(await produceTo(client, batchOf(["small"]))).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
-    it.disk.faults.spaceBytes = Infinity;
-    await it.clock.advance(5_000);
-    // No offset was given away: nobody has seen one.
-    expect(await produceTo(client, large)).toMatchObject({ errorCode: ErrorCode.NONE, baseOffset: 1 });
-    expect(await readValues(client)).toBe(2);
-    await client[Symbol.asyncDispose]();
-    await it.broker.stop();
-    await using again = await simulated({ platter: it.platter });
-    await using reader = await again.client();
-    expect(await readValues(reader)).toBe(2);
-  });
-
-  test("in the middle of a pipeline: what was acknowledged stays, what was refused is sent again, each once", async () => {
-    await using it = await simulated();
-    await using client = await it.client();
-    await createTopic(client, "orders");
-    const sequenced = (sequence: number) =>
-      batchOf([`record ${sequence} ${"x".repeat(4_000)}`], { producerId: 7, producerEpoch: 0, baseSequence: sequence });
-    for (let sequence = 0; sequence < 3; sequence++) {
-      expect(await produceTo(client, sequenced(sequence))).toMatchObject({ errorCode: 0, baseOffset: sequence });
-    }
-    it.disk.faults.spaceBytes = 10_000;
-    const told = await Promise.all(
-      Array.from({ length: 9 }, async (_, index) => produceTo(client, sequenced(3 + index))),
-    );
-    const accepted = 3 + told.filter(({ errorCode }) => errorCode === ErrorCode.NONE).length;
-    expect(told.map(({ errorCode }) => errorCode)).toEqual([
-      ...Array.from({ length: accepted - 3 }, () => ErrorCode.NONE),
-      ...Array.from({ length: 12 - accepted }, () => ErrorCode.KAFKA_STORAGE_ERROR),
-    ]);
-    expect(accepted).toBeLessThan(12);
-    it.disk.faults.spaceBytes = Infinity;
-    await it.clock.advance(5_000);
-    // The broker has forgotten the sequence numbers of what it refused: a gap is one, and the next is expected.
-    expect(await produceTo(client, sequenced(accepted + 1))).toMatchObject({
-      errorCode: ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
-    });
-    for (let sequence = accepted; sequence < 12; sequence++) {
-      expect(await produceTo(client, sequenced(sequence))).toMatchObject({ errorCode: 0, baseOffset: sequence });
-    }
-    const batches = await readBatches(client, orders, 0);
-    expect(batches.map(({ baseSequence, baseOffset }) => [baseSequence, baseOffset])).toEqual(
-      Array.from({ length: 12 }, (_, index) => [index, index]),
-    );
-  });
-
-  test("does not keep the broker from stopping, and the next start recovers", async () => {
-    const it = await simulated();
-    {
-      await using client = await it.client();
-      await createTopic(client, "orders");
-      await produceTo(client, batchOf(["kept"]));
-    }
-    it.disk.faults.spaceBytes = 0;
-    await it.broker.stop();
-    await using again = await simulated({ platter: it.platter });
-    await using client = await again.client();
-    expect(again.log.lines.find(({ message }) => message === "logs loaded")?.fields).toMatchObject({ isClean: false });
-    expect(await readValues(client)).toBe(1);
-  });
-
-  test("takes no new topic and no commit, and takes them when there is space", async () => {
-    await using it = await simulated();
-    await using client = await it.client();
-    await createTopic(client, "orders");
-    await client.request(findCoordinator, 4, { keyType: 0, coordinatorKeys: ["billing"] });
-    expect(await commit(client, 1)).toBe(ErrorCode.NONE);
-    it.disk.faults.spaceBytes = 0;
-    await expect(createTopic(client, "more")).rejects.toThrow(/creating more: (?!UNKNOWN_SERVER_ERROR)/);
-    const refused = await commit(client, 2);
-    expect([ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR]).toContain(refused);
-    it.disk.faults.spaceBytes = Infinity;
-    await it.clock.advance(10_000);
-    expect(it.fatal).toEqual([]);
-    expect(await committed(client)).toBe(1);
-    expect(await commit(client, 3)).toBe(ErrorCode.NONE);
-    expect(await committed(client)).toBe(3);
-    await createTopic(client, "more");
-    expect(await produceTo(client, batchOf(["x"]), { topic: "more" })).toMatchObject({ errorCode: ErrorCode.NONE });
-  });
-
-  test("between a topic's metadata and its directory: the operator is told, others go on, a restart completes it", async () => {
-    const it = await simulated();
-    {
-      await using client = await it.client();
-      await createTopic(client, "orders");
-      it.disk.faults.failNextWrite({ code: "ENOSPC", matches: (path) => path.includes("/late-0/") });
-      await client.request(createTopics, 7, {
-        topics: [{ name: "late", numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }],
-        timeoutMs: 10_000,
-        validateOnly: false,
-      });
-      expect(isRetriable((await produceTo(client, batchOf(["x"]), { topic: "late" })).errorCode)).toBe(true);
-      expect(await produceTo(client, batchOf(["x"]))).toMatchObject({ errorCode: ErrorCode.NONE });
-      expect(it.log.text(10)).toMatch(/error .*late-0.*ENOSPC/);
-    }
-    await it.broker.stop();
-    await using again = await simulated({ platter: it.platter });
-    await using client = await again.client();
-    expect(await produceTo(client, batchOf(["x"]), { topic: "late" })).toMatchObject({ errorCode: ErrorCode.NONE });
-  });
-});
-
-async function commit(client: RawClient, offset: number): Promise<number> {
-  const answer = await client.request(offsetCommit, 8, {
-    groupId: "billing",
-    memberId: "",
-    topics: [{ name: "orders", partitions: [{ partitionIndex: 0, committedOffset: offset, committedMetadata: "" }] }],
-  });
-  return answer.topics[0]!.partitions[0]!.errorCode;
-}
-
-async function committed(client: RawClient): Promise<number> {
-  const answer = await client.request(offsetFetch, 7, {
-    groupId: "billing",
-    topics: [{ name: "orders", partitionIndexes: [0] }],
-    requireStable: true,
-  });
-  return answer.topics[0]!.partitions[0]!.committedOffset;
-}
-
-/** AE-15 (e): one replica, so that nothing refills the range. */
+/** One replica: nothing refills the range. */
 describe("a byte that flipped in a stored segment", () => {
   test("is a corrupt record for its reader, by topic, partition and offset; others read on", async () => {
     await using directory = await temporaryDirectory();
