@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { brokerHandlers } from "@millrace/broker/apis/registry";
 import { apiTable } from "kafka-protocol-ts/api-table";
 import { generate } from "../protocol/generator/main.ts";
@@ -69,6 +69,41 @@ test("a handler's opening comment says the versions that it serves", () => {
     return isSame ? [] : [`${file} says v${said.join("–v")}, and is registered with v${first}–v${last}`];
   });
   expect(wrong).toEqual([]);
+});
+
+describe("the page on durability", () => {
+  const page = readText("docs/durability.md");
+  const tests = new Map(
+    [...page.matchAll(/^\[([a-z0-9-]+)\]: \.\.\/(\S+) "(.+)"$/gm)].map(([, key = "", file = "", title = ""]) => [
+      key,
+      { file, title },
+    ]),
+  );
+  const used = (text: string): string[] => [...text.matchAll(/\]\[([a-z0-9-]+)\]/g)].map(([, key = ""]) => key);
+
+  test("names tests that are there", () => {
+    expect(tests.size).toBeGreaterThan(50);
+    const absent = [...tests.values()].filter(
+      ({ file, title }) => !existsSync(join(repositoryRoot, file)) || !readText(file).includes(`"${title}"`),
+    );
+    expect(absent, "name the test as its file does").toEqual([]);
+  });
+
+  test("uses the names that it explains, and explains no others", () => {
+    expect([...new Set(used(page))].toSorted()).toEqual([...tests.keys()].toSorted());
+  });
+
+  test("links a test in every cell that promises something", () => {
+    const rows = [...page.matchAll(/^\| (.+) \|$/gm)].map(([, row = ""]) => row.split(" | "));
+    const promises = rows
+      .filter(([first = ""]) => !["fault", "scenario"].includes(first) && !/^R\d+$/.test(first))
+      .flatMap(([, ...cells]) => cells);
+    expect(promises.length).toBeGreaterThan(20);
+    expect(promises.filter((cell) => cell !== "no promise" && used(cell).length === 0)).toEqual([]);
+    const required = rows.filter(([first = ""]) => /^R\d+$/.test(first));
+    expect(required.map(([first]) => first)).toEqual(["R1", "R3", "R6", "R15", "R16", "R17", "R18", "R19"]);
+    expect(required.filter(([, , cell = ""]) => used(cell).length === 0)).toEqual([]);
+  });
 });
 
 test("every room has its line in the tables of the README and of the architecture", () => {

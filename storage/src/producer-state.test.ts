@@ -172,7 +172,7 @@ test("silent producers are forgotten, unless a transaction is under way", async 
   expect(states.size).toBe(0);
 });
 
-test("silence is a duration: a wall clock that steps, and records with old times, end it neither early nor late (R18)", async () => {
+test("silence is a duration: a wall clock that steps, and records with old times, end it neither early nor late", async () => {
   const clock = new VirtualClock({ startMs: 1_700_000_000_000 });
   const states = new ProducerStates();
   const expirationMs = 86_400_000;

@@ -216,8 +216,8 @@ export class ProducerStates {
 
   /**
    * Forgets producers that are silent and have no transaction under way (`producer.id.expiration.ms`). Silence is a
-   * duration: neither a wall clock that steps nor records with old times end it early, or a retry would be stored twice
-   * (R18). Only how long it had lasted before a restart has no other measure than the times of records.
+   * duration: neither a wall clock that steps nor records with old times end it early, or a retry would be stored
+   * twice. Only how long it had lasted before a restart has no other measure than the times of records.
    */
   expire({
     clock,

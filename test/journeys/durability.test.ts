@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { nodeWorld } from "@millrace/base/node/node-world";
+import { Prng } from "@millrace/base/prng";
 import { Cluster } from "@millrace/client";
 import type { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { ErrorCode } from "kafka-protocol-ts/errors";
@@ -246,6 +247,26 @@ describe("a sync that fails", () => {
       expect(await readValues(reader)).toBeGreaterThanOrEqual(1);
     },
   );
+
+  test("in the background under durability os does the same, and what had been answered since the last sync may be lost", async () => {
+    await using it = await simulated({ config: withoutJournal });
+    await using client = await it.client();
+    await createTopic(client, "orders", 1, { "millrace.durability": "os" });
+    await produceTo(client, batchOf(["kept"]));
+    await it.clock.advance(1_000);
+    it.disk.faults.failNextSync({ matches: (path) => path === segmentPath });
+    expect(await produceTo(client, batchOf(["answered"]))).toMatchObject({ errorCode: ErrorCode.NONE, baseOffset: 1 });
+    await it.clock.advance(1_000);
+    expect(it.fatal).toHaveLength(1);
+    expect(it.log.text(10)).toMatch(/error the log directory has failed.*orders-0.*EIO/);
+    expect(await produceTo(client, batchOf(["late"]))).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
+    expect(await fetchFrom(client, { offset: 0 })).toMatchObject({ errorCode: ErrorCode.KAFKA_STORAGE_ERROR });
+    const left = it.disk.afterPowerLoss(new Prng(1));
+    await it.broker.stop();
+    await using again = await simulated({ platter: left });
+    await using reader = await again.client();
+    expect(await readValues(reader)).toBeGreaterThanOrEqual(1);
+  });
 
   test("of a directory, when a topic is created, does the same", async () => {
     await using it = await simulated();

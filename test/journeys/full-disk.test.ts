@@ -146,7 +146,7 @@ describe("a full disk", () => {
         config: { "offsets.topic.num.partitions": "1", ...(prng.chance(0.3) ? { "millrace.journal.bytes": "0" } : {}) },
       });
       const client = await it.client();
-      await createTopic(client, "orders");
+      await createTopic(client, "orders", 1, { "millrace.durability": prng.pick(["fsync", "os"]) });
       await client.request(findCoordinator, 4, { keyType: 0, coordinatorKeys: ["billing"] });
       expect(await commit(client, 1)).toBe(ErrorCode.NONE);
       const told = { records: 0, commit: 1, topics: ["orders"] };
