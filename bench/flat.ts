@@ -52,6 +52,7 @@ export async function measureFlat({ directory, rounds, extent }: Scene, gigabyte
     batchBytes,
     recordsPerBatch: big.recordsPerBatch,
     partitionMaxBytes: 1024 * 1024,
+    keepsBytes: false,
     measureMs: extent.measureMs,
     warmUpMs: extent.warmUpMs,
     requestsMax: Number.MAX_SAFE_INTEGER,

@@ -40,6 +40,8 @@ export interface FetchPlan extends Bounds {
   readonly batchBytes: number;
   readonly recordsPerBatch: number;
   readonly partitionMaxBytes: number;
+  /** What comes is read into new memory, as a consumer does that hands it on; else into one buffer, which costs less than half. */
+  readonly keepsBytes: boolean;
 }
 
 export interface BatchShape {

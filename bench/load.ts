@@ -26,11 +26,15 @@ const correlationIdAt = 8;
 const headBytes = 12;
 /** A shorter request is copied whole: one chunk costs the socket less than two. */
 const copyBytesMax = 4_096;
+/** One read of a fetch's answer. */
+const readBytes = 256 * 1024;
 
 /** What a connection asks, over and over, and how it reads the answers. */
 interface Conversation {
   /** The next request, which is sent now. Its correlation id is written over; its bytes after the head stay as they are. */
   next(sentMs: number): Buffer;
+  /** Whether all reads may go into one buffer, since `receive` copies what it needs later: new memory costs more than the reads. */
+  readonly sharesBuffer: boolean;
   /** Called with everything that comes. */
   receive(chunk: Buffer, answered: (answer: Answer) => void): void;
 }
@@ -141,18 +145,25 @@ class Connection {
   constructor(port: number, conversation: Conversation, meter: Pick<Meter, "count" | "isEnded">) {
     this.#conversation = conversation;
     this.#meter = meter;
-    this.#socket = createConnection({ port, host: "127.0.0.1", noDelay: true });
-    this.#socket.on("error", (error) => fail(`connection: ${error.message}`));
-    this.#socket.on("close", () => {
-      if (!meter.isEnded) fail("the broker closed the connection");
-    });
     const answered = (answer: Answer): void => this.#answered(answer);
-    this.#socket.on("data", (chunk: Buffer) => {
+    const received = (chunk: Buffer): void => {
       // All requests for which there is room now go out in one call.
       this.#socket.cork();
       conversation.receive(chunk, answered);
       this.#socket.uncork();
+    };
+    const buffer = Buffer.alloc(readBytes);
+    const callback = (count: number): boolean => {
+      received(buffer.subarray(0, count));
+      return true;
+    };
+    const options = { port, host: "127.0.0.1", noDelay: true };
+    this.#socket = createConnection(conversation.sharesBuffer ? { ...options, onread: { buffer, callback } } : options);
+    this.#socket.on("error", (error) => fail(`connection: ${error.message}`));
+    this.#socket.on("close", () => {
+      if (!meter.isEnded) fail("the broker closed the connection");
     });
+    if (!conversation.sharesBuffer) this.#socket.on("data", received);
   }
 
   start(inFlight: number): void {
@@ -222,6 +233,7 @@ class Connection {
 
 /** One batch to one partition a request; the partitions take turns. */
 class Producing implements Conversation {
+  readonly sharesBuffer = false;
   readonly #frames: readonly Buffer[];
   readonly #recordsPerBatch: number;
   readonly #batchBytes: number;
@@ -289,10 +301,11 @@ function produceFrames(plan: ProducePlan, batches: readonly Buffer[]): Buffer[] 
 type Wish = { readonly take: number } | { readonly skip: number };
 
 /** What a fetch needs to know of a plan. */
-type Fetched = Pick<FetchPlan, "topicId" | "partitionMaxBytes" | "batchBytes" | "recordsPerBatch">;
+type Fetched = Pick<FetchPlan, "topicId" | "partitionMaxBytes" | "batchBytes" | "recordsPerBatch" | "keepsBytes">;
 
 /** Asks all its partitions for the next of their bytes, and passes over the records as they come. */
 class Fetching implements Conversation {
+  readonly sharesBuffer: boolean;
   readonly #plan: Fetched;
   readonly #offsets: Map<number, number>;
   /** How far a partition's offset goes on by so many batches. */
@@ -310,6 +323,7 @@ class Fetching implements Conversation {
     after: (partition: number, offset: number, batches: number) => number,
   ) {
     this.#plan = plan;
+    this.sharesBuffer = !plan.keepsBytes;
     this.#offsets = new Map(startOffsets);
     this.#after = after;
     this.#reader = this.#read();
@@ -429,7 +443,7 @@ class Tail {
     { recordsPerBatch }: ProducePlan,
     batchBytes: number,
   ): Conversation {
-    const plan = { topicId, partitionMaxBytes: 1024 * 1024, batchBytes, recordsPerBatch };
+    const plan = { topicId, partitionMaxBytes: 1024 * 1024, batchBytes, recordsPerBatch, keepsBytes: true };
     const offsets = new Map(startOffsets.map((offset, partition) => [partition, offset]));
     return new Fetching(plan, offsets, (partition, offset, batches) => {
       const nowMs = performance.now();

@@ -148,6 +148,7 @@ export function fetchPlan(load: BrokerLoad, port: number, topicId: string, exten
     batchBytes: batchOf(shape).length,
     recordsPerBatch: shape.recordsPerBatch,
     partitionMaxBytes,
+    keepsBytes: false,
     measureMs: extent.measureMs,
     warmUpMs: extent.warmUpMs,
     requestsMax: Number.MAX_SAFE_INTEGER,

@@ -75,6 +75,8 @@ export async function measureMixed({ names, directory, rounds: roundCount, exten
       batchBytes: batchOf(big).length,
       recordsPerBatch: big.recordsPerBatch,
       partitionMaxBytes: 1024 * 1024,
+      // Two consumers, on the machine of the broker.
+      keepsBytes: true,
       warmUpMs: 0,
       measureMs: extent.measureMs + extent.warmUpMs + readersExtraMs,
       requestsMax: Number.MAX_SAFE_INTEGER,

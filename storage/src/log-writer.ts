@@ -40,6 +40,14 @@ export interface LogState {
 }
 
 /** Told when offsets move, or when the log's end went back. */
+interface RolledSegment {
+  readonly segment: Segment;
+  /** Exclusive. */
+  readonly endOffset: Offset;
+  /** Of the producers as they were there. */
+  readonly snapshot: Buffer;
+}
+
 export interface LogWriterOwner {
   onProgress(): void;
   /** The disk is full: appends from `endOffset` on are not in the log and never will be. */
@@ -88,7 +96,9 @@ export class LogWriter implements WriteQueueOwner {
   uncheckedBytes: number;
   #isFailed = false;
   #messagesSinceFlush = 0;
-  /** Closing of rolled segments and checkpoints, one after the other. */
+  /** Closed for appends, and their files not finished yet; oldest first. */
+  readonly #rolled: RolledSegment[] = [];
+  /** Finishing of rolled segments and checkpoints, one after the other. */
   #background: Promise<void> = nothingUnderWay;
   /** What the index of aborted transactions of a segment is known to hold; null while there was none. */
   #persistedAborted: { readonly segment: Segment; readonly count: number } | null = null;
@@ -196,18 +206,28 @@ export class LogWriter implements WriteQueueOwner {
     this.segments.active.aborted = [];
     this.#appendPosition = 0;
     this.#rollTimestamp = null;
-    // Its files are finished when its last byte is durable.
-    this.#inBackground(async () => {
-      if (!(await this.#flushed(baseOffset))) return;
-      await this.#environment.openSegments.use(closing);
-      try {
-        closing.sealIndexes();
-        await this.#persist(closing, baseOffset, snapshot);
-      } finally {
-        closing.release();
+    this.#rolled.push({ segment: closing, endOffset: baseOffset, snapshot });
+    this.#inBackground(() => this.#finishRolled());
+  }
+
+  /** What a full disk kept from being finished is still to be, before anything behind it: the recovery point passes none. */
+  async #finishRolled(): Promise<void> {
+    for (let [rolled] = this.#rolled; rolled !== undefined; [rolled] = this.#rolled) {
+      const { segment, endOffset, snapshot } = rolled;
+      // Its files are finished when its last byte is durable.
+      if (this.segments.all().includes(segment)) {
+        if (!(await this.#flushed(endOffset))) return;
+        await this.#environment.openSegments.use(segment);
+        try {
+          segment.sealIndexes();
+          await this.#persist(segment, endOffset, snapshot);
+        } finally {
+          segment.release();
+        }
+        this.recoveryPoint = Math.max(this.recoveryPoint, endOffset) as Offset;
       }
-      this.recoveryPoint = Math.max(this.recoveryPoint, baseOffset) as Offset;
-    });
+      this.#rolled.splice(this.#rolled.indexOf(rolled), 1);
+    }
   }
 
   /** A new, empty segment at the log's end, with its name on the disk: so that all before it can go. */
@@ -362,6 +382,7 @@ export class LogWriter implements WriteQueueOwner {
   }
 
   async #checkpoint(): Promise<void> {
+    await this.#finishRolled();
     const target = this.endOffset;
     const { uncheckedBytes } = this;
     // After a cut there may be no snapshot for an end that is durable already.
@@ -474,6 +495,9 @@ export class LogWriter implements WriteQueueOwner {
     this.#rollTimestamp = rollTimestamp;
     this.#appendPosition = this.segments.active.sizeBytes;
     this.#isSealed = false;
+    // One that the cut made the active one again is not to be finished.
+    const isWhole = (rolled: RolledSegment): boolean => rolled.endOffset <= this.segments.active.baseOffset;
+    this.#rolled.splice(0, this.#rolled.length, ...this.#rolled.filter(isWhole));
     this.#indexer.restart();
     this.#flushWantedOffset = null;
     this.#persistedAborted = null;

@@ -422,6 +422,28 @@ describe("transactions", () => {
     expect(again.lastStableOffset).toBe(9);
   });
 
+  test("a segment that a full disk kept from being finished is finished before the recovery point passes it", async () => {
+    const clock = new VirtualClock();
+    const inner = new SimulatedDisk({ clock });
+    await inner.makeDirectory("/data");
+    const disk = await RecordingDisk.over(inner, "/data");
+    const bench = await Bench.open({ disk, clock, limits: { checkpointBytesMin: 1 } });
+    const log = await bench.create("orders", { "segment.bytes": 400 });
+    disk.faults.failNextWrite({ code: "ENOSPC", matches: (path) => path.endsWith(".txnindex") });
+    append(log, data(1, 0)); // 0
+    mark(log, 1, false); // 1
+    while (log.segmentCount === 1) append(log, { records: ["plain"] });
+    await durable(log);
+    await clock.settle();
+    expect(log.recoveryPoint).toBe(0);
+    const end = log.logEndOffset;
+    await clock.runUntil(() => log.recoveryPoint === end, { withinMs: 200_000 });
+    // Until that is on the disk, too.
+    await clock.advance(200_000);
+    const again = await Bench.open({ disk: inner.afterProcessDeath() });
+    expect(await abortedIn(again.log("orders"), 0, 1)).toEqual(["1@0"]);
+  });
+
   test("a transaction counts as decided when its marker is durable", async () => {
     const bench = await Bench.open();
     const log = await bench.create("orders");

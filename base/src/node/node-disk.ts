@@ -284,11 +284,13 @@ export class NodeDiskFile implements DiskFile {
       if (!this.#enter(reject, "write")) return;
       const done = (error: Error | null): void => {
         this.#leave();
+        if (this.#durably !== null) this.#coldReads.durableWriteEnded();
         if (error === null) resolve();
         else reject(diskError(error, this.path, "write"));
       };
       const directFd = this.#durably?.directFd ?? null;
       const sizeBytes = directFd === null ? 0 : buffers.reduce((sum, { length }) => sum + length, 0);
+      if (this.#durably !== null) this.#coldReads.durableWriteBegan();
       if (directFd !== null && this.#durably?.directWrites.isPossible(position, sizeBytes) === true)
         this.#durably.directWrites.write(directFd, buffers, position, done);
       else this.#writeRest(buffers, position, done);

@@ -14,6 +14,8 @@ import { connectionFailure, hostAndPort } from "./tcp-errors.ts";
 const joinedBytesMax = 16 * 1024;
 /** What is handed to the socket at once: the callbacks of its parts come when all of it has left. */
 const runBytesMax = 512 * 1024;
+/** An answer with so much of files is of a reader for whom the rate counts, not the moment. */
+const bulkBytesMin = 256 * 1024;
 /** How long a connection that we have ended waits for its peer to end too. */
 const lingerMs = 1000;
 
@@ -32,8 +34,8 @@ export class TcpConnection implements Connection {
   readonly #reads: SharedReads;
   readonly #slices: SliceSender;
   readonly #pacer: CatchUpPacer;
-  /** The slices that were sent last are those of a reader far behind. */
-  #isCatchingUp = false;
+  /** Of the answer that was sent last. */
+  #sliceBytes = 0;
   readonly #queue = new Deque<Queued>();
   #handlers: ConnectionHandlers | null = null;
   #queuedBytes = 0;
@@ -68,7 +70,8 @@ export class TcpConnection implements Connection {
     this.#reads.receive = (chunk) => {
       // Where a resume and a pause fall into one turn, the platform begins to read all the same.
       if (this.#isPaused) this.#socket.pause();
-      if (!this.#isCatchingUp) this.#pacer.countRequest();
+      // Who is given much at a time is not kept waiting by others who are.
+      if (this.#sliceBytes < bulkBytesMin) this.#pacer.countRequest();
       if (!this.#isEnding) handlers.onData(chunk);
     };
     this.#socket.on("end", () => {
@@ -96,16 +99,18 @@ export class TcpConnection implements Connection {
       for (const part of parts) if (isSlice(part)) part.release();
       return;
     }
+    let sliceBytes = 0;
     for (const part of parts) {
       if (isSlice(part)) {
         this.#queue.push(new OutgoingSlice(part));
-        this.#isCatchingUp = part.isCatchUp === true;
+        sliceBytes += part.sizeBytes;
         this.#queuedBytes += part.sizeBytes;
       } else if (part.length > 0) {
         this.#queue.push(part);
         this.#queuedBytes += part.length;
       }
     }
+    this.#sliceBytes = sliceBytes;
     if (onSent !== undefined) this.#queue.push(onSent);
     this.#flushAfterTurn();
   }
