@@ -25,6 +25,29 @@ describe("reads of what is to be in memory", () => {
     expect(sizes).toEqual([5, 3, coldReadBytesMax, 7]);
   });
 
+  test("wait while somebody waits for a write to be on the disk, but not for ever", async () => {
+    const reads = new ColdReads();
+    const events: string[] = [];
+    const read = async (into: Uint8Array): Promise<number> => {
+      events.push("read");
+      return into.length;
+    };
+    reads.durableWriteBegan();
+    reads.durableWriteBegan();
+    const first = reads.run(read, 1);
+    await Promise.resolve();
+    reads.durableWriteEnded();
+    events.push("one write ended");
+    await Promise.resolve();
+    reads.durableWriteEnded();
+    events.push("both ended");
+    await first;
+    expect(events).toEqual(["one write ended", "both ended", "read"]);
+    reads.durableWriteBegan();
+    await reads.run(read, 1);
+    expect(events).toHaveLength(4);
+  });
+
   test("end the system's own reading ahead for their file, once", async () => {
     const root = mkdtempSync(join(tmpdir(), "millrace-cold-"));
     onTestFinished(() => rmSync(root, { recursive: true }));

@@ -30,7 +30,7 @@ export class OutgoingSlice {
   sentBytes = 0;
   /** The file is being read on another thread: the lease must outlive the read. */
   isInUse = false;
-  /** Position up to which the pages were read ahead and need no probe. */
+  /** Position up to which the pages were found in memory, or read ahead: no probe is needed there. */
   warmUntil = 0;
   isSendfileRefused = false;
   #isReleased = false;
@@ -256,7 +256,8 @@ function warmBytesOf(calls: NativeCalls, fileFd: number, outgoing: OutgoingSlice
     position = next;
   }
   const hasHole = position > from && calls.isCached?.(fileFd, from, position - from) === false;
-  return (hasHole ? from : position) - start;
+  outgoing.warmUntil = hasHole ? from : position;
+  return outgoing.warmUntil - start;
 }
 
 /** What is sent to the descriptor beneath a TLS socket, which the platform tells like any other, would not be encrypted. */
