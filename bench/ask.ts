@@ -52,7 +52,7 @@ export async function createTopic(
   for (const { errorCode, errorMessage } of created.topics) {
     if (errorCode !== ErrorCode.NONE) throw new Error(`create ${name}: ${errorName(errorCode)} ${errorMessage}`);
   }
-  for (let attempt = 0; attempt < 200; attempt++) {
+  for (let attempt = 0; attempt < 1_200; attempt++) {
     const { topics: described } = await ask(port, metadata, 12, { topics: [{ name, topicId: zeroId }] });
     if (await isServed(port, name, numPartitions)) return described[0]?.topicId ?? zeroId;
     await sleep(50);

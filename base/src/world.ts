@@ -144,6 +144,11 @@ export interface DiskFile {
   warm?(position: number, sizeBytes: number): Promise<void>;
   /** As `write`, on the calling thread: for a few bytes (index entries). */
   writeNow(bytes: Uint8Array, position: number): void;
+  /**
+   * Sets the disk's blocks aside for a file that will be so long, and leaves its size as it is; `truncate`, to that size too, gives back what
+   * was not written. ENOSPC where so much is not free. Absent, or nothing is done, where the file system cannot do it.
+   */
+  reserve?(sizeBytes: number): Promise<void>;
   /** Cuts or extends with zeros (a hole where the file system knows holes). */
   truncate(sizeBytes: number): Promise<void>;
   /**

@@ -28,6 +28,8 @@ export interface Mark<Label> {
  */
 export class RecordingDisk<Label = string> implements Disk {
   readonly faults: DiskFaults = new DiskFaults();
+  /** What files were to be given ahead, and what was cut off behind. */
+  readonly reservations: { readonly path: string; readonly sizeBytes: number }[] = [];
   readonly #inner: Disk;
   /** The names as they were when the recording began. */
   readonly #initial: FileTree;
@@ -239,6 +241,7 @@ export class RecordingDisk<Label = string> implements Disk {
 interface Recorder {
   readonly faults: DiskFaults;
   readonly position: number;
+  readonly reservations: { readonly path: string; readonly sizeBytes: number }[];
   record(event: DiskEvent): void;
 }
 
@@ -298,7 +301,14 @@ class RecordingFile implements DiskFile {
 
   async truncate(sizeBytes: number): Promise<void> {
     await this.inner.truncate(sizeBytes);
+    this.#disk.reservations.push({ path: this.path, sizeBytes });
     this.#disk.record({ kind: "truncate", node: this.node.id, sizeBytes });
+  }
+
+  /** Nothing of it is written; only a disk with too little space is noticed. */
+  async reserve(sizeBytes: number): Promise<void> {
+    if (this.#disk.faults.usableBytes(this.path) < sizeBytes) throw new DiskError("ENOSPC", this.path, "reserve");
+    this.#disk.reservations.push({ path: this.path, sizeBytes });
   }
 
   startWriteback(position: number, sizeBytes: number): void {

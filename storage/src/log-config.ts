@@ -7,6 +7,8 @@ export interface LogConfig {
   readonly "segment.jitter.ms": number;
   readonly "segment.index.bytes": number;
   readonly "index.interval.bytes": number;
+  /** Whether the disk's blocks are set aside for a segment when it begins. */
+  readonly preallocate: boolean;
   /** −1 keeps all. */
   readonly "retention.ms": number;
   /** −1 keeps all. */
@@ -34,6 +36,7 @@ export const defaultLogConfig: LogConfig = {
   "segment.jitter.ms": 0,
   "segment.index.bytes": 10 * MiB,
   "index.interval.bytes": 4096,
+  preallocate: false,
   "retention.ms": days(7),
   "retention.bytes": -1,
   "flush.messages": Number.MAX_SAFE_INTEGER,

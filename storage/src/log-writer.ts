@@ -125,6 +125,8 @@ export class LogWriter implements WriteQueueOwner {
     this.#appendPosition = state.segments.active.sizeBytes;
     this.queue = new WriteQueue(this, identity, state.endOffset);
     this.config = config;
+    // A crash may have left it as it was.
+    state.segments.active.isReserved = config.preallocate && this.#appendPosition > 0;
     this.configure(config);
   }
 
@@ -220,6 +222,7 @@ export class LogWriter implements WriteQueueOwner {
         await this.#environment.openSegments.use(segment);
         try {
           segment.sealIndexes();
+          await segment.giveBackReserved();
           await this.#persist(segment, endOffset, snapshot);
         } finally {
           segment.release();
@@ -238,9 +241,7 @@ export class LogWriter implements WriteQueueOwner {
     try {
       if (this.#appendPosition > 0 && this.queue.flushedOffset === this.endOffset) {
         this.#roll(this.endOffset);
-        const segment = this.segments.active;
-        await this.#environment.openSegments.use(segment);
-        segment.release();
+        await this.open(this.segments.active);
         await this.#environment.disk.syncDirectory(this.#directory);
       }
     } finally {
@@ -252,8 +253,12 @@ export class LogWriter implements WriteQueueOwner {
 
   async open(segment: Segment): Promise<void> {
     await this.#environment.openSegments.use(segment);
-    // The committer has a lease of its own.
-    segment.release();
+    try {
+      if (segment.sizeBytes === 0 && this.config.preallocate) await segment.reserve(this.config["segment.bytes"]);
+    } finally {
+      // The committer has a lease of its own.
+      segment.release();
+    }
   }
 
   onWritten(portion: Portion): void {
@@ -514,6 +519,7 @@ export class LogWriter implements WriteQueueOwner {
       const { active } = this.segments;
       await this.#environment.openSegments.use(active);
       active.sealIndexes();
+      await active.giveBackReserved();
       active.release();
     }
     await this.checkpoint();

@@ -46,6 +46,8 @@ export class Segment {
   maxTimestamp: MaxTimestamp | null = null;
   /** Null until somebody asked: the file of a closed segment is then read. */
   aborted: AbortedTransaction[] | null = null;
+  /** Blocks behind its end may be set aside for it: they are given back when it is closed for appends. */
+  isReserved = false;
   /** Its file is not there yet. */
   isNew: boolean;
   #loadingAborted: Promise<readonly AbortedTransaction[]> | null = null;
@@ -162,6 +164,19 @@ export class Segment {
     const max = this.maxTimestamp;
     if (max !== null && max.timestamp !== NO_TIMESTAMP) this.times.add(max.timestamp, max.offset);
     this.flushIndexes();
+  }
+
+  /** Sets aside what the segment may come to hold; ENOSPC where that is not free. */
+  async reserve(sizeBytes: number): Promise<void> {
+    if (this.isReserved) return;
+    await this.log.reserve?.(sizeBytes);
+    this.isReserved = true;
+  }
+
+  async giveBackReserved(): Promise<void> {
+    if (!this.isReserved) return;
+    await this.log.truncate(this.sizeBytes);
+    this.isReserved = false;
   }
 
   /** Nobody may hold a lease. */

@@ -22,6 +22,8 @@ export interface NativeCalls {
   setSendBuffer(socketFd: number, sizeBytes: number): void;
   /** Begins to write a range of the file's dirty pages to the disk, and does not wait for it. */
   startWriteback(fd: number, position: number, sizeBytes: number, done: () => void): void;
+  /** Allocates blocks up to a size that the file does not have yet (fallocate, FALLOC_FL_KEEP_SIZE). */
+  reserve(fd: number, sizeBytes: number, done: (isReserved: boolean) => void): void;
   /** Ends the reading ahead of what follows a read, for this descriptor (POSIX_FADV_RANDOM). */
   endReadahead(fd: number): void;
   /** Syncs the file system that holds the open file. Null where the kernel does not report its errors (before 5.8). */
@@ -110,6 +112,7 @@ interface Koffi {
 
 const doNotWait = 8; // RWF_NOWAIT
 const beginWrite = 2; // SYNC_FILE_RANGE_WRITE
+const keepSize = 1; // FALLOC_FL_KEEP_SIZE
 const randomAccess = 1; // POSIX_FADV_RANDOM
 const socketLevel = 1; // SOL_SOCKET
 const sendBuffer = 7; // SO_SNDBUF
@@ -128,6 +131,7 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
   const preadv2 = libc.func("preadv2", "int64_t", ["int", "void *", "int", "int64_t", "int"]);
   const syncfs = libc.func("syncfs", "int", ["int"]);
   const syncFileRange = libc.func("sync_file_range", "int", ["int", "int64_t", "int64_t", "uint"]);
+  const fallocate = libc.func("fallocate", "int", ["int", "int", "int64_t", "int64_t"]);
   const fadvise = libc.func("posix_fadvise", "int", ["int", "int64_t", "int64_t", "int"]);
   const setsockopt = libc.func("setsockopt", "int", ["int", "int", "int", "void *", "uint"]);
   const memfdCreate = libc.func("memfd_create", "int", ["str", "uint"]);
@@ -183,6 +187,11 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
     startWriteback(fd, position, sizeBytes, done) {
       // On another thread, since a full queue of the disk makes the caller wait.
       syncFileRange.async(fd, position, sizeBytes, beginWrite, done);
+    },
+    reserve(fd, sizeBytes, done) {
+      fallocate.async(fd, keepSize, 0, sizeBytes, (error: unknown, result: number) =>
+        done(error === null && result === 0),
+      );
     },
     endReadahead(fd) {
       fadvise(fd, 0, 0, randomAccess);

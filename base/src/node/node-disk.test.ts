@@ -21,6 +21,33 @@ diskCases("nodeDisk without native calls", async () => ({
   directory: directory(),
 }));
 
+describe.runIf(native.calls !== null)("blocks set aside", () => {
+  const mebibyte = 1 << 20;
+
+  test("are the file's, leave its size as it is, and are given back by a cut to it", async () => {
+    const path = join(directory(), "log");
+    const file = await new NodeDisk({ native }).open(path, "create");
+    await file.write([Buffer.alloc(10_000, 1)], 0);
+    await file.reserve?.(8 * mebibyte);
+    const [reserved, sizeBytes] = [statSync(path).blocks * 512, statSync(path).size];
+    await file.truncate(sizeBytes);
+    const left = statSync(path).blocks * 512;
+    await file.close();
+    expect(sizeBytes).toBe(10_000);
+    // A file system that cannot set any aside does nothing.
+    expect(reserved >= 8 * mebibyte || reserved === left).toBe(true);
+    expect(left).toBeLessThan(mebibyte);
+    await expect(file.reserve?.(1)).rejects.toThrow("closed file");
+  });
+
+  test("that are not there are a full disk, by name", async () => {
+    const path = join(directory(), "log");
+    const file = await new NodeDisk({ native }).open(path, "create");
+    await expect(file.reserve?.(2 ** 52)).rejects.toThrow(/ENOSPC/);
+    await file.close();
+  });
+});
+
 test("a closed file keeps its descriptor until the calls that use it have returned", async () => {
   const disk = new NodeDisk({ native });
   const path = join(directory(), "log");

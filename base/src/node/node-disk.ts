@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { assert } from "../assert.ts";
 import { DiskError } from "../world.ts";
@@ -379,6 +380,21 @@ export class NodeDiskFile implements DiskFile {
         else reject(diskError(error, this.path, "truncate"));
       });
     });
+  }
+
+  async reserve(sizeBytes: number): Promise<void> {
+    const { calls } = this.#native;
+    if (calls === null) return;
+    if (this.#closing !== null) throw new DiskError("EBADF", this.path, "reserve space in closed file");
+    this.#callsInFlight++;
+    try {
+      if (await new Promise<boolean>((resolve) => calls.reserve(this.#fd, sizeBytes, resolve))) return;
+      // The call runs on another thread, whose errno is gone when it answers: a full disk is told from a file system that cannot do it.
+      const { bavail, bsize } = await statfs(dirname(this.path));
+      if (bavail * bsize < sizeBytes) throw new DiskError("ENOSPC", this.path, `reserve ${sizeBytes} bytes for`);
+    } finally {
+      this.#leave();
+    }
   }
 
   startWriteback(position: number, sizeBytes: number): void {

@@ -31,7 +31,6 @@ export type Missing =
   | "lz4-levels"
   | "new-groups"
   | "one-loop"
-  | "preallocation"
   | "security"
   | "share-groups"
   | "single-quorum"
@@ -45,7 +44,6 @@ export const whyMissing: Readonly<Record<Missing, string>> = {
   "lz4-levels": "The codec that is used has one effort.",
   "new-groups": "Groups of the consumer, share and streams protocols are not built yet.",
   "one-loop": "One event loop and its thread pool serve a node; more cores are more nodes.",
-  preallocation: "Files grow as they are written.",
   security: "Authentication, authorization and TLS are not built yet.",
   "share-groups": "Share groups are not built yet.",
   "single-quorum": "A single node is a quorum of one.",

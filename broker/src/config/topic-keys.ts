@@ -183,8 +183,7 @@ export const topicKeys = {
     kind: "boolean",
     default: false,
     fallback: "log.preallocate",
-    doc: "Whether a new segment's file takes its full size at once.",
-    inert: "preallocation",
+    doc: "Whether the disk's blocks are set aside for a new segment at once; its file is as long as what was written.",
   },
   "remote.log.copy.disable": {
     kind: "boolean",

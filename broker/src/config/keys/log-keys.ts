@@ -203,8 +203,7 @@ export const logKeys = {
     kind: "boolean",
     default: false,
     mode: "cluster-wide",
-    doc: "For topics that do not say otherwise: whether a new segment's file takes its full size at once.",
-    inert: "preallocation",
+    doc: "For topics that do not say otherwise: whether the disk's blocks are set aside for a new segment at once.",
   },
   "log.retention.bytes": {
     kind: "long",
