@@ -39,12 +39,15 @@ export async function simulated({ config = {}, platter = new SimulatedDisk() }: 
   installNodeAccelerators();
   const clock = new VirtualClock();
   const disk = await RecordingDisk.over(platter, dataDirectory);
+  const workers = new InlineWorkers({ disk, clock });
+  // Real time must not pass in a simulation for it.
+  await workers.load(import.meta.resolve("@millrace/storage/cleaner/clean-task"));
   const world: World = {
     clock,
     disk: disk,
     network: new SimulatedNetwork({ clock }),
     random: new SeededRandom(1),
-    workers: new InlineWorkers(),
+    workers,
   };
   const log = new LogBook();
   const fatal: unknown[] = [];

@@ -163,7 +163,9 @@ export class Server {
     if (this.#conversations.size === 0) this.#whenEmpty?.();
   }
 
-  #scheduleSweep(): Timer {
+  /** As in Kafka, a negative limit is none. */
+  #scheduleSweep(): Timer | null {
+    if (this.#limits.idleMsMax < 0) return null;
     const intervalMs = Math.max(1000, Math.min(30_000, this.#limits.idleMsMax / 4));
     return this.#clock.schedule(intervalMs, () => {
       const oldestMs = this.#clock.monotonicMs() - this.#limits.idleMsMax;

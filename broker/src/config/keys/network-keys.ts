@@ -19,7 +19,7 @@ export const networkKeys = {
     kind: "long",
     default: 600_000,
     mode: "read-only",
-    doc: "Silence after which a connection is closed.",
+    doc: "Silence after which a connection is closed; a negative value closes none.",
   },
   "fetch.max.bytes": {
     kind: "int",
