@@ -268,6 +268,8 @@ class Recovery {
       await openSegments.use(segment);
       held.push(segment);
       const from = this.#startOf(segment);
+      // A cut may not be in the file of the epochs yet; what is found from here on tells its epoch itself.
+      if (index === first) this.#epochs.truncateFromEnd(from.nextOffset);
       const scanned = await this.#scan(segment, {
         from: from.position,
         nextOffset: from.nextOffset,
