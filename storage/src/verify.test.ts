@@ -1,6 +1,10 @@
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { expect, test } from "vitest";
+import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { append, Bench, durable } from "../test/support.ts";
+import { encodeAborted } from "./transaction-index.ts";
+import type { LeaderEpoch, Offset } from "./types.ts";
+import { trustBatch } from "./validation.ts";
 import { verifyDirectory } from "./verify.ts";
 
 const segment = "/data/orders-0/00000000000000000000";
@@ -93,3 +97,58 @@ test("a torn tail behind the recovery point is told apart from corruption", asyn
   const { problems } = await verifyDirectory(image, "/data");
   expect(problems).toMatchObject([{ kind: "tail", position: 0, offset: 0 }]);
 });
+
+test.for<[string, (bytes: Buffer) => Buffer | null, number, RegExp]>([
+  ["in order", (bytes) => bytes, -1, /./],
+  ["missing", () => null, 2, /lacks the transaction of producer 1, which was aborted/],
+  [
+    "of another producer",
+    () => entry(2, 0, 2),
+    2,
+    /does not cover the aborted transaction of producer 1 from offset 0/,
+  ],
+  [
+    "that begins too late",
+    () => entry(1, 1, 2),
+    2,
+    /does not cover the aborted transaction of producer 1 from offset 0/,
+  ],
+  [
+    "with a committed one",
+    (bytes) => Buffer.concat([bytes, entry(2, 1, 4)]),
+    4,
+    /names the transaction of producer 2, which was committed/,
+  ],
+])("an index of aborted transactions %s", async ([, damage, offset, message]) => {
+  const disk = new SimulatedDisk();
+  const bench = await Bench.open({ disk });
+  const log = await bench.create("orders");
+  const data = (producerId: number, baseSequence: number) =>
+    append(log, { producerId, producerEpoch: 0, baseSequence, isTransactional: true });
+  const mark = (producerId: number, isCommit: boolean) => {
+    const marker = { isCommit, coordinatorEpoch: 0, producerId, producerEpoch: 0, timestamp: 1e12 };
+    const options = { leaderEpoch: 0 as LeaderEpoch, origin: "coordinator", nowMs: 1e12 as never } as const;
+    expect(log.append(trustBatch(encodeEndTransactionMarker(marker)), options).ok).toBe(true);
+  };
+  data(1, 0); // 0
+  data(2, 0); // 1
+  mark(1, false); // 2
+  data(2, 1); // 3
+  mark(2, true); // 4
+  // Of a transaction that left nothing in this partition.
+  mark(5, false); // 5
+  await durable(log);
+  await bench.directory.close();
+  const path = `${segment}.txnindex`;
+  const damaged = damage(await disk.readFile(path));
+  if (damaged === null) await disk.removeFile(path);
+  else await disk.writeFile(path, damaged);
+  const { problems } = await verifyDirectory(disk, "/data");
+  const expected = { path, offset, kind: "corrupt", message: expect.stringMatching(message) };
+  expect(problems).toMatchObject(offset === -1 ? [] : [expected]);
+});
+
+function entry(producerId: number, firstOffset: number, lastOffset: number): Buffer {
+  const offsets = { firstOffset: firstOffset as Offset, lastOffset: lastOffset as Offset };
+  return encodeAborted({ producerId, ...offsets, lastStableOffset: firstOffset as Offset });
+}

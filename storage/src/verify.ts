@@ -3,7 +3,13 @@ import type { Disk } from "@millrace/base/world";
 import { scanBatches } from "./batch-scan.ts";
 import { decodeOffsets } from "./checkpoints.ts";
 import type { OffsetsByPartition } from "./checkpoints.ts";
-import { fileNames, parsePartitionDirectoryName, parseSegmentFileName, segmentFileName } from "./file-names.ts";
+import {
+  fileNames,
+  parsePartitionDirectoryName,
+  parseSegmentFileName,
+  segmentFileName,
+  SWAP_SUFFIX,
+} from "./file-names.ts";
 import type { SegmentSuffix } from "./file-names.ts";
 import { decodeFormat, FORMAT_VERSION } from "./format-version.ts";
 import { decodeEpochs } from "./leader-epochs.ts";
@@ -12,11 +18,12 @@ import { JournalReplay } from "./journal-replay.ts";
 import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
 import { decodePartitionMetadata } from "./partition-metadata.ts";
 import { decodeSnapshot } from "./producer-snapshot.ts";
-import { ProducerStates } from "./producer-state.ts";
+import { markerOf, ProducerStates } from "./producer-state.ts";
 import { TIME_ENTRY_BYTES } from "./time-index.ts";
 import { decodeAborted, TRANSACTION_ENTRY_BYTES } from "./transaction-index.ts";
 import type { AbortedTransaction } from "./transaction-index.ts";
 import type { ExactTimestamp, FilePosition, Offset, Uuid } from "./types.ts";
+import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { readInt64Exact } from "kafka-protocol-ts/records/int64";
 
 /** What is wrong in a file, and where. */
@@ -67,6 +74,38 @@ interface IndexReading {
   readonly entryBytes: number;
   at: number;
   isDone: boolean;
+}
+
+/** The first batch that was found of each transaction under way, by producer. */
+type Transactions = Map<number, number>;
+
+/**
+ * Why the index of aborted transactions would mislead a reader of committed records; null where it does not. After a
+ * compaction a transaction may begin later in the log than the index says, and a marker may be all that is left of it.
+ */
+function judgeTransaction(
+  under: Transactions,
+  batch: RecordBatchView,
+  entry: AbortedTransaction | null,
+): string | null {
+  if (!batch.isTransactional) return null;
+  const { producerId } = batch;
+  const firstOffset = under.get(producerId);
+  if (!batch.isControl) {
+    if (firstOffset === undefined) under.set(producerId, batch.baseOffset);
+    return null;
+  }
+  const marker = batch.recordsCount === 0 ? null : markerOf(batch);
+  if (marker === null) return null;
+  under.delete(producerId);
+  if (marker.isCommit)
+    return entry === null ? null : `names the transaction of producer ${producerId}, which was committed`;
+  if (firstOffset === undefined) return null;
+  if (entry === null) return `lacks the transaction of producer ${producerId}, which was aborted`;
+  const isCovered = entry.producerId === producerId && entry.firstOffset <= firstOffset;
+  return isCovered
+    ? null
+    : `does not cover the aborted transaction of producer ${producerId} from offset ${firstOffset} on`;
 }
 
 class Verifier {
@@ -162,7 +201,9 @@ class Verifier {
     { recoveryPoint, logStartOffset }: { readonly recoveryPoint: Offset; readonly logStartOffset: Offset | null },
   ): Promise<VerifiedLog> {
     const bases: Offset[] = [];
+    let isSwapping = false;
     for (const { name } of await this.#disk.list(directory)) {
+      if (name.endsWith(SWAP_SUFFIX)) isSwapping = true;
       const parsed = parseSegmentFileName(name);
       if (parsed?.suffix === ".log") bases.push(parsed.baseOffset);
       else if (parsed?.suffix === ".snapshot") await this.#verifySnapshot(`${directory}/${name}`);
@@ -176,6 +217,8 @@ class Verifier {
       this.#note({ path: directory, offset: logStartOffset, message, kind: "corrupt" });
     }
     let endOffset = firstOffset;
+    // A start ends the swap first: the files of the segments that it replaces go one by one.
+    const transactions: Transactions | null = isSwapping ? null : new Map();
     for (const [index, baseOffset] of bases.entries()) {
       const path = `${directory}/${segmentFileName(baseOffset, ".log")}`;
       // Compaction leaves gaps inside segments, and so between their ends and the next ones; never an overlap.
@@ -183,7 +226,7 @@ class Verifier {
         this.#note({ path, offset: baseOffset, message: `overlaps with what ends at ${endOffset}`, kind: "corrupt" });
       const isLast = index === bases.length - 1;
       const ended = await this.#readable(path, () =>
-        this.#verifySegment(directory, baseOffset, { topicId, partition, recoveryPoint, isLast }),
+        this.#verifySegment(directory, baseOffset, { topicId, partition, recoveryPoint, isLast, transactions }),
       );
       endOffset = Math.max(endOffset, ended ?? baseOffset) as Offset;
     }
@@ -230,8 +273,15 @@ class Verifier {
     baseOffset: Offset,
     {
       isLast,
+      transactions,
       ...log
-    }: { readonly topicId: Uuid; readonly partition: number; readonly recoveryPoint: Offset; readonly isLast: boolean },
+    }: {
+      readonly topicId: Uuid;
+      readonly partition: number;
+      readonly recoveryPoint: Offset;
+      readonly isLast: boolean;
+      readonly transactions: Transactions | null;
+    },
   ): Promise<Offset> {
     const pathOf = (suffix: SegmentSuffix): string => `${directory}/${segmentFileName(baseOffset, suffix)}`;
     const path = pathOf(".log");
@@ -240,7 +290,7 @@ class Verifier {
     const offsets = await this.#openIndex(pathOf(".index"), OFFSET_ENTRY_BYTES, isIndexed);
     const times = await this.#openIndex(pathOf(".timeindex"), TIME_ENTRY_BYTES, isIndexed);
     const aborted = await this.#readAborted(pathOf(".txnindex"));
-    const markers = new Set<number>(aborted.map(({ lastOffset }) => lastOffset));
+    const markers = new Map<number, AbortedTransaction>(aborted.map((each) => [each.lastOffset, each]));
     const onDisk = await this.#disk.open(path, "read");
     const file = this.#replay.view(onDisk, log, baseOffset) ?? onDisk;
     try {
@@ -254,13 +304,18 @@ class Verifier {
           this.#batches += 1;
           this.#judgeOffset(offsets, baseOffset, batch.lastOffset, position);
           this.#judgeTime(times, baseOffset, batch.lastOffset, batch.maxTimestampExact);
+          const entry = markers.get(batch.lastOffset) ?? null;
+          const wrong = transactions === null ? null : judgeTransaction(transactions, batch, entry);
+          // What is not durable yet is in the index with the next checkpoint.
+          if (wrong !== null && batch.lastOffset < log.recoveryPoint)
+            this.#note({ path: pathOf(".txnindex"), offset: batch.lastOffset, message: wrong, kind: "corrupt" });
           markers.delete(batch.lastOffset);
         },
       });
       this.#bytes += end.position;
       if (end.fault === null) {
         for (const index of [offsets, times]) this.#judgeRest(index);
-        for (const marker of markers) {
+        for (const marker of markers.keys()) {
           this.#note({
             path: pathOf(".txnindex"),
             offset: marker,
