@@ -11,6 +11,7 @@ import {
   statfsSync,
   writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { createConnection, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,6 +21,11 @@ import { median } from "./statistics.ts";
 export interface Limits {
   /** Writes of 1 MiB to a new file, each synced before the next: what a durable log cannot exceed alone. */
   readonly syncedMegabytesPerSecond: number;
+  /**
+   * Ten batches of 60 KB to six new files, synced together before the next ten: what a durable log of six partitions cannot exceed
+   * for ten requests on their way, without a journal.
+   */
+  readonly spreadMegabytesPerSecond: number;
   /** Writes of 4 KiB, each synced before the next. */
   readonly syncsPerSecond: number;
   /** A file in the page cache, read and written to a socket by another process, and received here. */
@@ -28,12 +34,13 @@ export interface Limits {
   readonly echoesPerSecond: number;
 }
 
-export type LimitName = "disk" | "syncs" | "loopback" | "echoes";
+export type LimitName = "disk" | "files" | "syncs" | "loopback" | "echoes";
 
 const mebibyte = 1024 * 1024;
 const fileMebibytes = 64;
 const receiveBytes = 256 * 1024;
 const loopbackMs = 400;
+const spread = { files: 6, chunkBytes: 100 * 1024, rounds: 60 } as const;
 const echo = { connections: 20, inFlight: 5, bytes: 200 } as const;
 
 /** Measures the limits again and again; what it needs for that is made once. */
@@ -63,6 +70,7 @@ export class LimitProbe implements AsyncDisposable {
     const syncs = 200;
     const limits = {
       syncedMegabytesPerSecond: (fileMebibytes * mebibyte) / 1e6 / writeSynced(path, mebibyte, fileMebibytes),
+      spreadMegabytesPerSecond: await writeSpread(path),
       syncsPerSecond: syncs / writeSynced(path, 4096, syncs),
       loopbackMegabytesPerSecond: await this.#receive(),
       echoesPerSecond: await this.#echo(),
@@ -148,11 +156,32 @@ function writeSynced(path: string, chunkBytes: number, count: number): number {
   return seconds;
 }
 
+/** Megabytes a second to several new files at a time, all synced before any is written again. */
+async function writeSpread(path: string): Promise<number> {
+  const chunk = Buffer.alloc(spread.chunkBytes, 0x5a);
+  const paths = Array.from({ length: spread.files }, (_, index) => `${path}-${index}`);
+  const files = await Promise.all(paths.map((each) => open(each, "w")));
+  const startedMs = performance.now();
+  for (let round = 0; round < spread.rounds; round++) {
+    await Promise.all(
+      files.map(async (file) => {
+        await file.write(chunk);
+        await file.datasync();
+      }),
+    );
+  }
+  const seconds = (performance.now() - startedMs) / 1000;
+  for (const file of files) await file.close();
+  for (const each of paths) rmSync(each);
+  return (spread.files * spread.chunkBytes * spread.rounds) / 1e6 / seconds;
+}
+
 /** In words, the medians of those that bound a load. */
 export function limitText(limits: readonly Limits[], names: readonly LimitName[]): string {
   const middle = (of: (limits: Limits) => number): string => median(limits.map(of)).toFixed(0);
   const texts: Readonly<Record<LimitName, () => string>> = {
     disk: () => `disk ${middle((each) => each.syncedMegabytesPerSecond)} MB/s`,
+    files: () => `six files ${middle((each) => each.spreadMegabytesPerSecond)} MB/s`,
     syncs: () => `${middle((each) => each.syncsPerSecond)} syncs/s`,
     loopback: () => `loopback ${middle((each) => each.loopbackMegabytesPerSecond)} MB/s`,
     echoes: () => `${middle((each) => each.echoesPerSecond)} echoes/s`,

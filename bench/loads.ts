@@ -29,7 +29,13 @@ export interface BrokerLoad {
 
 export const big: BatchShape = { recordsPerBatch: 60, recordBytes: 1024, compression: "none" };
 const small: BatchShape = { recordsPerBatch: 1, recordBytes: 100, compression: "none" };
-const six = { kind: "produce", partitions: 6, connections: 2, inFlight: 5, limits: ["disk", "loopback"] } as const;
+const six = {
+  kind: "produce",
+  partitions: 6,
+  connections: 2,
+  inFlight: 5,
+  limits: ["disk", "files", "loopback"],
+} as const;
 const twenty = { ...six, connections: 20, shape: small, limits: ["syncs", "echoes"] } as const;
 
 /** Produce asks for acks=all and sends one batch to one partition a request, the partitions in turn. */
