@@ -2,6 +2,8 @@ import { assert } from "@millrace/base/assert";
 import type { DiskFile } from "@millrace/base/world";
 
 const PAGE_BYTES = 4096;
+/** Brought into memory at a time. */
+const WARMED_BYTES = 256 * 1024;
 
 /** One page for all files: every use reads what it needs before the turn ends. */
 const page: Buffer = Buffer.allocUnsafe(PAGE_BYTES);
@@ -68,6 +70,22 @@ export class EntryFile {
     if (pageOwner !== this.#id || pageNumber !== wanted) this.#readPage(wanted);
     this.at = (index - wanted * this.#entriesPerPage) * this.entryBytes;
     return page;
+  }
+
+  /** Whether the written entries would be read without waiting for the disk. */
+  get isInMemory(): boolean {
+    return this.#writtenCount === 0 || (this.#file?.isInMemory?.(0, this.#writtenCount * this.entryBytes) ?? true);
+  }
+
+  /** Another thread brings the written entries into memory. */
+  async warm(): Promise<void> {
+    const file = this.#file;
+    if (file === null) return;
+    const sizeBytes = this.#writtenCount * this.entryBytes;
+    for (let position = 0; position < sizeBytes; position += WARMED_BYTES) {
+      const pieceBytes = Math.min(WARMED_BYTES, sizeBytes - position);
+      await (file.warm?.(position, pieceBytes) ?? file.read(Buffer.allocUnsafe(pieceBytes), position));
+    }
   }
 
   /** Room for one more entry, from `this.at` on, for the caller to fill. */

@@ -19,10 +19,11 @@ export class BrokenChain extends Error {
 /** What is to be looked at does not lie in memory: whoever must not wait for the disk reads it first, elsewhere. */
 export class ColdRead extends Error {
   override readonly name = "ColdRead";
-  readonly position: FilePosition;
-  constructor(position: number) {
-    super(`byte ${position} is not in memory`);
-    this.position = position as FilePosition;
+  /** In the segment; null where it is the segment's index. */
+  readonly position: FilePosition | null;
+  constructor(position: number | null) {
+    super(position === null ? "the index is not in memory" : `byte ${position} is not in memory`);
+    this.position = position as FilePosition | null;
   }
 }
 

@@ -74,7 +74,7 @@ const noneQuarantined: readonly QuarantinedRange[] = [];
 
 /**
  * The reading end of a log: where batches lie, and records by their time. It gives slices of files. A segment that is not open is
- * opened, and headers that are not in memory are brought there, by other threads; pages of indexes are read on this one.
+ * opened, and headers and indexes that are not in memory are brought there, by other threads.
  */
 export class LogReader {
   readonly #environment: LogEnvironment;
@@ -155,15 +155,18 @@ export class LogReader {
   /** A thread waits for the disk, so that the loop need not. */
   async #warmAndRead(
     segment: Segment,
-    position: FilePosition,
+    position: FilePosition | null,
     offset: Offset,
     options: ReadOptions,
     warmings: number,
   ): Promise<Result<LogRead, ReadFailure>> {
     segment.retain();
     try {
-      const sizeBytes = Math.min(WARMED_BYTES, segment.sizeBytes - position);
-      await (segment.log.warm?.(position, sizeBytes) ?? segment.log.read(Buffer.allocUnsafe(sizeBytes), position));
+      if (position === null) await segment.offsets.entries.warm();
+      else {
+        const sizeBytes = Math.min(WARMED_BYTES, segment.sizeBytes - position);
+        await (segment.log.warm?.(position, sizeBytes) ?? segment.log.read(Buffer.allocUnsafe(sizeBytes), position));
+      }
       return await this.#read(offset, options, warmings);
     } catch (error) {
       return this.#readFailed(segment, offset, offset, error);

@@ -150,11 +150,11 @@ test("a chain of batches that is broken is found by reading, and fenced off", as
 });
 
 describe("what is not in memory", () => {
-  /** A disk whose `.log` files have left memory: `readNow` before a `read` of the same page would have waited. */
+  /** A disk whose `.log` and `.index` files have left memory: `readNow` before a `read` of the same page would have waited. */
   function cold(disk: Disk, waits: number[]): Disk {
     const open: Disk["open"] = async (path, mode) => {
       const file = await disk.open(path, mode);
-      if (!path.endsWith(".log")) return file;
+      if (!/\.(log|index)$/.test(path)) return file;
       const warm = new Set<number>();
       const pages = (position: number, sizeBytes: number): number[] =>
         Array.from(

@@ -1,4 +1,4 @@
-import { BrokenChain, HeaderWalk } from "./header-walk.ts";
+import { BrokenChain, ColdRead, HeaderWalk } from "./header-walk.ts";
 import type { RecentBatches } from "./recent-batches.ts";
 import type { Segment } from "./segment.ts";
 import type { FilePosition, Offset } from "./types.ts";
@@ -67,6 +67,7 @@ function locateRecent(recent: RecentBatches, first: number, limits: ReadLimits):
 }
 
 function locateInFile(segment: Segment, offset: Offset, limits: ReadLimits, segmentEnd: Offset): Located {
+  if (limits.mayWait === false && !segment.offsets.entries.isInMemory) throw new ColdRead(null);
   const start = findStart(segment, offset, limits);
   if (start === null) return "beyond";
   if (start.nextOffset > limits.upTo) return "nothing";
