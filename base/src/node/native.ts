@@ -22,8 +22,11 @@ export interface NativeCalls {
   setSendBuffer(socketFd: number, sizeBytes: number): void;
   /** Begins to write a range of the file's dirty pages to the disk, and does not wait for it. */
   startWriteback(fd: number, position: number, sizeBytes: number, done: () => void): void;
-  /** Allocates blocks up to a size that the file does not have yet (fallocate, FALLOC_FL_KEEP_SIZE). */
-  reserve(fd: number, sizeBytes: number, done: (isReserved: boolean) => void): void;
+  /**
+   * Allocates blocks up to a size that the file does not have yet (fallocate, FALLOC_FL_KEEP_SIZE). Tells 0, or the negative errno;
+   * then a part of them may be the file's all the same.
+   */
+  reserve(fd: number, sizeBytes: number, done: (result: number) => void): void;
   /** Ends the reading ahead of what follows a read, for this descriptor (POSIX_FADV_RANDOM). */
   endReadahead(fd: number): void;
   /** Syncs the file system that holds the open file. Null where the kernel does not report its errors (before 5.8). */
@@ -34,8 +37,9 @@ export interface NativeCalls {
 export const cachedReadBytesMax: number = 16 * 1024;
 
 /** errno of an answer below zero. */
-export const errno: Readonly<Record<"EAGAIN" | "EINTR" | "EOPNOTSUPP" | "EBADF" | "EINVAL" | "ENOSYS", number>> =
-  constants.errno;
+export const errno: Readonly<
+  Record<"EAGAIN" | "EINTR" | "EOPNOTSUPP" | "EBADF" | "EINVAL" | "ENOSYS" | "ENOSPC" | "EDQUOT" | "EIO", number>
+> = constants.errno;
 
 /** Why there are no native calls, in words for the log and for the metric; null when there are. */
 export interface NativeStatus {
@@ -190,7 +194,8 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
     },
     reserve(fd, sizeBytes, done) {
       fallocate.async(fd, keepSize, 0, sizeBytes, (error: unknown, result: number) =>
-        done(error === null && result === 0),
+        // koffi carries the errno over from the thread of the call.
+        done(error === null && result === 0 ? 0 : -koffi.errno()),
       );
     },
     endReadahead(fd) {

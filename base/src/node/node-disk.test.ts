@@ -1,9 +1,10 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { spawn } from "node:child_process";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { Native, isSyncfsHonest } from "@millrace/base/node/native";
+import { errno, Native, isSyncfsHonest } from "@millrace/base/node/native";
+import type { NativeCalls } from "@millrace/base/node/native";
 import { NodeDisk, SyncQueue } from "@millrace/base/node/node-disk";
 import { setThreadPoolSize, threadPoolSize } from "@millrace/base/node/thread-pool";
 import { diskCases } from "@millrace/base/test/disk-cases";
@@ -40,11 +41,43 @@ describe.runIf(native.calls !== null)("blocks set aside", () => {
     await expect(file.reserve?.(1)).rejects.toThrow("closed file");
   });
 
-  test("that are not there are a full disk, by name", async () => {
+  const withReserve = (reserve: NativeCalls["reserve"]): NodeDisk =>
+    new NodeDisk({ native: { calls: { ...native.calls!, reserve } } });
+
+  test("that are not there are a full disk, by name, and it is not even tried to have them", async () => {
     const path = join(directory(), "log");
-    const file = await new NodeDisk({ native }).open(path, "create");
-    await expect(file.reserve?.(2 ** 52)).rejects.toThrow(/ENOSPC/);
+    let tries = 0;
+    const file = await withReserve(() => tries++).open(path, "create");
+    await expect(file.reserve?.(2 ** 52)).rejects.toMatchObject({ name: "DiskError", code: "ENOSPC", path });
+    expect(tries).toBe(0);
     await file.close();
+  });
+
+  test.for(["ENOSPC", "EDQUOT", "EIO"] as const)("of which there was a part only are given back: %s", async (code) => {
+    const { reserve } = native.calls!;
+    const disk = withReserve((fd, sizeBytes, done) => reserve(fd, sizeBytes, () => done(-errno[code])));
+    const path = join(directory(), "log");
+    const file = await disk.open(path, "create");
+    await file.write([Buffer.from("abc")], 0);
+    await expect(file.reserve?.(8 * mebibyte)).rejects.toMatchObject({ name: "DiskError", code, path });
+    expect([statSync(path).size, statSync(path).blocks * 512 < mebibyte]).toEqual([3, true]);
+    await file.close();
+  });
+
+  test("are nothing where the file system does not know it", async () => {
+    const disk = withReserve((_fd, _sizeBytes, done) => done(-errno.EOPNOTSUPP));
+    const file = await disk.open(join(directory(), "log"), "create");
+    await file.reserve?.(8 * mebibyte);
+    await file.close();
+  });
+
+  test.runIf(process.platform === "linux")("fail with the errno of the thread of the call", async () => {
+    const fd = openSync("/dev/null", "w");
+    const told = await new Promise((resolve) => {
+      native.calls!.reserve(fd, mebibyte, resolve);
+    });
+    closeSync(fd);
+    expect(told).toBe(-constants.errno.ENODEV);
   });
 });
 
