@@ -125,8 +125,6 @@ export class LogWriter implements WriteQueueOwner {
     this.#appendPosition = state.segments.active.sizeBytes;
     this.queue = new WriteQueue(this, identity, state.endOffset);
     this.config = config;
-    // A crash may have left it as it was.
-    state.segments.active.isReserved = config.preallocate && this.#appendPosition > 0;
     this.configure(config);
   }
 
@@ -241,7 +239,12 @@ export class LogWriter implements WriteQueueOwner {
     try {
       if (this.#appendPosition > 0 && this.queue.flushedOffset === this.endOffset) {
         this.#roll(this.endOffset);
-        await this.open(this.segments.active);
+        const { openSegments } = this.#environment;
+        const { active } = this.segments;
+        await openSegments.use(active);
+        active.release();
+        // The next write opens it, and sets its blocks aside: a roll may be what makes room on a full disk.
+        if (this.config.preallocate) openSegments.closeSoon(active);
         await this.#environment.disk.syncDirectory(this.#directory);
       }
     } finally {
@@ -254,11 +257,25 @@ export class LogWriter implements WriteQueueOwner {
   async open(segment: Segment): Promise<void> {
     await this.#environment.openSegments.use(segment);
     try {
-      if (segment.sizeBytes === 0 && this.config.preallocate) await segment.reserve(this.config["segment.bytes"]);
+      if (this.#isReservationDue(segment)) await segment.reserve(this.config["segment.bytes"]);
     } finally {
       // The committer has a lease of its own.
       segment.release();
     }
+  }
+
+  #isReservationDue(segment: Segment): boolean {
+    return this.config.preallocate && segment.sizeBytes === 0 && !segment.isReserved;
+  }
+
+  /** True where the active segment begins, and its blocks are not set aside yet. */
+  get isReservationDue(): boolean {
+    return this.#isReservationDue(this.segments.active);
+  }
+
+  /** Sets them aside before an append does; ENOSPC as long as there are not so many. */
+  async reserve(): Promise<void> {
+    if (this.isReservationDue) await this.open(this.segments.active);
   }
 
   onWritten(portion: Portion): void {
@@ -519,12 +536,26 @@ export class LogWriter implements WriteQueueOwner {
       const { active } = this.segments;
       await this.#environment.openSegments.use(active);
       active.sealIndexes();
-      await active.giveBackReserved();
       active.release();
     }
     await this.checkpoint();
     await this.quiesce();
+    this.#inBackground(() => this.#giveBack());
+    await this.#background;
     this.closeFiles();
+  }
+
+  /** Durably: a start after a clean stop does not look for it. */
+  async #giveBack(): Promise<void> {
+    const { active } = this.segments;
+    if (!active.isReserved || this.#isFailed) return;
+    const { openSegments, jointSync } = this.#environment;
+    await openSegments.use(active);
+    try {
+      if (await active.giveBackReserved()) await jointSync.sync([active.log]);
+    } finally {
+      active.release();
+    }
   }
 
   /** A reader may hold a lease for as long as its peer is slow; nobody waits for that. */

@@ -505,10 +505,22 @@ export class PartitionLog {
 
   #waitForSpace(): void {
     this.#environment.whenThereIsSpace(() => {
-      this.#isDiskFull = false;
-      this.#writer.resume();
-      this.#environment.logger.info("there is space again: the log takes appends", { directory: this.#directory });
+      if (!this.#writer.isReservationDue) return this.#takeAppends();
+      this.#alone(() => this.#writer.reserve()).then(
+        () => this.#takeAppends(),
+        (error: unknown) => {
+          // There is space, but not for a whole segment.
+          if (isOutOfSpace(error)) this.#waitForSpace();
+          else this.#environment.failDirectory(error);
+        },
+      );
     });
+  }
+
+  #takeAppends(): void {
+    this.#isDiskFull = false;
+    this.#writer.resume();
+    this.#environment.logger.info("there is space again: the log takes appends", { directory: this.#directory });
   }
 
   // --- Housekeeping and the end ---------------------------------------------------------------------------------------

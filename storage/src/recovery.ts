@@ -228,6 +228,8 @@ class Recovery {
     const held: Segment[] = [];
     try {
       const ended = await this.#recoverFrom(first, held);
+      // The process that died may have had blocks set aside that no segment will use.
+      if (ended.ok) for (const segment of held) await segment.log.truncate(segment.sizeBytes);
       // Without a recovery point it is not even known whether the creation of this log had ended.
       const isNews = recoveryPoint === 0 || this.#cutBytes > 0 || (ended.ok && ended.value > recoveryPoint);
       if (ended.ok && isNews) await this.#syncFound(held);

@@ -173,10 +173,12 @@ export class Segment {
     this.isReserved = true;
   }
 
-  async giveBackReserved(): Promise<void> {
-    if (!this.isReserved) return;
+  /** Whether there was something to give back; it is not synced. */
+  async giveBackReserved(): Promise<boolean> {
+    if (!this.isReserved) return false;
     await this.log.truncate(this.sizeBytes);
     this.isReserved = false;
+    return true;
   }
 
   /** Nobody may hold a lease. */

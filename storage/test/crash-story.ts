@@ -34,7 +34,7 @@ const config = { "segment.bytes": 24 * 1024, "index.interval.bytes": 1024, "file
 const retained = { ...config, "retention.bytes": 30 * 1024, "retention.ms": -1 };
 const compacted = { ...config, "cleanup.policy": ["compact"] };
 const configOf = (topic: string): Partial<LogConfig> =>
-  topic === "retained" ? retained : topic === "compacted" ? compacted : config;
+  topic === "retained" ? retained : topic === "compacted" ? compacted : { ...config, preallocate: topic !== "plain" };
 
 type StoryBatch = Omit<BatchInput, "records"> & { readonly records: readonly string[] };
 

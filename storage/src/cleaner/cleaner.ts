@@ -199,7 +199,15 @@ export class Cleaner {
         }
         if (this.#timer === null) this.#schedule(settings.backoffMs);
       })
-      .catch((error: unknown) => this.#options.environment.failDirectory(error));
+      .catch((error: unknown) => {
+        const { environment, path, settings } = this.#options;
+        if (!isOutOfSpace(error)) return environment.failDirectory(error);
+        environment.logger.warn("no space to close segments that are to be compacted: it is tried again", {
+          path,
+          error,
+        });
+        this.#schedule(settings().backoffMs);
+      });
   }
 
   async #dirtiest(): Promise<Candidate | null> {
