@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Prng } from "@millrace/base/prng";
 import { replaceFile } from "@millrace/base/replace-file";
+import type { TimeMs } from "@millrace/base/units";
 import type { Disk } from "@millrace/base/world";
 import { pageBytes } from "@millrace/simulator/paged-bytes";
 import { RecordingDisk } from "@millrace/simulator/recording-disk";
@@ -323,3 +324,40 @@ class History {
     }
   }
 }
+
+describe("bit rot", () => {
+  test("a bit turns over, at rest: also what a loss of power leaves has it, and what is written anew has not", async () => {
+    const disk = new SimulatedDisk({ clock: { now: () => 7 as TimeMs } });
+    await disk.writeFile("/log", Buffer.from([0, 0, 0]));
+    const file = await disk.open("/log", "write");
+    await file.sync();
+    await disk.syncDirectory("/");
+    disk.flipBit({ path: "/log", bit: 10 });
+    expect(await disk.readFile("/log")).toEqual(Buffer.from([0, 4, 0]));
+    expect(await disk.afterPowerLoss(new Prng(1)).readFile("/log")).toEqual(Buffer.from([0, 4, 0]));
+    await file.write([Buffer.from([1, 1])], 0);
+    await file.sync();
+    expect(await disk.afterPowerLoss(new Prng(1)).readFile("/log")).toEqual(Buffer.from([1, 1, 0]));
+    expect(() => disk.flipBit({ path: "/log", bit: 24 })).toThrow("has no bit 24");
+  });
+
+  test("a random place: one bit of one file that has any", async () => {
+    const disk = new SimulatedDisk();
+    await disk.makeDirectory("/data/inner");
+    const files = { "/data/a": 1, "/data/empty": 0, "/data/inner/b": 5000, "/data/inner/c": 9 };
+    for (const [path, size] of Object.entries(files)) await disk.writeFile(path, Buffer.alloc(size));
+    const found = new Set<string>();
+    for (let seed = 1; seed <= 40; seed++) {
+      const rotten = disk.rot("/data", new Prng(seed), (path) => !path.endsWith("c"));
+      expect(rotten).toEqual(disk.afterProcessDeath().rot("/data", new Prng(seed), (path) => !path.endsWith("c")));
+      const { path, bit } = rotten!;
+      const expected = Buffer.alloc(files[path as keyof typeof files]);
+      expected[Math.floor(bit / 8)] = 1 << (bit % 8);
+      expect(await disk.readFile(path)).toEqual(expected);
+      disk.flipBit(rotten!);
+      found.add(path);
+    }
+    expect(found).toEqual(new Set(["/data/a", "/data/inner/b"]));
+    expect(disk.rot("/data", new Prng(1), () => false)).toBe(null);
+  });
+});

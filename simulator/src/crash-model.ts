@@ -49,7 +49,7 @@ interface FileState {
  *   none. It is the sync of the new name's directory that makes it durable.
  * - What has no name is gone, with all that is below it.
  *
- * Sectors smaller than a page are not torn, and what is durable stays as it is: bit rot is another fault.
+ * Sectors smaller than a page are not torn, and what is durable stays as it is, but for the bits that `rot` turns over.
  */
 export class CrashModel {
   #position = 0;
@@ -109,6 +109,11 @@ export class CrashModel {
         this.#syncDirectory(event.node, event.startedAt);
         break;
     }
+  }
+
+  /** A bit of what is durable turns over. What was written there since and is not durable yet has its own. */
+  rot(node: NodeId, bit: number): void {
+    this.#file(node).durable.flipBit(bit);
   }
 
   #file(node: NodeId): FileState {

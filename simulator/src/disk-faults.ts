@@ -1,7 +1,9 @@
 import { DiskError } from "@millrace/base/world";
-import type { DiskErrorCode } from "@millrace/base/world";
+import type { Clock, DiskErrorCode } from "@millrace/base/world";
 
 type Matches = (path: string) => boolean;
+/** names: whatever makes, changes, lists or looks at names. */
+export type SlowOperation = "read" | "write" | "sync" | "names";
 
 const every: Matches = () => true;
 
@@ -16,6 +18,7 @@ export class DiskFaults {
   #syncFailures: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
   #writeFailures: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
   #unreadable: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
+  #slowness: { readonly clock: Clock; delayMs(operation: SlowOperation, path: string): number } | null = null;
   #gate: Promise<void> | null = null;
   #syncsAtGate = 0;
 
@@ -37,6 +40,17 @@ export class DiskFaults {
     this.#unreadable = [];
   }
 
+  /**
+   * Operations take time of the clock before they have any effect, each for itself, so that a later one may overtake an earlier one.
+   * What is done on the calling thread takes none. Until the function that is returned is called.
+   */
+  slowDown(clock: Clock, delayMs: (operation: SlowOperation, path: string) => number): () => void {
+    this.#slowness = { clock, delayMs };
+    return () => {
+      this.#slowness = null;
+    };
+  }
+
   /** Syncs wait until the function that is returned is called, so that a test sees what happens meanwhile. */
   holdSyncs(): () => void {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -53,6 +67,18 @@ export class DiskFaults {
   }
 
   // --- For the disk --------------------------------------------------------------------------------------------------
+
+  /** Where it is not, nobody waits, not even for a microtask. */
+  get isSlow(): boolean {
+    return this.#slowness !== null;
+  }
+
+  async delay(operation: SlowOperation, path: string): Promise<void> {
+    const slowness = this.#slowness;
+    const delayMs = slowness?.delayMs(operation, path) ?? 0;
+    if (slowness !== null && delayMs > 0)
+      await new Promise<void>((resolve) => slowness.clock.schedule(delayMs, resolve));
+  }
 
   async onSync(path: string): Promise<"sync" | "lie"> {
     if (this.#gate !== null) {

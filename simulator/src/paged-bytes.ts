@@ -61,6 +61,15 @@ export class PagedBytes {
     this.#sizeBytes = sizeBytes;
   }
 
+  /** Bits are counted from the beginning, the lowest of a byte first. There is none past the end. */
+  flipBit(bit: number): void {
+    const position = Math.floor(bit / 8);
+    const byte = new Uint8Array(1);
+    if (this.read(byte, position) === 0) return;
+    byte[0] = (byte[0] ?? 0) ^ (1 << (bit % 8));
+    this.write(byte, position);
+  }
+
   toBuffer(): Buffer {
     const buffer = Buffer.alloc(this.#sizeBytes);
     this.read(buffer, 0);

@@ -8,6 +8,7 @@ import { Prng } from "@millrace/base/prng";
 import type { Disk } from "@millrace/base/world";
 import { RecordingDisk } from "@millrace/simulator/recording-disk";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
+import { VirtualClock } from "@millrace/simulator/virtual-clock";
 
 const root = mkdtempSync(join(tmpdir(), "millrace-journal-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -139,5 +140,32 @@ describe("faults", () => {
     await expect(file.read(Buffer.alloc(1), 0)).rejects.toMatchObject({ code: "EIO" });
     await expect(disk.readFile("/data/log")).rejects.toMatchObject({ code: "EIO" });
     expect(() => file.readNow(Buffer.alloc(1), 0)).toThrow("EIO");
+  });
+
+  test("a slow disk takes the clock's time, and a sync covers what was there when it was asked for", async () => {
+    const clock = new VirtualClock();
+    const { disk, file, faults } = await faulty();
+    await disk.syncDirectory("/data");
+    const stop = faults.slowDown(clock, (operation, path) =>
+      operation === "sync" && path === "/data/log" ? 100 : operation === "write" ? 10 : 0,
+    );
+    const bytes = Buffer.from("one");
+    const written = file.write([bytes], 0);
+    bytes.fill(0);
+    expect((await disk.readFile("/data/log")).toString()).toBe("");
+    await clock.advance(10);
+    await written;
+    const synced = file.sync();
+    await clock.advance(50);
+    expect(disk.events.at(-1)?.kind).toBe("write");
+    const later = file.write([Buffer.from("two")], 3);
+    await clock.advance(50);
+    await Promise.all([synced, later]);
+    const images = await Promise.all(
+      Array.from({ length: 60 }, (_, seed) => disk.afterPowerLoss(new Prng(seed)).readFile("/data/log")),
+    );
+    expect(new Set(images.map(String))).toEqual(new Set(["one", "one\0\0\0", "onetwo"]));
+    stop();
+    await file.sync();
   });
 });

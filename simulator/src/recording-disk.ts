@@ -24,7 +24,7 @@ export interface Mark<Label> {
  * A sync covers what had been answered when it was asked for. What was asked for and not yet answered may be on a real
  * disk at the moment of a crash; the images of the moment in which it was answered show that, and promise more.
  *
- * `faults` makes the disk fail, fill up or lie.
+ * `faults` makes the disk fail, fill up, lie or be slow.
  */
 export class RecordingDisk<Label = string> implements Disk {
   readonly faults: DiskFaults = new DiskFaults();
@@ -116,6 +116,7 @@ export class RecordingDisk<Label = string> implements Disk {
   // --- Disk ----------------------------------------------------------------------------------------------------------
 
   async open(path: string, mode: OpenMode): Promise<DiskFile> {
+    if (this.faults.isSlow) await this.faults.delay("names", path);
     this.faults.checkOpen(path);
     const file = await this.#inner.open(path, mode);
     const node = this.#names.find(path) ?? this.#created(path, this.#names.newFile());
@@ -131,6 +132,7 @@ export class RecordingDisk<Label = string> implements Disk {
   }
 
   async makeDirectory(path: string): Promise<void> {
+    if (this.faults.isSlow) await this.faults.delay("names", path);
     await this.#inner.makeDirectory(path);
     let made = path.startsWith("/") ? "" : ".";
     for (const name of path.split("/").filter((part) => part !== "" && part !== ".")) {
@@ -139,15 +141,18 @@ export class RecordingDisk<Label = string> implements Disk {
     }
   }
 
-  list(path: string): Promise<DirectoryEntry[]> {
+  async list(path: string): Promise<DirectoryEntry[]> {
+    if (this.faults.isSlow) await this.faults.delay("names", path);
     return this.#inner.list(path);
   }
 
-  stat(path: string): ReturnType<Disk["stat"]> {
+  async stat(path: string): ReturnType<Disk["stat"]> {
+    if (this.faults.isSlow) await this.faults.delay("names", path);
     return this.#inner.stat(path);
   }
 
   async readFile(path: string): Promise<Buffer> {
+    if (this.faults.isSlow) await this.faults.delay("read", path);
     this.faults.checkOpen(path);
     this.faults.checkRead(path);
     return this.#inner.readFile(path);
@@ -170,6 +175,7 @@ export class RecordingDisk<Label = string> implements Disk {
   }
 
   async rename(from: string, to: string): Promise<void> {
+    if (this.faults.isSlow) await this.faults.delay("names", from);
     await this.#inner.rename(from, to);
     const [source, target] = [this.#names.place(from, "record"), this.#names.place(to, "record")];
     const node = source.directory.entries.get(source.name);
@@ -181,11 +187,13 @@ export class RecordingDisk<Label = string> implements Disk {
   }
 
   async removeFile(path: string): Promise<void> {
+    if (this.faults.isSlow) await this.faults.delay("names", path);
     await this.#inner.removeFile(path);
     if (this.#names.find(path) !== null) this.#removed(this.#names.place(path, "record"));
   }
 
   async removeDirectory(path: string): Promise<void> {
+    if (this.faults.isSlow) await this.faults.delay("names", path);
     await this.#inner.removeDirectory(path);
     if (this.#names.find(path) !== null) this.#removed(this.#names.place(path, "record"));
   }
@@ -203,6 +211,7 @@ export class RecordingDisk<Label = string> implements Disk {
   async syncDirectory(path: string): Promise<void> {
     const { id } = this.#names.directory(path, "sync directory");
     const startedAt = this.position;
+    if (this.faults.isSlow) await this.faults.delay("sync", path);
     if ((await this.faults.onSync(path)) === "lie") return;
     await this.#inner.syncDirectory(path);
     this.record({ kind: "sync-directory", node: id, startedAt });
@@ -214,6 +223,7 @@ export class RecordingDisk<Label = string> implements Disk {
       return file;
     });
     const startedAt = this.position;
+    if (this.faults.isSlow) await Promise.all(ours.map(({ path }) => this.faults.delay("sync", path)));
     const honest: RecordingFile[] = [];
     for (const file of ours) if ((await this.faults.onSync(file.path)) === "sync") honest.push(file);
     if (honest.length === 0) return;
@@ -269,8 +279,9 @@ class RecordingFile implements DiskFile {
   async write(buffers: readonly Uint8Array[], position: number): Promise<void> {
     // Copied before the call: what the caller does to its buffers afterwards is its own affair.
     const bytes = Buffer.concat(buffers);
+    if (this.#disk.faults.isSlow) await this.#disk.faults.delay("write", this.path);
     const accepted = this.#disk.faults.onWrite(this.path, bytes.length);
-    if (accepted.sizeBytes === bytes.length) await this.inner.write(buffers, position);
+    if (accepted.sizeBytes === bytes.length) await this.inner.write([bytes], position);
     else if (accepted.sizeBytes > 0) await this.inner.write([bytes.subarray(0, accepted.sizeBytes)], position);
     this.#recordWrite(bytes.subarray(0, accepted.sizeBytes), position);
     if (accepted.failure !== null) throw accepted.failure;
@@ -290,6 +301,7 @@ class RecordingFile implements DiskFile {
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {
+    if (this.#disk.faults.isSlow) await this.#disk.faults.delay("read", this.path);
     this.#disk.faults.checkRead(this.path);
     return this.inner.read(into, position);
   }
@@ -300,6 +312,7 @@ class RecordingFile implements DiskFile {
   }
 
   async truncate(sizeBytes: number): Promise<void> {
+    if (this.#disk.faults.isSlow) await this.#disk.faults.delay("write", this.path);
     await this.inner.truncate(sizeBytes);
     this.#disk.reservations.push({ path: this.path, sizeBytes });
     this.#disk.record({ kind: "truncate", node: this.node.id, sizeBytes });
@@ -321,6 +334,7 @@ class RecordingFile implements DiskFile {
 
   async #recordSync(sync?: () => Promise<void>): Promise<void> {
     const startedAt = this.#disk.position;
+    if (this.#disk.faults.isSlow) await this.#disk.faults.delay("sync", this.path);
     if ((await this.#disk.faults.onSync(this.path)) === "lie") return;
     await sync?.();
     this.#disk.record({ kind: "sync", node: this.node.id, startedAt });

@@ -6,11 +6,17 @@ import type { Clock, DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "
 import { CrashModel } from "./crash-model.ts";
 import type { DiskEvent, NodePlace } from "./crash-model.ts";
 import { FileTree, namesOf } from "./file-tree.ts";
-import type { FileNode, Place } from "./file-tree.ts";
+import type { DirectoryNode, FileNode, Place } from "./file-tree.ts";
 
 export interface SimulatedDiskOptions {
   /** Stamps the time of modification; without it every file is of 1970. */
   readonly clock?: Pick<Clock, "now">;
+}
+
+/** Bits are counted from the file's beginning, the lowest of a byte first. */
+export interface RottenBit {
+  readonly path: string;
+  readonly bit: number;
 }
 
 /**
@@ -18,7 +24,7 @@ export interface SimulatedDiskOptions {
  *
  * Beside what a program sees it keeps what would be left without power: see CrashModel for the faults. `afterPowerLoss`
  * gives a new disk with that, `afterProcessDeath` one with everything that was written (the page cache outlives a
- * process). The old disk stays as it is, unless it is switched off.
+ * process). The old disk stays as it is, unless it is switched off. `flipBit` and `rot` spoil what lies at rest.
  */
 export class SimulatedDisk implements Disk {
   readonly #tree: FileTree;
@@ -47,6 +53,29 @@ export class SimulatedDisk implements Disk {
   /** From now on every call fails: whoever still holds this disk belongs to a machine that is dead. */
   switchOff(): void {
     this.#isOff = true;
+  }
+
+  // --- Bit rot -------------------------------------------------------------------------------------------------------
+
+  /** A bit of a file at rest turns over, and nobody is told: whoever reads it next gets it so. */
+  flipBit({ path, bit }: RottenBit): void {
+    const found = this.#tree.find(path);
+    assert(found?.kind === "file", () => `there is no file ${path}`);
+    assert(bit < found.content.sizeBytes * 8, () => `${path} has no bit ${bit}`);
+    found.content.flipBit(bit);
+    this.#model.rot(found.id, bit);
+  }
+
+  /** The same somewhere below a directory. Each file is as likely as any other, however small. Null where none has a byte. */
+  rot(root: string, prng: Prng, matches: (path: string) => boolean = () => true): RottenBit | null {
+    const files = filesBelow(this.#tree.directory(root, "rot"), root).filter(
+      ({ path, node }) => node.content.sizeBytes > 0 && matches(path),
+    );
+    if (files.length === 0) return null;
+    const { path, node } = prng.pick(files);
+    const rotten = { path, bit: prng.between(0, node.content.sizeBytes * 8 - 1) };
+    this.flipBit(rotten);
+    return rotten;
   }
 
   #options(): SimulatedDiskOptions {
@@ -325,4 +354,12 @@ function copyEntries(from: FileTree, to: FileTree): void {
     }
   };
   copy(from.root, to.root);
+}
+
+function filesBelow(directory: DirectoryNode, path: string): { readonly path: string; readonly node: FileNode }[] {
+  return [...directory.entries]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([name, node]) =>
+      node.kind === "file" ? [{ path: `${path}/${name}`, node }] : filesBelow(node, `${path}/${name}`),
+    );
 }
