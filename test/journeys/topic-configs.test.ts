@@ -15,6 +15,7 @@ import type { SimulatedBroker } from "./simulated.ts";
  * the topic was in use. A setting without a row fails the test.
  */
 
+const sceneConfig = { "log.retention.check.interval.ms": "30000", "connections.max.idle.ms": "-1" };
 const orders = { topic: "orders", partition: 0 };
 const minute = 60_000;
 const mebibyte = 1024 * 1024;
@@ -407,9 +408,7 @@ async function valuesOfFirstKey(scene: Scene): Promise<number> {
 
 describe("a topic's setting, changed while the topic is in use", () => {
   test.for(Object.entries(rows))("%s", async ([name, row]) => {
-    await using it = await simulated({
-      config: { "log.retention.check.interval.ms": "30000", "connections.max.idle.ms": "-1" },
-    });
+    await using it = await simulated({ config: sceneConfig });
     await using client = await it.client();
     const [[first] = [""]] = row.values;
     await createTopic(client, "orders", 1, { ...row.with, [name]: first });
@@ -426,6 +425,23 @@ describe("a topic's setting, changed while the topic is in use", () => {
     }
     expect(shown).toEqual(row.values);
     expect(it.fatal).toEqual([]);
+  });
+
+  test("retention by age and by size count together: what either of them does not keep goes", async () => {
+    await using it = await simulated({ config: sceneConfig });
+    await using client = await it.client();
+    const settings = { "segment.bytes": String(mebibyte), "retention.ms": String(20 * minute) };
+    await createTopic(client, "orders", 1, { ...settings, "retention.bytes": String(3 * mebibyte) });
+    const scene = new Scene(it, client);
+    // Two of these fill a segment: of five segments the oldest two are more than is kept.
+    for (let count = 0; count < 10; count++) await scene.send({ sizeBytes: 450_000 });
+    await it.clock.advance(minute);
+    const bySize = await scene.start();
+    expect(bySize).toBeGreaterThan(0);
+    await it.clock.advance(5 * minute);
+    expect(await scene.start()).toBe(bySize);
+    await it.clock.advance(20 * minute);
+    expect(await scene.start()).toBe(10);
   });
 
   /** As in Kafka, no more replicas are asked for than a partition has, and here it has one. */

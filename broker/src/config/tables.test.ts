@@ -29,16 +29,59 @@ describe.for(Object.entries(tables))("the %s table", ([, table]) => {
   });
 });
 
-test("every topic setting of Apache Kafka 4.3 is there, and two of our own", () => {
-  expect(Object.keys(topicKeys).sort()).toEqual(
-    `cleanup.policy compression.gzip.level compression.lz4.level compression.type compression.zstd.level
-    delete.retention.ms file.delete.delay.ms flush.messages flush.ms follower.replication.throttled.replicas
-    index.interval.bytes leader.replication.throttled.replicas local.retention.bytes local.retention.ms
-    max.compaction.lag.ms max.message.bytes message.timestamp.after.max.ms message.timestamp.before.max.ms
-    message.timestamp.type millrace.compact.request millrace.durability min.cleanable.dirty.ratio min.compaction.lag.ms min.insync.replicas
-    preallocate remote.log.copy.disable remote.log.delete.on.disable remote.storage.enable retention.bytes retention.ms
-    segment.bytes segment.index.bytes segment.jitter.ms segment.ms unclean.leader.election.enable`.split(/\s+/),
+/** Name, type, default and valid values, as the `LogConfig` of Apache Kafka 4.3.1 defines them. */
+const kafkasTopicSettings = `
+cleanup.policy | LIST | delete | [compact, delete]
+compression.gzip.level | INT | -1 | [1,...,9] or -1
+compression.lz4.level | INT | 9 | [1,...,17]
+compression.type | STRING | producer | [uncompressed, zstd, lz4, snappy, gzip, producer]
+compression.zstd.level | INT | 3 | [-131072,...,22]
+delete.retention.ms | LONG | 86400000 | [0,...]
+file.delete.delay.ms | LONG | 60000 | [0,...]
+flush.messages | LONG | 9223372036854775807 | [1,...]
+flush.ms | LONG | 9223372036854775807 | [0,...]
+follower.replication.throttled.replicas | LIST |  | [partitionId]:[brokerId],[partitionId]:[brokerId],...
+index.interval.bytes | INT | 4096 | [0,...]
+leader.replication.throttled.replicas | LIST |  | [partitionId]:[brokerId],[partitionId]:[brokerId],...
+local.retention.bytes | LONG | -2 | [-2,...]
+local.retention.ms | LONG | -2 | [-2,...]
+max.compaction.lag.ms | LONG | 9223372036854775807 | [1,...]
+max.message.bytes | INT | 1048588 | [0,...]
+message.timestamp.after.max.ms | LONG | 3600000 | [0,...]
+message.timestamp.before.max.ms | LONG | 9223372036854775807 | [0,...]
+message.timestamp.type | STRING | CreateTime | [CreateTime, LogAppendTime]
+min.cleanable.dirty.ratio | DOUBLE | 0.5 | [0,...,1]
+min.compaction.lag.ms | LONG | 0 | [0,...]
+min.insync.replicas | INT | 1 | [1,...]
+preallocate | BOOLEAN | false | null
+remote.log.copy.disable | BOOLEAN | false | null
+remote.log.delete.on.disable | BOOLEAN | false | null
+remote.storage.enable | BOOLEAN | false | null
+retention.bytes | LONG | -1 | null
+retention.ms | LONG | 604800000 | [-1,...]
+segment.bytes | INT | 1073741824 | [1048576,...]
+segment.index.bytes | INT | 10485760 | [4,...]
+segment.jitter.ms | LONG | 0 | [0,...]
+segment.ms | LONG | 604800000 | [1,...]
+unclean.leader.election.enable | BOOLEAN | false | null
+`;
+
+/** In Kafka's words. */
+function validValues({ form, oneOf, min, max, orEqual }: TopicKey): string {
+  if (form === "throttled-replicas") return "[partitionId]:[brokerId],[partitionId]:[brokerId],...";
+  if (oneOf !== undefined) return `[${oneOf.join(", ")}]`;
+  if (min === undefined) return "null";
+  return `[${min},...${max === undefined ? "" : `,${max}`}]${orEqual === undefined ? "" : ` or ${orEqual}`}`;
+}
+
+test("every topic setting of Apache Kafka 4.3 is there with its type, default and bounds, and two of our own", () => {
+  const ours = Object.entries(topicTable).filter(([, key]) => key.differs?.kafka !== null);
+  const lines = ours.map(([name, key]) =>
+    [name, key.kind.toUpperCase(), defaultOf(name, key).text, validValues(key)].join(" | "),
   );
+  expect(lines.toSorted()).toEqual(kafkasTopicSettings.trim().split("\n"));
+  const own = Object.keys(topicTable).filter((name) => topicTable[name]?.differs?.kafka === null);
+  expect(own).toEqual(["millrace.compact.request", "millrace.durability"]);
 });
 
 test("what one table says of another is there, and agrees", () => {
