@@ -303,3 +303,20 @@ test("a directory that is looked at after a crash is judged with its journal", a
   expect(logs).toMatchObject([{ batches: 30, endOffset: 30 }]);
   expect(problems.filter(({ kind }) => kind === "corrupt")).toEqual([]);
 });
+
+test("what is removed is not held until the journal's file is full: the disk gets it back", async () => {
+  const { bench, disk } = await recorded();
+  const config = { "segment.bytes": 4 * KiB, "retention.bytes": 1, "file.delete.delay.ms": 100 };
+  const [kept, deleted] = [await bench.create("kept", config), await bench.create("deleted")];
+  await fill(bench, "kept", 6);
+  await fill(bench, "deleted", 1);
+  const { active } = deleted.segments();
+  expect([kept.segmentCount, active.isOpen]).toEqual([2, true]);
+  await bench.directory.retain();
+  await bench.directory.deleteLog(deleted);
+  await bench.clock.advance(100);
+  await bench.clock.settle();
+  expect(active.isOpen).toBe(false);
+  const names = (await disk.list("/data/kept-0")).map(({ name }) => name);
+  expect(names.filter((name) => name.includes(".log"))).toEqual(["00000000000000000004.log"]);
+});

@@ -138,6 +138,11 @@ export class Journal {
     this.#settled();
   }
 
+  /** It is gone for good, durably: nothing of it needs to be synced, and its file is closed as soon as nobody else holds it. */
+  giveUp(segment: Segment): void {
+    if (this.#relying.delete(segment)) segment.release();
+  }
+
   #settled(): void {
     this.#unsettled -= 1;
     if (this.#unsettled === 0) this.#onSettled?.();

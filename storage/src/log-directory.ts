@@ -207,6 +207,7 @@ export class LogDirectory {
       trash: new Trash({ disk, clock }),
       jointSync: new JointSync(disk),
       flushJournal: async () => this.#journal?.flush(),
+      segmentIsGone: (segment) => this.#journal?.giveUp(segment),
       logWasCut: async (log) => this.#cleaner?.logWasCut(log),
       wipeJournalSoon: () => {
         this.#isWipeDue = true;
@@ -419,8 +420,9 @@ export class LogDirectory {
     if (this.#logs.get(partitionKey(log.topic, log.partition)) === log)
       this.#logs.delete(partitionKey(log.topic, log.partition));
     this.#cleaner?.forget(log);
-    await log.abandon(path);
+    const segments = await log.abandon(path);
     await this.#rename(from, path);
+    for (const segment of segments) this.#journal?.giveUp(segment);
     this.#environment.wipeJournalSoon();
     this.#environment.trash.addDirectory(path, log.config["file.delete.delay.ms"], Promise.resolve());
   }

@@ -5,6 +5,7 @@ import type { JointSync } from "./concurrency.ts";
 import type { Committer } from "./group-commit.ts";
 import type { PartitionLog } from "./log.ts";
 import type { OpenSegments } from "./open-segments.ts";
+import type { Segment } from "./segment.ts";
 import type { Trash } from "./trash.ts";
 
 /** What all logs of one directory share. */
@@ -26,6 +27,8 @@ export interface LogEnvironment {
   flushJournal(): Promise<void>;
   /** The tail of a log is gone: nothing that is kept about it may speak of what was there. */
   logWasCut(log: PartitionLog): Promise<void>;
+  /** The segment's files have lost their names, durably: it is open for readers alone. */
+  segmentIsGone(segment: Segment): void;
   /** Bytes were given up for good: before long they are not in the journal either. */
   wipeJournalSoon(): void;
   /** Calls back when writing is worth another try. */

@@ -571,12 +571,13 @@ export class PartitionLog {
   }
 
   /** The log's directory has another name and is about to go: nothing is written any more. */
-  async abandon(directory: string): Promise<void> {
+  async abandon(directory: string): Promise<Iterable<Segment>> {
     this.fail({ kind: "closed", message: `${this.#directory} was deleted` });
     this.#directory = directory;
     await this.#exclusive;
     await this.#writer.queue.pause();
     this.#writer.closeFiles();
+    return this.#writer.segments.all();
   }
 }
 

@@ -33,6 +33,7 @@ export async function discardSegments(
     trash.addFiles(names, delayMs, closed);
   }
   if (renamed.length > 0) await disk.syncDirectory(directory);
+  for (const segment of segments) environment.segmentIsGone(segment);
   takeOut();
 }
 
