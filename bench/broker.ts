@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { availableParallelism, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
@@ -8,6 +7,7 @@ import { interopDirectory } from "../test/interop/runtimes.ts";
 import { Target, whyTargetMissing, type TargetName } from "../test/interop/target.ts";
 import { measureCleaner } from "./cleaner.ts";
 import { measureFlat } from "./flat.ts";
+import { diskAtRest } from "./disk-at-rest.ts";
 import { dirtyLimitMegabytes, LimitProbe, limitText, type Limits } from "./limits.ts";
 import { brokerLoads, type BrokerLoad, type Extent } from "./loads.ts";
 import { printLine } from "./measure.ts";
@@ -188,7 +188,7 @@ class BrokerBench {
 
   async #sample(load: BrokerLoad, target: Target, filled?: Filled): Promise<Sample> {
     const { topic, plan } = filled ?? (await fill(load, target, this.#extent));
-    spawnSync("sync");
+    await diskAtRest(this.#directory);
     const sample = await sampleOf(target, plan);
     if (filled === undefined) await removeTopic(target, topic);
     return sample;

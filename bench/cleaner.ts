@@ -1,9 +1,9 @@
-import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Target, type TargetName } from "../test/interop/target.ts";
 import { createTopic, setTopicConfigs } from "./ask.ts";
+import { diskAtRest } from "./disk-at-rest.ts";
 import { LimitProbe, limitText, type Limits } from "./limits.ts";
 import type { BatchShape, ProducePlan } from "./load-plan.ts";
 import { big } from "./loads.ts";
@@ -76,7 +76,7 @@ export async function measureCleaner({ names, directory, rounds: roundCount, ext
   return report(new Map(targets.map(({ target, rounds }) => [target.name, rounds])), limits, notes);
 }
 
-async function fillDirty({ port }: Target, megabytesMax: number): Promise<void> {
+async function fillDirty({ port, dataDirectory }: Target, megabytesMax: number): Promise<void> {
   await createTopic(port, topic, 1, configs);
   const times = { measureMs: 600_000, warmUpMs: 0 };
   const requestsMax = Math.floor((megabytesMax * 1e3) / ((keyed.recordsPerBatch * keyed.recordBytes) / 1e3));
@@ -91,7 +91,7 @@ async function fillDirty({ port }: Target, megabytesMax: number): Promise<void> 
     ...times,
     requestsMax,
   });
-  spawnSync("sync");
+  await diskAtRest(dataDirectory);
 }
 
 /** Null when it takes too long. */

@@ -3,6 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Target, type TargetName } from "../test/interop/target.ts";
 import { createTopic, endOffsets } from "./ask.ts";
+import { diskAtRest } from "./disk-at-rest.ts";
 import { LimitProbe, limitText, type Limits } from "./limits.ts";
 import { batchOf, type FetchPlan, type ProducePlan } from "./load-plan.ts";
 import { big } from "./loads.ts";
@@ -82,7 +83,7 @@ export async function measureMixed({ names, directory, rounds: roundCount, exten
       requestsMax: Number.MAX_SAFE_INTEGER,
     };
     const alone = await sampleOf(target, await paced());
-    dropFromCache(target);
+    await dropFromCache(target);
     const reading = generate(behind);
     const [beside, { bytes, seconds }] = await Promise.all([sampleOf(target, await paced()), reading]);
     return { alone, beside, readersMegabytesPerSecond: bytes / 1e6 / seconds };
@@ -155,8 +156,8 @@ function report(roundsOf: ReadonlyMap<TargetName, readonly Round[]>, limits: rea
 }
 
 /** What was synced goes; a file is not changed by this. */
-function dropFromCache({ dataDirectory }: Target): void {
-  spawnSync("sync");
+async function dropFromCache({ dataDirectory }: Target): Promise<void> {
+  await diskAtRest(dataDirectory);
   for (const directory of readdirSync(dataDirectory).filter((each) => each.startsWith(`${topic}-`))) {
     for (const file of readdirSync(join(dataDirectory, directory)).filter((each) => each.endsWith(".log"))) {
       const path = join(dataDirectory, directory, file);
