@@ -27,6 +27,8 @@ export interface ScanOptions {
   readonly to: number;
   /** A batch below it is a fault. */
   readonly nextOffset: Offset;
+  /** A batch that reaches past it is a fault: the next segment's first offset, or what an index can name. */
+  readonly endOffsetMax?: number;
   readonly isCrcChecked: boolean;
   /** How much is read, and looked at in one turn. */
   readonly chunkBytes?: number;
@@ -51,7 +53,7 @@ const CHUNK_BYTES = 1024 * 1024;
  * Spends one chunk of memory, however large a batch is.
  */
 export async function scanBatches(file: Readable, options: ScanOptions): Promise<ScanEnd> {
-  const { to, isCrcChecked } = options;
+  const { to, isCrcChecked, endOffsetMax = Number.MAX_SAFE_INTEGER } = options;
   const window = new FileWindow(file, to, isCrcChecked ? (options.chunkBytes ?? CHUNK_BYTES) : 16 * 1024);
   let position = options.from;
   let nextOffset = options.nextOffset;
@@ -64,8 +66,8 @@ export async function scanBatches(file: Readable, options: ScanOptions): Promise
     if (fault !== null) return end(fault);
     const view = new RecordBatchView(header);
     const { sizeBytes, baseOffset, lastOffsetDelta } = view;
-    if (!isSafeInt64(header, BatchField.baseOffset) || baseOffset < nextOffset || lastOffsetDelta < 0)
-      return end("bad-offset");
+    const isPossible = isSafeInt64(header, BatchField.baseOffset) && baseOffset >= nextOffset && lastOffsetDelta >= 0;
+    if (!isPossible || baseOffset + lastOffsetDelta >= endOffsetMax) return end("bad-offset");
     const { crc } = view;
     const isControl = (view.attributes & Attribute.control) !== 0 && sizeBytes <= CHUNK_BYTES;
     const whole = window.here(position, sizeBytes);

@@ -27,12 +27,13 @@ describe.for([0, 3, 700, 2000])(
 
     test("leads to the last entry at or before an offset, and a position", async () => {
       const index = await filled();
-      expect(index.positionAtOrBefore(1008 as Offset)).toBe(0);
+      expect(index.floor(1008 as Offset)).toBe(-1);
       for (const entry of [0, 2, 3, 511, 512, 513, 699, 700, 1999]) {
-        expect(index.positionAtOrBefore((1000 + entry * 10 + 9) as Offset)).toBe(entry * 5000);
-        expect(index.positionAtOrBefore((1000 + entry * 10 + 18) as Offset)).toBe(entry * 5000);
-        expect(index.startAtOrBefore(entry * 5000)).toBe(entry * 5000);
-        expect(index.startAtOrBefore(entry * 5000 + 4999)).toBe(entry * 5000);
+        expect(index.floor((1000 + entry * 10 + 9) as Offset)).toBe(entry);
+        expect(index.floor((1000 + entry * 10 + 18) as Offset)).toBe(entry);
+        expect(index.floorByStart(entry * 5000)).toBe(entry);
+        expect(index.floorByStart(entry * 5000 + 4999)).toBe(entry);
+        expect(index.entry(entry).position).toBe(entry * 5000);
       }
     });
 
@@ -43,7 +44,7 @@ describe.for([0, 3, 700, 2000])(
       index.add(999_999 as Offset, 7_000_000 as FilePosition);
       index.entries.flush();
       expect(index.entry(600)).toEqual({ lastOffset: 999_999, position: 7_000_000 });
-      expect(index.positionAtOrBefore(999_998 as Offset)).toBe(599 * 5000);
+      expect(index.floor(999_998 as Offset)).toBe(599);
     });
   },
 );
@@ -74,9 +75,9 @@ describe("a time index", () => {
       { timestamp: 50, offset: 105 },
       { timestamp: 60, offset: 120 },
     ]);
-    expect(index.offsetBefore(50)).toBe(100);
-    expect(index.offsetBefore(51)).toBe(105);
-    expect(index.offsetBefore(1000)).toBe(120);
+    expect(index.floor(50)).toBe(-1);
+    expect(index.floor(51)).toBe(0);
+    expect(index.floor(1000)).toBe(1);
   });
 
   test("keeps times beyond 2^53 exactly", async () => {
@@ -88,8 +89,8 @@ describe("a time index", () => {
     index.entries.flush();
     expect(index.entries.count).toBe(2);
     expect(index.last()).toEqual({ timestamp: huge, offset: 2 });
-    expect(index.offsetBefore(huge)).toBe(1);
-    expect(index.offsetBefore(huge + 1n)).toBe(2);
+    expect(index.floor(huge)).toBe(0);
+    expect(index.floor(huge + 1n)).toBe(1);
   });
 
   test("forgets batches that were cut, and takes their times again", async () => {

@@ -6,7 +6,7 @@ export const OFFSET_ENTRY_BYTES = 8;
 /**
  * `.index`: where in the segment an offset lies, roughly. An entry is the **last** offset of a batch, relative to the segment's
  * first, and the position at which that batch **starts**; there is one every `index.interval.bytes`. A reader goes to the entry
- * at or before its offset, and from there from header to header.
+ * at or before its offset, and from there from header to header (index-lookup.ts).
  */
 export class OffsetIndex {
   readonly baseOffset: Offset;
@@ -26,15 +26,15 @@ export class OffsetIndex {
     bytes.writeInt32BE(position, this.entries.at + 4);
   }
 
-  /** Start of a batch that ends at `offset` or before it; the segment's start where no entry is that low. */
-  positionAtOrBefore(offset: Offset): FilePosition {
+  /** The last entry of a batch that ends at `offset` or before it; −1 where there is none. */
+  floor(offset: Offset): number {
     const relative = offset - this.baseOffset;
-    return this.#positionOf(this.entries.floor((bytes, at) => bytes.readInt32BE(at) <= relative));
+    return this.entries.floor((bytes, at) => bytes.readInt32BE(at) <= relative);
   }
 
-  /** The last indexed start of a batch at `position` or before it. */
-  startAtOrBefore(position: number): FilePosition {
-    return this.#positionOf(this.entries.floor((bytes, at) => bytes.readInt32BE(at + 4) <= position));
+  /** The last entry of a batch that starts at `position` or before it; −1 where there is none. */
+  floorByStart(position: number): number {
+    return this.entries.floor((bytes, at) => bytes.readInt32BE(at + 4) <= position);
   }
 
   entry(index: number): { readonly lastOffset: Offset; readonly position: FilePosition } {
@@ -46,11 +46,5 @@ export class OffsetIndex {
   /** Forgets batches that start at `position` or after it. */
   truncateTo(position: number): void {
     this.entries.truncate(this.entries.floor((bytes, at) => bytes.readInt32BE(at + 4) < position) + 1);
-  }
-
-  #positionOf(index: number): FilePosition {
-    if (index < 0) return 0 as FilePosition;
-    const bytes = this.entries.seek(index);
-    return bytes.readInt32BE(this.entries.at + 4) as FilePosition;
   }
 }

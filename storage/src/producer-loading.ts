@@ -3,6 +3,7 @@ import type { Disk } from "@millrace/base/world";
 import { scanBatches } from "./batch-scan.ts";
 import type { ScanFault } from "./batch-scan.ts";
 import { parseSegmentFileName, segmentFileName } from "./file-names.ts";
+import { positionAtOrBefore } from "./index-lookup.ts";
 import type { OpenSegments } from "./open-segments.ts";
 import { decodeSnapshot } from "./producer-snapshot.ts";
 import { ProducerStates } from "./producer-state.ts";
@@ -53,7 +54,7 @@ export async function loadProducers(loading: ProducerLoading): Promise<LoadedPro
     const aborted = abortedBefore.filter(({ lastOffset }) => lastOffset < from);
     await loading.openSegments.use(segment);
     try {
-      const start = segment.offsets.positionAtOrBefore((from - 1) as Offset);
+      const start = positionAtOrBefore(segment, (from - 1) as Offset);
       const end = await scanBatches(segment.log, {
         from: start,
         to: segment.sizeBytes,

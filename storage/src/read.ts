@@ -1,4 +1,5 @@
 import { BrokenChain, ColdRead, HeaderWalk } from "./header-walk.ts";
+import { positionAtOrBefore, startAtOrBefore } from "./index-lookup.ts";
 import type { RecentBatches } from "./recent-batches.ts";
 import type { Segment } from "./segment.ts";
 import type { FilePosition, Offset } from "./types.ts";
@@ -68,7 +69,7 @@ function locateRecent(recent: RecentBatches, first: number, limits: ReadLimits):
 
 function locateInFile(segment: Segment, offset: Offset, limits: ReadLimits, segmentEnd: Offset): Located {
   if (limits.mayWait === false && !segment.offsets.entries.isInMemory) throw new ColdRead(null);
-  const start = findStart(segment, offset, limits);
+  const start = findStart(segment, offset, limits, segmentEnd);
   if (start === null) return "beyond";
   if (start.nextOffset > limits.upTo) return "nothing";
   const { position } = start;
@@ -81,10 +82,12 @@ function locateInFile(segment: Segment, offset: Offset, limits: ReadLimits, segm
 }
 
 /** The first batch that ends past `offset`. */
-function findStart(segment: Segment, offset: Offset, limits: ReadLimits): Start | null {
-  const walk = new HeaderWalk(segment.log, segment.offsets.positionAtOrBefore(offset), segment.sizeBytes, limits);
+function findStart(segment: Segment, offset: Offset, limits: ReadLimits, segmentEnd: Offset): Start | null {
+  const walk = new HeaderWalk(segment.log, positionAtOrBefore(segment, offset, limits), segment.sizeBytes, limits);
   while (walk.next()) {
     if (walk.nextOffset <= offset) continue;
+    // The header's fields that no checksum covers, or not yet: nothing is to be waited for that will never come.
+    if (walk.nextOffset > segmentEnd) throw new BrokenChain(walk.position);
     return {
       position: walk.position,
       end: walk.nextPosition,
@@ -99,8 +102,8 @@ function findStart(segment: Segment, offset: Offset, limits: ReadLimits): Start 
 function extendTo(segment: Segment, start: Start, limit: number, limits: ReadLimits): Extent {
   const { upTo } = limits;
   // The index leads to the neighbourhood of the nearer bound; from there it is one interval of headers at most.
-  const byBytes = segment.offsets.startAtOrBefore(limit);
-  const byOffset = segment.offsets.positionAtOrBefore((upTo - 1) as Offset);
+  const byBytes = startAtOrBefore(segment, limit, limits);
+  const byOffset = positionAtOrBefore(segment, (upTo - 1) as Offset, limits);
   const near = Math.min(byBytes, byOffset);
   const walk = new HeaderWalk(
     segment.log,

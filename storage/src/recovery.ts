@@ -9,6 +9,7 @@ import type { ScanEnd } from "./batch-scan.ts";
 import type { JointSync } from "./concurrency.ts";
 import { DELETED_SUFFIX, fileNames, parseSegmentFileName, segmentFileName } from "./file-names.ts";
 import { BrokenChain, HeaderWalk } from "./header-walk.ts";
+import { lastTime, positionAtOrBefore, startAtOrBefore } from "./index-lookup.ts";
 import { decodeEpochs, LeaderEpochs } from "./leader-epochs.ts";
 import { isCompacted } from "./log-config.ts";
 import type { LogConfig } from "./log-config.ts";
@@ -311,13 +312,12 @@ class Recovery {
     const isBelow = recoveryPoint > segment.baseOffset;
     trimIndexes(segment, this.#areIndexesThere(segment) ? recoveryPoint : segment.baseOffset);
     if (!isBelow) return start;
-    const point = segment.offsets.positionAtOrBefore((recoveryPoint - 1) as Offset);
-    const position = segment.offsets.startAtOrBefore(point - unsyncedBytesMax);
+    const point = positionAtOrBefore(segment, (recoveryPoint - 1) as Offset);
+    const position = startAtOrBefore(segment, point - unsyncedBytesMax);
     if (position === 0) return start;
     const walk = new HeaderWalk(segment.log, position, segment.sizeBytes);
     try {
-      const isThere = walk.next() && segment.offsets.positionAtOrBefore((walk.nextOffset - 1) as Offset) === position;
-      return isThere ? { position, nextOffset: walk.baseOffset } : start;
+      return walk.next() ? { position, nextOffset: walk.baseOffset } : start;
     } catch (error) {
       if (error instanceof BrokenChain) return start;
       throw error;
@@ -370,7 +370,8 @@ class Recovery {
     if (!ended.ok) return ended;
     const isChained = ended.value === next.baseOffset;
     if (isChained || (ended.value < next.baseOffset && this.#mayHaveHole(next.baseOffset))) return ok(undefined);
-    return this.#corrupt(next, 0, ended.value, `the segment before it ends at offset ${ended.value}`);
+    const name = segmentFileName(segment.baseOffset, ".log");
+    return this.#corrupt(next, 0, ended.value, `the segment before it, ${name}, ends at offset ${ended.value}`);
   }
 
   /** Whether compaction may have taken what came before the segment that begins there. */
@@ -403,7 +404,7 @@ class Recovery {
     const indexer = new SegmentIndexer();
     segment.offsets.truncateTo(from);
     segment.times.truncateTo(nextOffset);
-    const last = segment.times.last();
+    const last = lastTime(segment);
     if (last !== null) segment.observe(last.timestamp, last.offset);
     const entries = segment.offsets.entries.count;
     if (entries > 0) indexer.restart(from - segment.offsets.entry(entries - 1).position);
@@ -411,6 +412,7 @@ class Recovery {
       from,
       to: segment.sizeBytes,
       nextOffset,
+      endOffsetMax: this.#segments.endOffsetMaxOf(segment),
       isCrcChecked,
       visit: (batch, position) => {
         const baseOffset = batch.baseOffset as Offset;
@@ -437,6 +439,8 @@ class Recovery {
 
   /** The checkpoint of the epochs is missing or unreadable: every batch has its epoch. */
   async #findEpochs(): Promise<void> {
+    // Recovery has noted those of the end alone.
+    this.#epochs.restore([]);
     for (const segment of this.#segments.all()) {
       if (segment.isNew || segment.sizeBytes === 0) continue;
       await this.#using(segment, () =>
@@ -473,7 +477,7 @@ class Recovery {
       active,
       active.sizeBytes,
       endOffset,
-      `the log ends here, but it was durable up to ${recoveryPoint}`,
+      `the log ends here, but by ${fileNames.recoveryPoints} it was durable up to ${recoveryPoint}`,
     );
   }
 

@@ -2,6 +2,8 @@ import { assert, must } from "@millrace/base/assert";
 import type { Segment } from "./segment.ts";
 import type { Offset } from "./types.ts";
 
+const RELATIVE_OFFSETS = 2 ** 31;
+
 /** The catalogue of a log's segments, in the order of their first offsets. The last one is active: it alone grows. */
 export class Segments {
   readonly #list: Segment[] = [];
@@ -48,6 +50,12 @@ export class Segments {
       else high = middle - 1;
     }
     return low;
+  }
+
+  /** No record of the segment has it or a later one: its indexes name offsets with 31 bits, and the next segment has its own. */
+  endOffsetMaxOf(segment: Segment): number {
+    const next = this.#list[this.#list.indexOf(segment) + 1];
+    return Math.min(segment.baseOffset + RELATIVE_OFFSETS, next?.baseOffset ?? Infinity);
   }
 
   /** Takes out the first `count`; the active one stays. */

@@ -36,10 +36,9 @@ export class TimeIndex {
     return { timestamp: readInt64Exact(bytes, at), offset: (this.baseOffset + bytes.readInt32BE(at + 8)) as Offset };
   }
 
-  /** No record before this offset is at or after `timestamp`, apart from those in the same batch. */
-  offsetBefore(timestamp: ExactTimestamp): Offset {
-    const index = this.entries.floor((bytes, at) => readInt64Exact(bytes, at) < timestamp);
-    return index < 0 ? this.baseOffset : this.entry(index).offset;
+  /** The last entry with an earlier time; −1 where there is none. */
+  floor(timestamp: ExactTimestamp): number {
+    return this.entries.floor((bytes, at) => readInt64Exact(bytes, at) < timestamp);
   }
 
   /** Forgets entries of batches that end at `offset` or after it. */

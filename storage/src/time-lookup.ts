@@ -3,6 +3,7 @@ import { readRecords } from "kafka-protocol-ts/records/record";
 import type { Record } from "kafka-protocol-ts/records/record";
 import type { LogEnvironment } from "./log-environment.ts";
 import { HeaderWalk } from "./header-walk.ts";
+import { lastTime, offsetBeforeTime, positionAtOrBefore } from "./index-lookup.ts";
 import type { MaxTimestamp, Segment } from "./segment.ts";
 import type { Segments } from "./segments.ts";
 import { NO_TIMESTAMP } from "./types.ts";
@@ -21,7 +22,7 @@ export async function maxTimestampOf(environment: LogEnvironment, segment: Segme
   if (segment.maxTimestamp !== null) return segment.maxTimestamp;
   await environment.openSegments.use(segment);
   try {
-    const last = segment.times.last();
+    const last = lastTime(segment);
     if (last === null && segment.sizeBytes > 0) observeAll(segment);
     segment.maxTimestamp ??= last ?? { timestamp: NO_TIMESTAMP, offset: segment.baseOffset };
     return segment.maxTimestamp;
@@ -30,7 +31,7 @@ export async function maxTimestampOf(environment: LogEnvironment, segment: Segme
   }
 }
 
-/** Only for a segment without time index entries: none of its records has a timestamp, or the index is not there. */
+/** Only for a segment whose time index has no end: none of its records has a timestamp, or the index is not there, or wrong. */
 function observeAll(segment: Segment): void {
   const header = Buffer.alloc(61);
   const walk = new HeaderWalk(segment.log, 0 as HeaderWalk["position"], segment.sizeBytes);
@@ -81,8 +82,8 @@ async function findInSegment(
 ): Promise<FoundRecord | null> {
   await environment.openSegments.use(segment);
   try {
-    const near = Math.max(segment.times.offsetBefore(wanted.timestamp), wanted.from) as Offset;
-    let position = segment.offsets.positionAtOrBefore(near);
+    const near = Math.max(offsetBeforeTime(segment, wanted.timestamp), wanted.from) as Offset;
+    let position = positionAtOrBefore(segment, near);
     const header = Buffer.alloc(61);
     for (;;) {
       const end = segment.sizeBytes;

@@ -1,5 +1,6 @@
 import type { Disk } from "@millrace/base/world";
 import { HeaderWalk } from "./header-walk.ts";
+import { positionAtOrBefore } from "./index-lookup.ts";
 import type { LogEnvironment } from "./log-environment.ts";
 import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
 import { removeSegments } from "./segment-removal.ts";
@@ -28,11 +29,7 @@ export async function findCut({ openSegments }: LogEnvironment, segments: Segmen
   if (segment.isNew) return { ...nothing, index, endOffset: segment.baseOffset };
   await openSegments.use(segment);
   try {
-    const walk = new HeaderWalk(
-      segment.log,
-      segment.offsets.positionAtOrBefore((offset - 1) as Offset),
-      segment.sizeBytes,
-    );
+    const walk = new HeaderWalk(segment.log, positionAtOrBefore(segment, (offset - 1) as Offset), segment.sizeBytes);
     let { position } = walk;
     let endOffset = segment.baseOffset;
     while (walk.next() && walk.nextOffset <= offset) {

@@ -12,7 +12,7 @@ import {
 } from "./file-names.ts";
 import type { SegmentSuffix } from "./file-names.ts";
 import { decodeFormat, FORMAT_VERSION } from "./format-version.ts";
-import { decodeEpochs } from "./leader-epochs.ts";
+import { decodeEpochs, LeaderEpochs } from "./leader-epochs.ts";
 import { decodeMetaProperties } from "./meta-properties.ts";
 import { JournalReplay } from "./journal-replay.ts";
 import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
@@ -76,15 +76,21 @@ interface IndexReading {
   isDone: boolean;
 }
 
-/** The first batch that was found of each transaction under way, by producer. */
-type Transactions = Map<number, number>;
+/** What the batches of a log up to here have shown. */
+interface Seen {
+  /** The first batch that was found of each transaction under way, by producer. */
+  readonly transactions: Map<number, number>;
+  /** From the log's very beginning, without a gap: then compaction and retention have taken nothing of it. */
+  isWhole: boolean;
+  nextOffset: number;
+}
 
 /**
  * Why the index of aborted transactions would mislead a reader of committed records; null where it does not. After a
  * compaction a transaction may begin later in the log than the index says, and a marker may be all that is left of it.
  */
 function judgeTransaction(
-  under: Transactions,
+  { transactions: under, isWhole }: Seen,
   batch: RecordBatchView,
   entry: AbortedTransaction | null,
 ): string | null {
@@ -103,9 +109,15 @@ function judgeTransaction(
   if (firstOffset === undefined) return null;
   if (entry === null) return `lacks the transaction of producer ${producerId}, which was aborted`;
   const isCovered = entry.producerId === producerId && entry.firstOffset <= firstOffset;
-  return isCovered
+  if (!isCovered)
+    return `does not cover the aborted transaction of producer ${producerId} from offset ${firstOffset} on`;
+  if (!isWhole) return null;
+  if (entry.firstOffset < firstOffset)
+    return `lets the aborted transaction of producer ${producerId} begin at offset ${entry.firstOffset}, not ${firstOffset}`;
+  const lastStableOffset = Math.min(batch.lastOffset + 1, ...under.values());
+  return entry.lastStableOffset === lastStableOffset
     ? null
-    : `does not cover the aborted transaction of producer ${producerId} from offset ${firstOffset} on`;
+    : `has a last stable offset of ${entry.lastStableOffset}, not ${lastStableOffset}`;
 }
 
 class Verifier {
@@ -209,7 +221,7 @@ class Verifier {
       else if (parsed?.suffix === ".snapshot") await this.#verifySnapshot(`${directory}/${name}`);
     }
     bases.sort((a, b) => a - b);
-    const topicId = await this.#verifySmallFiles(directory);
+    const { topicId, epochs } = await this.#verifySmallFiles(directory);
     const [batchesBefore, bytesBefore] = [this.#batches, this.#bytes];
     const firstOffset = bases[0] ?? (0 as Offset);
     if (logStartOffset !== null && firstOffset > logStartOffset) {
@@ -218,7 +230,9 @@ class Verifier {
     }
     let endOffset = firstOffset;
     // A start ends the swap first: the files of the segments that it replaces go one by one.
-    const transactions: Transactions | null = isSwapping ? null : new Map();
+    const seen: Seen | null = isSwapping
+      ? null
+      : { transactions: new Map(), isWhole: firstOffset === 0, nextOffset: firstOffset };
     for (const [index, baseOffset] of bases.entries()) {
       const path = `${directory}/${segmentFileName(baseOffset, ".log")}`;
       // Compaction leaves gaps inside segments, and so between their ends and the next ones; never an overlap.
@@ -226,7 +240,15 @@ class Verifier {
         this.#note({ path, offset: baseOffset, message: `overlaps with what ends at ${endOffset}`, kind: "corrupt" });
       const isLast = index === bases.length - 1;
       const ended = await this.#readable(path, () =>
-        this.#verifySegment(directory, baseOffset, { topicId, partition, recoveryPoint, isLast, transactions }),
+        this.#verifySegment(directory, baseOffset, {
+          topicId,
+          partition,
+          recoveryPoint,
+          endOffsetMax: isSwapping ? Infinity : (bases[index + 1] ?? Infinity),
+          isLast,
+          seen,
+          epochs: epochs === null ? null : { epochs, logStartOffset: logStartOffset ?? firstOffset },
+        }),
       );
       endOffset = Math.max(endOffset, ended ?? baseOffset) as Offset;
     }
@@ -246,8 +268,10 @@ class Verifier {
     };
   }
 
-  /** Gives the topic's id; empty where it cannot be read. */
-  async #verifySmallFiles(directory: string): Promise<Uuid> {
+  /** The topic's id is empty, and the epochs are null, where they cannot be read. */
+  async #verifySmallFiles(
+    directory: string,
+  ): Promise<{ readonly topicId: Uuid; readonly epochs: LeaderEpochs | null }> {
     const metadata = decodePartitionMetadata((await this.#text(`${directory}/${fileNames.partitionMetadata}`)) ?? "");
     if (!metadata.ok)
       this.#corrupt(`${directory}/${fileNames.partitionMetadata}`, metadata.message ?? metadata.failure);
@@ -257,7 +281,9 @@ class Verifier {
       const message = decoded.message ?? decoded.failure;
       this.#note({ path: `${directory}/${fileNames.leaderEpochs}`, message, kind: "repairable" });
     }
-    return metadata.ok ? metadata.value : "";
+    const found = decoded?.ok === true ? new LeaderEpochs() : null;
+    if (decoded?.ok === true) found?.restore(decoded.value);
+    return { topicId: metadata.ok ? metadata.value : "", epochs: found };
   }
 
   async #verifySnapshot(path: string): Promise<void> {
@@ -272,15 +298,19 @@ class Verifier {
     directory: string,
     baseOffset: Offset,
     {
+      endOffsetMax,
       isLast,
-      transactions,
+      seen,
+      epochs,
       ...log
     }: {
+      readonly endOffsetMax: number;
       readonly topicId: Uuid;
       readonly partition: number;
       readonly recoveryPoint: Offset;
       readonly isLast: boolean;
-      readonly transactions: Transactions | null;
+      readonly seen: Seen | null;
+      readonly epochs: { readonly epochs: LeaderEpochs; readonly logStartOffset: Offset } | null;
     },
   ): Promise<Offset> {
     const pathOf = (suffix: SegmentSuffix): string => `${directory}/${segmentFileName(baseOffset, suffix)}`;
@@ -293,23 +323,32 @@ class Verifier {
     const markers = new Map<number, AbortedTransaction>(aborted.map((each) => [each.lastOffset, each]));
     const onDisk = await this.#disk.open(path, "read");
     const file = this.#replay.view(onDisk, log, baseOffset) ?? onDisk;
+    let isEpochWrong = false;
     try {
       const sizeBytes = await file.sizeBytes();
       const end = await scanBatches(file, {
         from: 0,
         to: sizeBytes,
         nextOffset: baseOffset,
+        endOffsetMax,
         isCrcChecked: true,
         visit: (batch, position) => {
           this.#batches += 1;
           this.#judgeOffset(offsets, baseOffset, batch.lastOffset, position);
           this.#judgeTime(times, baseOffset, batch.lastOffset, batch.maxTimestampExact);
           const entry = markers.get(batch.lastOffset) ?? null;
-          const wrong = transactions === null ? null : judgeTransaction(transactions, batch, entry);
+          const wrong = seen === null ? null : judgeTransaction(seen, batch, entry);
+          if (seen !== null) {
+            seen.isWhole &&= batch.baseOffset === seen.nextOffset;
+            seen.nextOffset = batch.lastOffset + 1;
+          }
           // What is not durable yet is in the index with the next checkpoint.
           if (wrong !== null && batch.lastOffset < log.recoveryPoint)
             this.#note({ path: pathOf(".txnindex"), offset: batch.lastOffset, message: wrong, kind: "corrupt" });
           markers.delete(batch.lastOffset);
+          if (epochs !== null && !isEpochWrong) {
+            isEpochWrong = this.#judgeEpoch(directory, batch, { ...epochs, recoveryPoint: log.recoveryPoint });
+          }
         },
       });
       this.#bytes += end.position;
@@ -332,6 +371,22 @@ class Verifier {
     } finally {
       await file.close();
     }
+  }
+
+  /** A batch's leader epoch and the checkpoint say the same; neither has a checksum. Tells whether they do not. */
+  #judgeEpoch(
+    directory: string,
+    { baseOffset, partitionLeaderEpoch }: RecordBatchView,
+    known: { readonly epochs: LeaderEpochs; readonly logStartOffset: Offset; readonly recoveryPoint: Offset },
+  ): boolean {
+    // What is not durable yet is in the checkpoint with the next one.
+    if (partitionLeaderEpoch < 0 || baseOffset < known.logStartOffset || baseOffset >= known.recoveryPoint)
+      return false;
+    const epoch = known.epochs.epochAt(baseOffset as Offset);
+    if (epoch === partitionLeaderEpoch) return false;
+    const message = `says leader epoch ${epoch} for offset ${baseOffset}, whose batch says ${partitionLeaderEpoch}`;
+    this.#note({ path: `${directory}/${fileNames.leaderEpochs}`, offset: baseOffset, message, kind: "repairable" });
+    return true;
   }
 
   // --- Indexes --------------------------------------------------------------------------------------------------------

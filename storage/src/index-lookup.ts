@@ -1,0 +1,85 @@
+import { BATCH_HEADER_BYTES, BatchField } from "kafka-protocol-ts/records/batch";
+import { readInt64Exact } from "kafka-protocol-ts/records/int64";
+import { BrokenChain, HeaderWalk } from "./header-walk.ts";
+import type { Segment } from "./segment.ts";
+import { NO_TIMESTAMP } from "./types.ts";
+import type { ExactTimestamp, FilePosition, Offset } from "./types.ts";
+
+/*
+ * Kafka's indexes have no checksum, and all of what they say is in the log as well: what an entry says counts when the batch that
+ * it leads to says it too. An entry that is wrong is passed over, and the way from the one before is a little longer.
+ */
+
+interface Waiting {
+  /** False: ColdRead is thrown where the disk would have to be waited for. */
+  readonly mayWait?: boolean;
+}
+
+/** Start of a batch that ends at `offset` or before it; the segment's start where no entry is that low. */
+export function positionAtOrBefore(segment: Segment, offset: Offset, waiting: Waiting = {}): FilePosition {
+  return soundPosition(segment, segment.offsets.floor(offset), { offset, position: segment.sizeBytes }, waiting);
+}
+
+/** The last indexed start of a batch at `position` or before it. */
+export function startAtOrBefore(segment: Segment, position: number, waiting: Waiting = {}): FilePosition {
+  const offset = Number.MAX_SAFE_INTEGER as Offset;
+  return soundPosition(segment, segment.offsets.floorByStart(position), { offset, position }, waiting);
+}
+
+function soundPosition(
+  segment: Segment,
+  from: number,
+  most: { readonly offset: Offset; readonly position: number },
+  waiting: Waiting,
+): FilePosition {
+  for (let index = from; index >= 0; index--) {
+    const { lastOffset, position } = segment.offsets.entry(index);
+    if (lastOffset > most.offset || position > most.position || position < 0) continue;
+    if (lastOffsetAt(segment, position, waiting) === lastOffset) return position;
+  }
+  return 0 as FilePosition;
+}
+
+/** Null where no batch begins. */
+function lastOffsetAt(segment: Segment, position: FilePosition, waiting: Waiting): Offset | null {
+  const walk = new HeaderWalk(segment.log, position, segment.sizeBytes, waiting);
+  try {
+    return walk.next() ? ((walk.nextOffset - 1) as Offset) : null;
+  } catch (error) {
+    if (error instanceof BrokenChain) return null;
+    throw error;
+  }
+}
+
+/** No record before this offset is at or after `timestamp`, apart from those in the same batch. */
+export function offsetBeforeTime(segment: Segment, timestamp: ExactTimestamp): Offset {
+  for (let index = segment.times.floor(timestamp); index >= 0; index--) {
+    const entry = segment.times.entry(index);
+    if (entry.timestamp < timestamp && maxTimestampAt(segment, entry.offset) === entry.timestamp) return entry.offset;
+  }
+  return segment.baseOffset;
+}
+
+/** The last entry of a time index that is complete has the segment's largest timestamp; null where it is wrong or there is none. */
+export function lastTime(segment: Segment): { readonly timestamp: ExactTimestamp; readonly offset: Offset } | null {
+  const last = segment.times.last();
+  if (last === null || maxTimestampAt(segment, last.offset) !== last.timestamp) return null;
+  return last;
+}
+
+/** Of the batch that holds the offset; a log's oldest entries may name a record in the middle of one. */
+function maxTimestampAt(segment: Segment, offset: Offset): ExactTimestamp {
+  const walk = new HeaderWalk(segment.log, positionAtOrBefore(segment, offset), segment.sizeBytes);
+  try {
+    while (walk.next()) {
+      if (walk.nextOffset <= offset) continue;
+      if (walk.baseOffset > offset) return NO_TIMESTAMP;
+      const header = Buffer.allocUnsafe(BATCH_HEADER_BYTES);
+      segment.log.readNow(header, walk.position);
+      return readInt64Exact(header, BatchField.maxTimestamp);
+    }
+  } catch (error) {
+    if (!(error instanceof BrokenChain)) throw error;
+  }
+  return NO_TIMESTAMP;
+}
