@@ -20,6 +20,8 @@ interface CreationHost {
   readonly path: string;
   /** Directories that are made at the same time. */
   readonly atOnce: number;
+  /** Whose files are open until they are synced together. */
+  readonly createdTogether: number;
   /** Sees that nothing of another topic lies under the name. */
   makeRoom(wanted: NewLog): Promise<void>;
   /** Checkpoints know names only: after a crash, what they say of a deleted topic must not be taken for the new one. */
@@ -34,9 +36,6 @@ interface Creation {
   readonly resolve: (log: PartitionLog) => void;
   readonly reject: (error: unknown) => void;
 }
-
-/** Their files are open together until they are synced. */
-const CREATED_TOGETHER_MAX = 256;
 
 /** Makes the directories of new partitions. Calls of one turn are made together: a topic of many partitions costs one sync. */
 export class LogCreation {
@@ -58,8 +57,9 @@ export class LogCreation {
   async #createWaiting(): Promise<void> {
     const creations = this.#waiting;
     this.#waiting = [];
-    for (let first = 0; first < creations.length; first += CREATED_TOGETHER_MAX) {
-      await this.#createTogether(creations.slice(first, first + CREATED_TOGETHER_MAX));
+    const { createdTogether } = this.#host;
+    for (let first = 0; first < creations.length; first += createdTogether) {
+      await this.#createTogether(creations.slice(first, first + createdTogether));
     }
   }
 

@@ -115,7 +115,7 @@ export class LogDirectories {
   }
 
   async #openAll(): Promise<Refusal | null> {
-    const limits = limitsOfOne(this.#options.limits ?? {}, this.#paths.length);
+    const limits = limitsOfOne(this.#options, this.#paths.length);
     const cleaner = cleanerOfOne(this.#options.cleaner, this.#paths.length);
     let { clusterId } = this.#options;
     for (const path of this.#paths) {
@@ -339,14 +339,29 @@ function cleanerOfOne(cleaner: LogDirectoryOptions["cleaner"], count: number): P
   return { cleaner: { ...cleaner, settings } };
 }
 
+/** The other half is for connections, and for what else is opened. */
+const SEGMENT_FILES_SHARE = 0.5;
+const FILES_OF_SEGMENT = 3;
+
 /** Files that may be open are those of the process. Kept as it is otherwise: a limit may be a getter, which follows a setting. */
-function limitsOfOne(limits: Partial<LogDirectoryLimits>, count: number): Partial<LogDirectoryLimits> {
-  if (count === 1) return limits;
+function limitsOfOne({ limits = {}, disk, logger }: LogDirectoriesOptions, count: number): Partial<LogDirectoryLimits> {
   const { openSegmentsMax = defaultLogDirectoryLimits.openSegmentsMax } = limits;
+  const { openFilesMax = Infinity } = disk;
+  const possible = Math.floor((openFilesMax * SEGMENT_FILES_SHARE) / FILES_OF_SEGMENT);
+  if (possible < openSegmentsMax) {
+    logger.warn(
+      "the limit on open files (ulimit -n) is low: fewer segments are kept open, and more often opened anew",
+      {
+        openFilesMax,
+        openSegments: possible,
+        openSegmentsWanted: openSegmentsMax,
+      },
+    );
+  }
   const ofOne: Partial<LogDirectoryLimits> = {};
   Object.defineProperties(ofOne, Object.getOwnPropertyDescriptors(limits));
   return Object.defineProperty(ofOne, "openSegmentsMax", {
-    value: Math.max(1, Math.floor(openSegmentsMax / count)),
+    value: Math.max(1, Math.floor(Math.min(openSegmentsMax, possible) / count)),
     enumerable: true,
   });
 }

@@ -106,6 +106,8 @@ export interface LoadReport {
 const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames).flat());
 /** Logs whose checkpoints share a sync. */
 const SYNCED_TOGETHER_MAX = 64;
+/** Logs whose creations do, with their files open until then. */
+const CREATED_TOGETHER_MAX = 256;
 
 /**
  * All logs under one directory, and what they share: the lock, the group commit, open files, checkpoints, housekeeping.
@@ -183,6 +185,7 @@ export class LogDirectory {
       disk,
       path,
       atOnce: limits.loadingMax,
+      createdTogether: segmentBounds(limits).createdTogether,
       makeRoom: (wanted) => this.#makeRoom(wanted),
       forgetNamesakes: (wanted) => this.#forgetNamesakes(wanted),
       diskFailed: failDirectory,
@@ -470,7 +473,7 @@ export class LogDirectory {
       if (log.uncheckedBytes === 0) log.forgetIdle();
     }
     const grown = [...this.#logs.values()].filter((log) => log.uncheckedBytes >= checkpointBytesMin);
-    await forEachOf(grown, SYNCED_TOGETHER_MAX, (log) => log.checkpoint());
+    await forEachOf(grown, segmentBounds(this.#limits).syncedTogether, (log) => log.checkpoint());
     // So that a start after a crash has little to replay, and a quiet broker uses the same pages again and again.
     await this.#journal?.flush();
     if (this.#isWipeDue) {
@@ -547,7 +550,8 @@ export class LogDirectory {
     for (const log of this.#logs.values()) if (log.failure !== null) isClean = false;
     try {
       // Logs to which a failed start has not come yet are in the checkpoints, and stay there.
-      if (this.#isLoaded) await forEachOf([...this.#logs.values()], SYNCED_TOGETHER_MAX, (log) => log.close());
+      if (this.#isLoaded)
+        await forEachOf([...this.#logs.values()], segmentBounds(this.#limits).syncedTogether, (log) => log.close());
       await this.#journal?.close();
       if (this.#isLoaded && this.#failure === null) {
         await this.#recoveryPoints.run();
@@ -579,7 +583,16 @@ export class LogDirectory {
 function segmentBounds({ openSegmentsMax, journalBytes }: LogDirectoryLimits): {
   readonly ofGroup: number;
   readonly ofJournalFile: number;
+  /** Logs whose files are open at the same time, beside those segments: where few may be, these are few as well. */
+  readonly createdTogether: number;
+  readonly syncedTogether: number;
 } {
   const ofGroup = Math.max(1, Math.floor(openSegmentsMax / (journalBytes === 0 ? 4 : 24)));
-  return { ofGroup, ofJournalFile: Math.max(1, Math.floor(openSegmentsMax / 4)) };
+  const quarter = Math.max(1, Math.floor(openSegmentsMax / 4));
+  return {
+    ofGroup,
+    ofJournalFile: quarter,
+    createdTogether: Math.min(CREATED_TOGETHER_MAX, quarter),
+    syncedTogether: Math.min(SYNCED_TOGETHER_MAX, quarter),
+  };
 }

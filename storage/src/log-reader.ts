@@ -120,7 +120,11 @@ export class LogReader {
     for (let index = segments.indexOf(offset); index < segments.count; index++) {
       const segment = segments.at(index) as Segment;
       if (segment.sizeBytes === 0) continue;
-      if (!segment.isOpen) return this.#openAndRead(segment, offset, options);
+      if (!segment.isOpen) {
+        // A reader of many logs that has something already takes this one the next time.
+        const isNecessary = options.isWholeBatchGuaranteed || this.#environment.openSegments.hasRoom;
+        return isNecessary ? this.#openAndRead(segment, offset, options) : nothing(options);
+      }
       const isActive = index === segments.count - 1;
       const segmentEnd = isActive ? this.#log.writtenOffset : (segments.at(index + 1) as Segment).baseOffset;
       try {

@@ -19,6 +19,13 @@ export class OpenSegments {
     return this.#open.size;
   }
 
+  /** Whether one more can be opened within the bound; else all that are open are held. */
+  get hasRoom(): boolean {
+    if (this.#open.size < this.#openMax) return true;
+    for (const segment of this.#open) if (segment.leases === 0) return true;
+    return false;
+  }
+
   /** Opens the segment and gives a lease on it, which the caller releases. */
   async use(segment: Segment): Promise<void> {
     segment.retain();

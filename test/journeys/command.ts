@@ -18,9 +18,18 @@ export class Command {
   #err = "";
   #waiting: (() => void)[] = [];
 
-  constructor(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+  constructor(
+    args: readonly string[],
+    {
+      environment = {},
+      openFilesMax,
+    }: { readonly environment?: Readonly<Record<string, string>>; readonly openFilesMax?: number } = {},
+  ) {
     const inherited = Object.entries(process.env).filter(([name]) => !/^(?:npm_|MILLRACE_|NODE_OPTIONS$)/.test(name));
-    this.process = spawn(process.execPath, ["--conditions=source", "cli/millrace.js", ...args], {
+    const command = [process.execPath, "--conditions=source", "cli/millrace.js", ...args];
+    const limited = ["sh", "-c", `ulimit -n ${openFilesMax}; exec "$@"`, "sh", ...command];
+    const [executable = "", ...rest] = openFilesMax === undefined ? command : limited;
+    this.process = spawn(executable, rest, {
       cwd: repositoryRoot,
       env: { ...Object.fromEntries(inherited), ...environment },
     });
@@ -78,14 +87,15 @@ export class Broker {
     this.address = address;
   }
 
-  static async start(data: string, args: readonly string[] = []): Promise<Broker> {
-    const command = new Command([
-      "start",
-      "--data",
-      data,
-      ...(args.includes("--port") ? [] : ["--port", "0"]),
-      ...args,
-    ]);
+  static async start(
+    data: string,
+    args: readonly string[] = [],
+    limits: { readonly openFilesMax?: number } = {},
+  ): Promise<Broker> {
+    const command = new Command(
+      ["start", "--data", data, ...(args.includes("--port") ? [] : ["--port", "0"]), ...args],
+      limits,
+    );
     const [, address = ""] = await command.says(/^millrace ready on (\S+) in \d+ ms$/m);
     return new Broker(command, address);
   }

@@ -34,6 +34,7 @@ export class NodeDisk implements Disk {
   readonly #syncs: SyncQueue;
   readonly #directWrites: DirectWrites = new DirectWrites();
   readonly #coldReads: ColdReads = new ColdReads();
+  readonly openFilesMax: number = openFilesMax();
   /** A descriptor per file system, open for good: the kernel reports to it every write that failed since. */
   readonly #fileSystems = new Map<number, number>();
 
@@ -486,6 +487,17 @@ export class NodeDiskFile implements DiskFile {
     } catch (error) {
       throw diskError(error as NodeJS.ErrnoException, this.path, operation);
     }
+  }
+}
+
+/** The soft limit (RLIMIT_NOFILE), which the platform has raised to the hard one when it started. */
+function openFilesMax(): number {
+  try {
+    const [, soft] = /^Max open files\s+(\d+|unlimited)/m.exec(fs.readFileSync("/proc/self/limits", "utf8")) ?? [];
+    return soft === undefined || soft === "unlimited" ? Infinity : Number(soft);
+  } catch {
+    // Not on this system.
+    return Infinity;
   }
 }
 
