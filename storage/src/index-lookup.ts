@@ -20,10 +20,15 @@ export function positionAtOrBefore(segment: Segment, offset: Offset, waiting: Wa
   return soundPosition(segment, segment.offsets.floor(offset), { offset, position: segment.sizeBytes }, waiting);
 }
 
-/** The last indexed start of a batch at `position` or before it. */
-export function startAtOrBefore(segment: Segment, position: number, waiting: Waiting = {}): FilePosition {
-  const offset = Number.MAX_SAFE_INTEGER as Offset;
-  return soundPosition(segment, segment.offsets.floorByStart(position), { offset, position }, waiting);
+/** The last indexed start of a batch at `position` or before it, that ends at `offset` or before it. */
+export function startAtOrBefore(
+  segment: Segment,
+  { position, offset = Number.MAX_SAFE_INTEGER as Offset }: { readonly position: number; readonly offset?: Offset },
+  waiting: Waiting = {},
+): FilePosition {
+  // The nearer one alone is looked at: the further one may lie on a page that nobody needs.
+  const from = Math.min(segment.offsets.floorByStart(position), segment.offsets.floor(offset));
+  return soundPosition(segment, from, { offset, position }, waiting);
 }
 
 function soundPosition(

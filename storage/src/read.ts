@@ -102,15 +102,8 @@ function findStart(segment: Segment, offset: Offset, limits: ReadLimits, segment
 function extendTo(segment: Segment, start: Start, limit: number, limits: ReadLimits): Extent {
   const { upTo } = limits;
   // The index leads to the neighbourhood of the nearer bound; from there it is one interval of headers at most.
-  const byBytes = startAtOrBefore(segment, limit, limits);
-  const byOffset = positionAtOrBefore(segment, (upTo - 1) as Offset, limits);
-  const near = Math.min(byBytes, byOffset);
-  const walk = new HeaderWalk(
-    segment.log,
-    (near > start.position ? near : start.position) as FilePosition,
-    segment.sizeBytes,
-    limits,
-  );
+  const near = startAtOrBefore(segment, { position: limit, offset: (upTo - 1) as Offset }, limits);
+  const walk = new HeaderWalk(segment.log, near > start.position ? near : start.position, segment.sizeBytes, limits);
   let end = start.end;
   let nextOffset = start.nextOffset;
   let isFirst = true;

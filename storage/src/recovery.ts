@@ -313,7 +313,7 @@ class Recovery {
     trimIndexes(segment, this.#areIndexesThere(segment) ? recoveryPoint : segment.baseOffset);
     if (!isBelow) return start;
     const point = positionAtOrBefore(segment, (recoveryPoint - 1) as Offset);
-    const position = startAtOrBefore(segment, point - unsyncedBytesMax);
+    const position = startAtOrBefore(segment, { position: point - unsyncedBytesMax });
     if (position === 0) return start;
     const walk = new HeaderWalk(segment.log, position, segment.sizeBytes);
     try {
