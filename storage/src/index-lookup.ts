@@ -7,7 +7,8 @@ import type { ExactTimestamp, FilePosition, Offset } from "./types.ts";
 
 /*
  * Kafka's indexes have no checksum, and all of what they say is in the log as well: what an entry says counts when the batch that
- * it leads to says it too. An entry that is wrong is passed over, and the way from the one before is a little longer.
+ * it leads to says it too. An entry that is wrong is passed over, in growing steps, so that of an index
+ * that is wrong all over a few are looked at; the way from the one before is longer.
  */
 
 interface Waiting {
@@ -37,7 +38,7 @@ function soundPosition(
   most: { readonly offset: Offset; readonly position: number },
   waiting: Waiting,
 ): FilePosition {
-  for (let index = from; index >= 0; index--) {
+  for (let index = from, step = 1; index >= 0; index -= step, step *= 2) {
     const { lastOffset, position } = segment.offsets.entry(index);
     if (lastOffset > most.offset || position > most.position || position < 0) continue;
     if (lastOffsetAt(segment, position, waiting) === lastOffset) return position;
@@ -58,7 +59,7 @@ function lastOffsetAt(segment: Segment, position: FilePosition, waiting: Waiting
 
 /** No record before this offset is at or after `timestamp`, apart from those in the same batch. */
 export function offsetBeforeTime(segment: Segment, timestamp: ExactTimestamp): Offset {
-  for (let index = segment.times.floor(timestamp); index >= 0; index--) {
+  for (let index = segment.times.floor(timestamp), step = 1; index >= 0; index -= step, step *= 2) {
     const entry = segment.times.entry(index);
     if (entry.timestamp < timestamp && maxTimestampAt(segment, entry.offset) === entry.timestamp) return entry.offset;
   }

@@ -4,7 +4,7 @@ import { RecordingDisk } from "@millrace/simulator/recording-disk";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { expect, test } from "vitest";
-import { append, Bench, durable, readAll, topicIdOf, values, withoutLocks } from "../test/support.ts";
+import { append, Bench, compact, durable, readAll, topicIdOf, values, withoutLocks } from "../test/support.ts";
 import type { BenchOptions } from "../test/support.ts";
 import { FRAMES_UNDER_WAY_MAX } from "./journal-frame.ts";
 import { LogDirectory } from "./log-directory.ts";
@@ -319,4 +319,18 @@ test("what is removed is not held until the journal's file is full: the disk get
   expect(active.isOpen).toBe(false);
   const names = (await disk.list("/data/kept-0")).map(({ name }) => name);
   expect(names.filter((name) => name.includes(".log"))).toEqual(["00000000000000000004.log"]);
+});
+
+test("nor what compaction has replaced", async () => {
+  const { bench } = await recorded();
+  const log = await bench.create("orders", { "segment.bytes": 4 * KiB, "cleanup.policy": ["compact"] });
+  for (let index = 0; index < 6; index++) {
+    append(log, { records: [{ timestamp: 1, key: Buffer.from("key"), value: Buffer.alloc(1000) }] });
+    await bench.clock.settle();
+  }
+  const { first } = log.segments();
+  expect(first.isOpen).toBe(true);
+  await compact(bench, log);
+  await bench.clock.settle();
+  expect([log.segments().first === first, first.isOpen]).toEqual([false, false]);
 });

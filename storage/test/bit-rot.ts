@@ -225,9 +225,8 @@ function judge(
   const bound = bounds.find(({ file }) => file.test(path));
   if (bound === undefined || !bound.consequences.includes(kind)) return text;
   if (bound.subject !== undefined && bound.subject !== subject) return text;
-  const isSaid =
-    kind === "offline" || kind === "refused" ? detail.includes(kind === "refused" ? "/data" : nameOf(path)) : true;
-  if (!isSaid) return `the file is not named: ${text}`;
+  if (kind === "refused" && !detail.includes("/data")) return `the directory is not named: ${text}`;
+  if (kind === "offline" && !detail.includes(nameOf(path))) return `the file is not named: ${text}`;
   const mustBeNamed = kind === "different" && bound.subject !== undefined && ending === "clean";
   return mustBeNamed && !isNamed ? `not found by verify: ${text}` : null;
 }

@@ -63,6 +63,7 @@ export async function swapSegments(
     segments.replace(run, replacement);
     environment.wipeJournalSoon();
     await disk.syncDirectory(directory);
+    for (const segment of run) environment.segmentIsGone(segment);
   } finally {
     for (const segment of held) {
       openSegments.closeSoon(segment);
