@@ -11,6 +11,7 @@ import { diskAtRest } from "./disk-at-rest.ts";
 import { dirtyLimitMegabytes, LimitProbe, limitText, type Limits } from "./limits.ts";
 import { brokerLoads, type BrokerLoad, type Extent } from "./loads.ts";
 import { printLine } from "./measure.ts";
+import { memoryAtHand } from "./memory-at-hand.ts";
 import { measureMixed } from "./mixed.ts";
 import { rssMegabytesOf } from "./process-stats.ts";
 import {
@@ -77,6 +78,8 @@ export async function run(args: readonly string[] = []): Promise<void> {
 type SamplesByTarget = ReadonlyMap<TargetName, readonly Sample[]>;
 
 const idleAfterMs = 3_000;
+/** Of what a round writes: the page cache takes all of it, and the brokers some more. */
+const memoryShare = 1.3;
 const [, kafkaVersion = "?"] =
   /<kafka.version>([^<]+)</.exec(readFileSync(join(interopDirectory, "java", "pom.xml"), "utf8")) ?? [];
 
@@ -189,6 +192,7 @@ class BrokerBench {
   async #sample(load: BrokerLoad, target: Target, filled?: Filled): Promise<Sample> {
     const { topic, plan } = filled ?? (await fill(load, target, this.#extent));
     await diskAtRest(this.#directory);
+    await memoryAtHand(this.#extent.megabytesMax * memoryShare);
     const sample = await sampleOf(target, plan);
     if (filled === undefined) await removeTopic(target, topic);
     return sample;
