@@ -2,8 +2,10 @@ import type { Clock, Disk } from "@millrace/base/world";
 import { FRAMES_UNDER_WAY_MAX } from "./journal-frame.ts";
 import type { FrameInput } from "./journal-frame.ts";
 import type { Journal } from "./journal.ts";
+import { isOutOfSpace } from "./out-of-space.ts";
 import type { Segment } from "./segment.ts";
 import type { Offset } from "./types.ts";
+import { WriteBehind } from "./write-behind.ts";
 import type { Portion, WriteQueue } from "./write-queue.ts";
 
 export interface CommitterOptions {
@@ -72,7 +74,7 @@ interface Started {
  *     group n+2           journal + write …
  *
  * With a journal a group is durable when its one frame is written there, and its batches are written to their segments
- * meanwhile. Some groups are under way at a time and told in order; a log is in two of them at most. Without one, or where the
+ * meanwhile, or later (write-behind.ts). Some groups are under way at a time and told in order; a log is in two of them at most. Without one, or where the
  * journal cannot take it, the segments are written first and synced then, one group at a time, while the next is gathered. What
  * arrives when no more can begin makes up the next group: the slower the disk, the larger the groups.
  */
@@ -91,6 +93,9 @@ export class Committer {
   #isScheduled = false;
   #isFailed = false;
   #queuedBytes = 0;
+  readonly #behind: WriteBehind;
+  /** Groups there have been. */
+  #groupCount = 0;
   readonly #small: Buffer = Buffer.allocUnsafe(SMALL_BYTES);
   #stalledUntilMs = 0;
   #slowUntilMs = 0;
@@ -102,6 +107,16 @@ export class Committer {
 
   constructor(options: CommitterOptions) {
     this.#options = options;
+    this.#behind = new WriteBehind({
+      clock: options.clock,
+      onWritten: (portion) => {
+        this.#noteWritten(portion);
+        portion.queue.noticeIdle();
+        if (!this.#isFailed && portion.queue.queuedBytes > 0) this.submit(portion.queue, 0);
+      },
+      onOutOfSpace: (queue, error) => queue.owner.onHeldOutOfSpace(error),
+      onFailed: options.onSyncFailed,
+    });
   }
 
   /** From now on groups go through it. Nothing is under way. */
@@ -139,6 +154,23 @@ export class Committer {
     this.#schedule();
   }
 
+  /** See WriteBehind. */
+  showWritten(queue: WriteQueue): Promise<unknown> | null {
+    return this.#behind.show(queue);
+  }
+  written(queue: WriteQueue): Promise<boolean> {
+    return this.#behind.written(queue);
+  }
+  writtenOf(segments: ReadonlySet<Segment>): Promise<void> {
+    return this.#behind.writtenOf(segments);
+  }
+  retryHeld(queue: WriteQueue): Promise<boolean> {
+    return this.#behind.retry(queue);
+  }
+  dropHeld(queue: WriteQueue): void {
+    this.#behind.drop(queue);
+  }
+
   /** Nothing is written or synced any more; who waits for the end of it waits for the writes that are on their way only. */
   fail(): void {
     if (this.#isFailed) return;
@@ -146,6 +178,7 @@ export class Committer {
     this.#waiting = [];
     this.#waitingForNone = [];
     this.#journal?.fail();
+    this.#behind.fail();
     for (const group of [this.#gathering, ...this.#underWay]) {
       for (const segment of [...group.segments, ...group.dirty]) segment.release();
       for (const queue of group.queues) {
@@ -240,6 +273,8 @@ export class Committer {
   #start(queue: WriteQueue, started: Started[]): void {
     // The end of the pause, and of the write, submit it again.
     if (queue.isPaused || queue.isWriting || queue.queuedBytes === 0) return;
+    const isHeld = this.#journal !== null && this.#behind.accepts(queue, this.#groupCount);
+    if (queue.held !== null && !isHeld) return this.#writeHeldFirst(queue);
     const portion = this.#hasRoomFor(queue) ? queue.take(this.#options.unsyncedBytesMax, this.#gathering) : null;
     if (portion === null) return this.#wait(queue);
     this.#queuedBytes -= portion.sizeBytes;
@@ -255,7 +290,26 @@ export class Committer {
     }
     // Nothing in a new file counts before its name is durable.
     if (portion.segment.isNew) (group ?? this.#gathering).directories.add(portion.segment.directory);
-    started.push({ queue, portion, group });
+    if (isHeld && group !== null) this.#hold(portion, group);
+    else started.push({ queue, portion, group });
+  }
+
+  /** The journal alone makes it count. */
+  #hold(portion: Portion, group: Group): void {
+    const { queue, segment } = portion;
+    group.writesUnderWay -= 1;
+    group.nextOffsets.set(queue, portion.nextOffset);
+    queue.isWriting = false;
+    segment.retain();
+    this.#behind.hold(portion);
+    if (queue.queuedBytes > 0) this.submit(queue, 0);
+  }
+
+  /** The end of it submits the queue again. */
+  #writeHeldFirst(queue: WriteQueue): void {
+    this.#behind.written(queue).catch((error: unknown) => {
+      if (!isOutOfSpace(error)) throw error;
+    });
   }
 
   /** Every segment that waits for a sync is open: there is a bound to them. */
@@ -329,16 +383,23 @@ export class Committer {
   #onWritten(queue: WriteQueue, portion: Portion, group: Group | null): void {
     const { segment } = portion;
     queue.isWriting = false;
-    queue.writtenOffset = portion.nextOffset;
-    segment.sizeBytes = portion.position + portion.sizeBytes;
+    if (queue.readBytes > 0) queue.readBytes -= portion.sizeBytes;
     group?.nextOffsets.set(queue, portion.nextOffset);
     if (group === null && queue.markDirty(segment)) {
       this.#dirtySegments += 1;
       this.#dirty.add(queue);
     }
-    if (this.#journal !== null && group !== null) this.#writeBack(segment);
-    if (!this.#isFailed) queue.owner.onWritten(portion);
+    this.#noteWritten(portion);
     this.#afterWrite(queue, portion, group);
+  }
+
+  /** It is in its file. */
+  #noteWritten(portion: Portion): void {
+    const { queue, segment } = portion;
+    queue.writtenOffset = portion.nextOffset;
+    segment.sizeBytes = portion.position + portion.sizeBytes;
+    if (this.#journal !== null && queue.isSyncWanted) this.#writeBack(segment);
+    if (!this.#isFailed) queue.owner.onWritten(portion);
   }
 
   /** Its sync comes much later: the disk is kept busy evenly, so that no frame of the journal waits behind a heap. */
@@ -372,6 +433,7 @@ export class Committer {
     // A sync covers what was written before it; the journal has the bytes from here.
     if (this.#journal === null && group.writesUnderWay > 0) return;
     this.#gathering = emptyGroup();
+    this.#groupCount += 1;
     this.#underWay.push(group);
     // What is written while this is under way is not promised by it.
     for (const queue of group.queues)
@@ -394,6 +456,7 @@ export class Committer {
     const { disk } = this.#options;
     const journaling = group.portions.length > 0 ? this.#journal?.append(group.portions.map(frameInput)) : undefined;
     const [isJournaled = false] = await Promise.all([journaling, written(group)]);
+    if (!isJournaled) await this.#behind.writtenOf(group.segments);
     const files = [...(isJournaled ? [] : group.segments), ...group.dirty].filter((segment) => segment.isOpen);
     const syncs = Array.from(group.directories, (directory) => disk.syncDirectory(directory));
     if (files.length > 0) syncs.push(disk.syncFiles(files.map((segment) => segment.log)));

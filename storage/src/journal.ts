@@ -15,6 +15,8 @@ export interface JournalOptions {
   readonly fileBytesMax: number;
   /** Segments that rely on one file: each of them is open meanwhile. */
   readonly segmentsMax: number;
+  /** Resolves when all that counts is in the files of these segments. */
+  written(segments: ReadonlySet<Segment>): Promise<void>;
   /** A sync failed: nothing is known about the directory any more (R16). */
   onFailed(error: unknown): void;
 }
@@ -37,7 +39,7 @@ interface JournalFile {
  *     file 0   frame 41 │ frame 42 │ frame 43 │ …            frames are written here, one after the other
  *     file 1   (drained)                                     free: what its frames hold was synced in the segments
  *
- * The segments have the same bytes, written and not yet synced. When a file is full the other one is taken, and the segments
+ * The segments have the same bytes, written or about to be, and not yet synced. When a file is full the other one is taken, and the segments
  * that rely on the full one are synced behind the back of producers; then its frames are of no use any more, and its first page
  * is cleared. After a crash the frames of both files are written to the segments once more (journal-replay.ts).
  *
@@ -224,6 +226,8 @@ export class Journal {
   }
 
   async #drain(drained: JournalFile, segments: ReadonlySet<Segment>): Promise<void> {
+    await this.#options.written(segments);
+    if (this.#isFailed) return;
     const files: DiskFile[] = [];
     for (const segment of segments) if (segment.isOpen) files.push(segment.log);
     try {

@@ -32,6 +32,7 @@ import { OpenSegments } from "./open-segments.ts";
 import { isDiskGone, isOutOfSpace } from "./out-of-space.ts";
 import { Scrubber } from "./scrubber.ts";
 import type { ScrubRules } from "./scrubber.ts";
+import type { Segment } from "./segment.ts";
 import { SpaceWatch } from "./space-watch.ts";
 import { Trash } from "./trash.ts";
 import type { Offset, Uuid } from "./types.ts";
@@ -358,8 +359,10 @@ export class LogDirectory {
     if (fileBytesMax === 0) return removeJournal(disk, directory);
     const segmentsMax = segmentBounds(this.#limits).ofJournalFile;
     const onFailed = (error: unknown): void => this.fail(error);
-    this.#journal = await Journal.open({ disk, random, directory, fileBytesMax, segmentsMax, onFailed });
-    this.#environment.committer.useJournal(this.#journal);
+    const { committer } = this.#environment;
+    const written = (segments: ReadonlySet<Segment>): Promise<void> => committer.writtenOf(segments);
+    this.#journal = await Journal.open({ disk, random, directory, fileBytesMax, segmentsMax, written, onFailed });
+    committer.useJournal(this.#journal);
   }
 
   // --- Create and delete ----------------------------------------------------------------------------------------------
@@ -567,6 +570,8 @@ export class LogDirectory {
       }
     } catch (error) {
       if (!isOutOfSpace(error)) throw error;
+      // What only the journal has stays there.
+      this.#environment.committer.fail();
       this.#options.logger.warn("no space to note a clean stop: the next start recovers", { path: this.path, error });
     } finally {
       await this.#environment.openSegments.closeAll();

@@ -181,7 +181,9 @@ export class LogWriter implements WriteQueueOwner {
     const segment = this.segments.active;
     if (this.#appendPosition + batch.sizeBytes > config["segment.bytes"]) return true;
     if (batch.lastOffset - segment.baseOffset > INT32_MAX) return true;
-    const waitingEntries = Math.ceil(this.queue.queuedBytes / Math.max(1, config["index.interval.bytes"])) + 1;
+    const heldBytes = this.queue.held?.sizeBytes ?? 0;
+    const waitingEntries =
+      Math.ceil((this.queue.queuedBytes + heldBytes) / Math.max(1, config["index.interval.bytes"])) + 1;
     const indexBytes = segment.isOpen ? segment.offsets.sizeBytes + waitingEntries * OFFSET_ENTRY_BYTES : 0;
     if (indexBytes > config["segment.index.bytes"]) return true;
     // Record time where there is one, so that a topic filled with old data rolls as it would have then.
@@ -235,7 +237,7 @@ export class LogWriter implements WriteQueueOwner {
   async roll(): Promise<void> {
     if (this.#appendPosition === 0) return;
     if (!(await this.#flushed(this.endOffset))) return;
-    await this.queue.pause();
+    await this.#pause();
     try {
       if (this.#appendPosition > 0 && this.queue.flushedOffset === this.endOffset) {
         this.#roll(this.endOffset);
@@ -314,7 +316,37 @@ export class LogWriter implements WriteQueueOwner {
     this.endOffset = writtenOffset;
     this.#failFlushWaiters(writtenOffset);
     this.#owner.onDiskFull(writtenOffset);
+    this.#repair();
+  }
+
+  #repair(): void {
     this.#owner.repair().catch((failure: unknown) => this.#environment.failDirectory(failure));
+  }
+
+  onHeldOutOfSpace(error: unknown): void {
+    const { queue } = this;
+    const [portion] = queue.held?.portions ?? [];
+    this.#environment.logger.error("the disk is full: the log takes no appends until there is space", {
+      path: portion?.segment.path(".log"),
+      position: portion?.position,
+      offset: queue.writtenOffset,
+      error,
+    });
+    this.#environment.committer.forget(queue.clear());
+    // What is held counts, or soon will: the journal has it.
+    this.endOffset = queue.takenOffset;
+    this.#failFlushWaiters(queue.takenOffset);
+    this.#owner.onDiskFull(queue.takenOffset);
+    this.#environment.whenThereIsSpace(() => {
+      this.#environment.committer.retryHeld(queue).then(
+        (isWritten) => {
+          if (isWritten) this.#repair();
+        },
+        (failure: unknown) => {
+          if (!isOutOfSpace(failure)) this.#environment.failDirectory(failure);
+        },
+      );
+    });
   }
 
   /** Index entries and the map of the newest batches, for batches that are in the file now. */
@@ -367,8 +399,15 @@ export class LogWriter implements WriteQueueOwner {
     this.#environment.committer.syncSoon(this.queue);
   }
 
-  /** True when everything below `offset` is durable; false when it never will be. */
-  #flushed(offset: Offset): Promise<boolean> {
+  /**
+   * True when everything below `offset` is durable, and in its segment's file; false when it never will be. ENOSPC where
+   * it is durable in the journal, and there is no space for it in its file.
+   */
+  async #flushed(offset: Offset): Promise<boolean> {
+    return (await this.#durable(offset)) && this.#environment.committer.written(this.queue);
+  }
+
+  #durable(offset: Offset): Promise<boolean> {
     if (this.queue.flushedOffset >= offset) return Promise.resolve(true);
     if (offset > this.endOffset || this.#isFailed) return Promise.resolve(false);
     return new Promise((resolve) => {
@@ -495,10 +534,19 @@ export class LogWriter implements WriteQueueOwner {
   /** Waits until all is durable, and nothing is written, synced or finished in the background any more. */
   async quiesce(): Promise<void> {
     await this.#flushed(this.endOffset);
-    await this.queue.pause();
+    await this.#pause();
     // Who still waits for a flush waits for what came after.
     this.#failFlushWaiters(this.queue.flushedOffset);
     await this.#background;
+  }
+
+  /** Resolves when nothing is written, synced, or held any more. */
+  #pause(): Promise<void> {
+    const pausing = this.queue.pause();
+    this.#environment.committer.written(this.queue).catch((error: unknown) => {
+      if (!isOutOfSpace(error)) throw error;
+    });
+    return pausing;
   }
 
   resume(): void {
@@ -567,6 +615,7 @@ export class LogWriter implements WriteQueueOwner {
   fail(): void {
     this.#isFailed = true;
     this.#environment.committer.forget(this.queue.clear());
+    this.#environment.committer.dropHeld(this.queue);
     this.#failFlushWaiters(-1 as Offset);
   }
 

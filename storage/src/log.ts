@@ -144,9 +144,10 @@ export class PartitionLog {
   get logEndOffset(): Offset {
     return this.#writer.endOffset;
   }
-  /** Exclusive: everything below is with the operating system. */
+  /** Exclusive: everything below is with the operating system, in its segment or in the journal, and can be read. */
   get writtenOffset(): Offset {
-    return this.#writer.queue.writtenOffset;
+    const { writtenOffset, flushedOffset } = this.#writer.queue;
+    return Math.max(writtenOffset, flushedOffset) as Offset;
   }
   /** Exclusive: everything below is on the disk. */
   get flushedOffset(): Offset {
@@ -441,6 +442,7 @@ export class PartitionLog {
         this.#writer.resume();
       });
     } catch (error) {
+      if (isOutOfSpace(error)) return failed("log-failed", "there is no space for what is to stay");
       this.#environment.failDirectory(error);
       return failed("log-failed", "the log directory has failed");
     } finally {
