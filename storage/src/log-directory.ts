@@ -572,6 +572,7 @@ export class LogDirectory {
       if (!isOutOfSpace(error)) throw error;
       // What only the journal has stays there.
       this.#environment.committer.fail();
+      await this.#journal?.close();
       this.#options.logger.warn("no space to note a clean stop: the next start recovers", { path: this.path, error });
     } finally {
       await this.#environment.openSegments.closeAll();

@@ -275,6 +275,7 @@ export class LogReader {
   async #lookUp(look: () => Promise<FoundRecord | null>): Promise<Result<FoundRecord | null, ReadFailure>> {
     if (this.#log.failure !== null) return failed("log-failed", this.#log.failure.message);
     const { departures } = this.#writer.segments;
+    await this.#environment.committer.showWritten(this.#writer.queue);
     try {
       return ok(await look());
     } catch (error) {

@@ -171,9 +171,9 @@ export class PartitionLog {
     const unstable = this.#writer.producers.firstUnstableOffset(highWatermark);
     return unstable === null ? highWatermark : (Math.min(unstable, highWatermark) as Offset);
   }
-  /** Bytes in the segment files. */
+  /** Bytes in the segment files, and those that the journal has for them. */
   get sizeBytes(): number {
-    return this.#writer.segments.sizeBytes;
+    return this.#writer.segments.sizeBytes + (this.#writer.queue.held?.sizeBytes ?? 0);
   }
   /** Bytes that were given offsets and are not written yet: a limit to what is taken in. */
   get queuedBytes(): number {

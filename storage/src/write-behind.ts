@@ -76,7 +76,7 @@ export class WriteBehind {
     return this.#heldBytes;
   }
 
-  /** Whether the next portion of a log may be held; `group` counts the groups. */
+  /** Whether the next portion of a log may be held. Notes that the log has something in this group; they are numbered. */
   accepts(queue: WriteQueue, group: number): boolean {
     const isBusy = group - queue.lastGroup <= GROUPS_APART_MAX;
     queue.lastGroup = group;
