@@ -233,7 +233,11 @@ export class SimulatedDisk implements Disk {
   async space(path: string): ReturnType<Disk["space"]> {
     this.checkPower(path, "ask the space of");
     if (this.#tree.find(path) === null) throw new DiskError("ENOENT", path, "ask the space of");
-    return { totalBytes: 1024 * GiB, usableBytes: 512 * GiB };
+    return { totalBytes: 1024 * GiB, usableBytes: this.usableBytesNow() };
+  }
+
+  usableBytesNow(): number {
+    return 512 * GiB;
   }
 
   // --- For its files -------------------------------------------------------------------------------------------------

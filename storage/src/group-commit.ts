@@ -11,6 +11,8 @@ import type { Portion, WriteQueue } from "./write-queue.ts";
 export interface CommitterOptions {
   readonly disk: Disk;
   readonly clock: Clock;
+  /** The log directory. */
+  readonly directory: string;
   /** Bytes of one log that may be written and not yet synced: `millrace.unsynced.bytes.max`. */
   readonly unsyncedBytesMax: number;
   /**
@@ -74,9 +76,10 @@ interface Started {
  *     group n+2           journal + write …
  *
  * With a journal a group is durable when its one frame is written there, and its batches are written to their segments
- * meanwhile, or later (write-behind.ts). Some groups are under way at a time and told in order; a log is in two of them at most. Without one, or where the
- * journal cannot take it, the segments are written first and synced then, one group at a time, while the next is gathered. What
- * arrives when no more can begin makes up the next group: the slower the disk, the larger the groups.
+ * meanwhile, or later (write-behind.ts). Some groups are under way at a time and told in order; a log is in two of them at
+ * most. Without one, or where the journal cannot take it, the segments are written first and synced then, one group at a time,
+ * while the next is gathered. What arrives when no more can begin makes up the next group: the slower the disk, the larger the
+ * groups.
  */
 export class Committer {
   readonly #options: CommitterOptions;
@@ -109,6 +112,7 @@ export class Committer {
     this.#options = options;
     this.#behind = new WriteBehind({
       clock: options.clock,
+      usableBytes: () => options.disk.usableBytesNow(options.directory),
       onWritten: (portion) => {
         this.#noteWritten(portion);
         portion.queue.noticeIdle();
@@ -456,12 +460,27 @@ export class Committer {
     const { disk } = this.#options;
     const journaling = group.portions.length > 0 ? this.#journal?.append(group.portions.map(frameInput)) : undefined;
     const [isJournaled = false] = await Promise.all([journaling, written(group)]);
-    if (!isJournaled) await this.#behind.writtenOf(group.segments);
+    if (!isJournaled) await Promise.all(group.queues.map((queue) => this.#writeHeld(queue, group)));
     const files = [...(isJournaled ? [] : group.segments), ...group.dirty].filter((segment) => segment.isOpen);
     const syncs = Array.from(group.directories, (directory) => disk.syncDirectory(directory));
     if (files.length > 0) syncs.push(disk.syncFiles(files.map((segment) => segment.log)));
     if (syncs.length > 0) await Promise.all(syncs);
     return isJournaled;
+  }
+
+  /** The journal did not take the group: it counts when it is synced in the segments, and where there is no space it is refused. */
+  async #writeHeld(queue: WriteQueue, group: Group): Promise<void> {
+    try {
+      await this.#behind.written(queue);
+    } catch (error) {
+      if (!isOutOfSpace(error)) throw error;
+      const { flushedOffset } = queue;
+      if ((group.nextOffsets.get(queue) ?? flushedOffset) <= flushedOffset) return;
+      this.#behind.cut(queue, flushedOffset);
+      queue.takenOffset = flushedOffset;
+      for (const { nextOffsets } of [this.#gathering, ...this.#underWay]) nextOffsets.delete(queue);
+      queue.owner.onHeldRefused();
+    }
   }
 
   #tellInOrder(): void {
@@ -477,7 +496,11 @@ export class Committer {
     if (group.outcome === "journaled") this.#journal?.settle(group.segments);
     else for (const segment of group.segments) segment.release();
     for (const segment of group.dirty) segment.release();
-    for (const queue of group.queues) queue.leave(group);
+    for (const queue of group.queues) {
+      queue.leave(group);
+      // What it had was refused.
+      if (!group.nextOffsets.has(queue)) queue.noticeIdle();
+    }
     // The next group begins before anyone is told: the disk works while answers are made. Segments can wait for that.
     const started = this.#takeUp();
     if (this.#journal === null) this.#writeStarted(started);

@@ -195,6 +195,7 @@ export class LogDirectory {
     const committer = new Committer({
       disk,
       clock,
+      directory: path,
       unsyncedBytesMax: limits.unsyncedBytesMax,
       eagerBytes: limits.eagerBytes,
       groupSegmentsMax: segmentBounds(limits).ofGroup,

@@ -181,9 +181,10 @@ export class LogWriter implements WriteQueueOwner {
     const segment = this.segments.active;
     if (this.#appendPosition + batch.sizeBytes > config["segment.bytes"]) return true;
     if (batch.lastOffset - segment.baseOffset > INT32_MAX) return true;
-    const heldBytes = this.queue.held?.sizeBytes ?? 0;
-    const waitingEntries =
-      Math.ceil((this.queue.queuedBytes + heldBytes) / Math.max(1, config["index.interval.bytes"])) + 1;
+    const intervalBytes = Math.max(1, config["index.interval.bytes"]);
+    const { queuedBytes, held } = this.queue;
+    const heldEntries = Math.min(held?.batches ?? 0, Math.ceil((held?.sizeBytes ?? 0) / intervalBytes));
+    const waitingEntries = Math.ceil(queuedBytes / intervalBytes) + heldEntries + 1;
     const indexBytes = segment.isOpen ? segment.offsets.sizeBytes + waitingEntries * OFFSET_ENTRY_BYTES : 0;
     if (indexBytes > config["segment.index.bytes"]) return true;
     // Record time where there is one, so that a topic filled with old data rolls as it would have then.
@@ -310,12 +311,8 @@ export class LogWriter implements WriteQueueOwner {
       position: portion.position,
       offset: this.queue.writtenOffset,
     });
-    this.#environment.committer.forget(this.queue.clear());
-    const { writtenOffset } = this.queue;
-    // Nobody was told that these are safe: their offsets are given again.
-    this.endOffset = writtenOffset;
-    this.#failFlushWaiters(writtenOffset);
-    this.#owner.onDiskFull(writtenOffset);
+    // Nobody was told that these are safe.
+    this.#refuseFrom(this.queue.writtenOffset);
     this.#repair();
   }
 
@@ -332,12 +329,10 @@ export class LogWriter implements WriteQueueOwner {
       offset: queue.writtenOffset,
       error,
     });
-    this.#environment.committer.forget(queue.clear());
     // What is held counts, or soon will: the journal has it.
-    this.endOffset = queue.takenOffset;
-    this.#failFlushWaiters(queue.takenOffset);
-    this.#owner.onDiskFull(queue.takenOffset);
+    this.#refuseFrom(queue.takenOffset);
     this.#environment.whenThereIsSpace(() => {
+      if (queue.held === null) return;
       this.#environment.committer.retryHeld(queue).then(
         (isWritten) => {
           if (isWritten) this.#repair();
@@ -347,6 +342,20 @@ export class LogWriter implements WriteQueueOwner {
         },
       );
     });
+  }
+
+  onHeldRefused(): void {
+    this.#refuseFrom(this.queue.flushedOffset);
+    // Else when that is written for which there is no space.
+    if (this.queue.held === null) this.#repair();
+  }
+
+  /** There is no space for it: its offsets are given again. */
+  #refuseFrom(offset: Offset): void {
+    this.#environment.committer.forget(this.queue.clear());
+    this.endOffset = offset;
+    this.#failFlushWaiters(offset);
+    this.#owner.onDiskFull(offset);
   }
 
   /** Index entries and the map of the newest batches, for batches that are in the file now. */

@@ -255,6 +255,39 @@ test("the disk is full when it is to be written: what counts is kept, and is the
   expect(values(await readAll(again.log("orders")))).toEqual(["first", "a", "b", "c", "d"]);
 });
 
+test("nothing is held where the disk has little space: what counts is in its segment", async () => {
+  const held = await busy();
+  const { disk, log } = held;
+  disk.faults.spaceBytes = 1024 * MiB;
+  const position = disk.position;
+  await appendOneByOne(held, ["a", "b"]);
+  expect(writesSince(disk, position)).toHaveLength(2);
+  expect(log.durableOffset).toBe(3);
+});
+
+test("what neither the segment nor the journal has space for is refused, with all behind it", async () => {
+  const held = await busy();
+  const { bench, disk, log } = held;
+  await appendOneByOne(held, ["a"]);
+  await bench.clock.advance(HELD_MS);
+  const told: string[] = [];
+  log.onCut = (endOffset, why) => told.push(`${why} ${endOffset}`);
+  const volume = { matches: (path: string) => path !== "/data", spaceBytes: 0 };
+  disk.faults.volumes.push(volume);
+  append(log, { records: ["refused"] });
+  append(log, { records: ["refused too"] });
+  await bench.clock.settle();
+  expect([log.isDiskFull, log.durableOffset, log.logEndOffset]).toEqual([true, 2, 2]);
+  expect(told.at(-1)).toBe("disk-full 2");
+  expect(tryAppend(log, { records: ["refused"] })).toMatchObject({ failure: { kind: "disk-full" } });
+  volume.spaceBytes = Infinity;
+  await bench.clock.advance(5000);
+  expect([log.isDiskFull, log.failure]).toEqual([false, null]);
+  expect(append(log, { records: ["b"] }).firstOffset).toBe(2);
+  await durable(log);
+  expect(values(await readAll(log))).toEqual(["first", "a", "b"]);
+});
+
 test("a stop on the full disk leaves it in the journal, for the next start", async () => {
   const { bench, inner, log } = await outOfSpace();
   await bench.directory.close();

@@ -1,4 +1,6 @@
-import { MiB } from "@millrace/base/units";
+import { assert } from "@millrace/base/assert";
+import { GiB, MiB } from "@millrace/base/units";
+import { DiskError } from "@millrace/base/world";
 import type { Clock } from "@millrace/base/world";
 import { isOutOfSpace } from "./out-of-space.ts";
 import type { Segment } from "./segment.ts";
@@ -17,11 +19,18 @@ const SMALL_BYTES = 64 * 1024;
 const READ_BYTES = 8 * MiB;
 /** Who had nothing in so many groups has little that could be written together. */
 const GROUPS_APART_MAX = 8;
+/**
+ * With less space on the disk nothing is held. What counts could otherwise find it full; with so much somebody else would have to take it
+ * all in the twenty milliseconds.
+ */
+const USABLE_BYTES_MIN = GiB;
 /** Threads that it takes of those that the journal needs as well. */
 const CALLS_MAX = 2;
 
 export interface WriteBehindOptions {
   readonly clock: Clock;
+  /** Of the disk. */
+  usableBytes(): number;
   /** It is in its file. */
   onWritten(portion: Portion): void;
   /** There is no space for what counts already: it is held until `retry`. */
@@ -34,6 +43,7 @@ export interface HeldPortions {
   /** One after the other, without a gap. Each with a lease on its segment. */
   readonly portions: Portion[];
   sizeBytes: number;
+  batches: number;
   sinceMs: number;
   /** Of the first so many a write is under way. */
   onTheirWay: number;
@@ -67,6 +77,9 @@ export class WriteBehind {
   #heldBytes = 0;
   #calls = 0;
   #isTimed = false;
+  /** Whether there is much space; looked at once a group. */
+  #isSpacious = false;
+  #lookedAt = -1;
 
   constructor(options: WriteBehindOptions) {
     this.#options = options;
@@ -82,7 +95,21 @@ export class WriteBehind {
     queue.lastGroup = group;
     const segment = queue.nextSegment;
     const isPossible = queue.isSyncWanted && segment?.isOpen === true && (queue.held?.outOfSpace ?? null) === null;
-    return isPossible && isBusy && queue.readBytes <= 0 && this.#heldBytes < HELD_BYTES_MAX;
+    const isWanted = isPossible && isBusy && queue.readBytes <= 0 && this.#heldBytes < HELD_BYTES_MAX;
+    return isWanted && this.#hasMuchSpace(group);
+  }
+
+  #hasMuchSpace(group: number): boolean {
+    if (group === this.#lookedAt) return this.#isSpacious;
+    this.#lookedAt = group;
+    try {
+      this.#isSpacious = this.#options.usableBytes() >= USABLE_BYTES_MIN;
+    } catch (error) {
+      // Whatever is wrong with the disk, the writes will tell.
+      if (!(error instanceof DiskError)) throw error;
+      this.#isSpacious = false;
+    }
+    return this.#isSpacious;
   }
 
   /** Takes over a lease on its segment. */
@@ -92,6 +119,7 @@ export class WriteBehind {
     this.#queues.add(queue);
     held.portions.push(portion);
     held.sizeBytes += sizeBytes;
+    held.batches += portion.buffers.length;
     this.#heldBytes += sizeBytes;
     if (held.sizeBytes >= CALL_BYTES) this.#soon(queue);
     this.#startTimer();
@@ -141,6 +169,21 @@ export class WriteBehind {
         if (held.outOfSpace !== null) await new Promise<void>((resolve) => held.spaceWaiters.push(resolve));
         else await this.written(queue).catch(ignoreNoSpace);
       }
+    }
+  }
+
+  /** What comes from `offset` on was refused, since there is no space for it. */
+  cut(queue: WriteQueue, offset: Offset): void {
+    const { held } = queue;
+    if (held === null) return;
+    assert(held.onTheirWay === 0, "what is cut is not being written");
+    const kept = held.portions.filter(({ nextOffset }) => nextOffset <= offset);
+    if (kept.length === 0) return this.drop(queue);
+    for (const portion of held.portions.splice(kept.length)) {
+      held.sizeBytes -= portion.sizeBytes;
+      held.batches -= portion.buffers.length;
+      this.#heldBytes -= portion.sizeBytes;
+      portion.segment.release();
     }
   }
 
@@ -228,6 +271,7 @@ export class WriteBehind {
     }
     for (const portion of portions) {
       held.sizeBytes -= portion.sizeBytes;
+      held.batches -= portion.buffers.length;
       this.#heldBytes -= portion.sizeBytes;
       this.#options.onWritten(portion);
       portion.segment.release();
@@ -249,7 +293,16 @@ export class WriteBehind {
 }
 
 function nothingHeld(sinceMs: number): HeldPortions {
-  return { portions: [], sizeBytes: 0, sinceMs, onTheirWay: 0, waiters: [], outOfSpace: null, spaceWaiters: [] };
+  return {
+    portions: [],
+    sizeBytes: 0,
+    batches: 0,
+    sinceMs,
+    onTheirWay: 0,
+    waiters: [],
+    outOfSpace: null,
+    spaceWaiters: [],
+  };
 }
 
 function ignoreNoSpace(error: unknown): boolean {

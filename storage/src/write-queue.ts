@@ -41,6 +41,8 @@ export interface WriteQueueOwner {
   onWriteFailed(portion: Portion, error: unknown): void;
   /** What is held has no space on the disk: it counts, and is held on. What waits behind it is not written. */
   onHeldOutOfSpace(error: unknown): void;
+  /** Nor does the journal have it: what is not flushed does not count, and never will. */
+  onHeldRefused(): void;
 }
 
 /**

@@ -195,6 +195,15 @@ export class NodeDisk implements Disk {
       });
     });
   }
+
+  usableBytesNow(path: string): number {
+    try {
+      const stats = fs.statfsSync(path);
+      return stats.bavail * stats.bsize;
+    } catch (error) {
+      throw diskError(error as NodeJS.ErrnoException, path, "ask the space of");
+    }
+  }
 }
 
 /** Elsewhere the flag is missing, or leaves the bytes in the cache of the disk. */

@@ -91,6 +91,10 @@ export class SlowDisk implements Disk {
   space(path: string): ReturnType<Disk["space"]> {
     return this.#inner.space(path);
   }
+
+  usableBytesNow(path: string): number {
+    return this.#inner.usableBytesNow(path);
+  }
 }
 
 class SlowFile implements DiskFile {
