@@ -13,6 +13,8 @@ export interface CommitterOptions {
   readonly clock: Clock;
   /** The log directory. */
   readonly directory: string;
+  /** See LogDirectoryLimits. */
+  readonly heldBytesMax: number;
   /** Bytes of one log that may be written and not yet synced: `millrace.unsynced.bytes.max`. */
   readonly unsyncedBytesMax: number;
   /**
@@ -112,6 +114,7 @@ export class Committer {
     this.#options = options;
     this.#behind = new WriteBehind({
       clock: options.clock,
+      heldBytesMax: options.heldBytesMax,
       usableBytes: () => options.disk.usableBytesNow(options.directory),
       onWritten: (portion) => {
         this.#noteWritten(portion);

@@ -64,6 +64,8 @@ export interface LogDirectoryLimits {
   readonly eagerBytes: number;
   /** `millrace.journal.bytes`: of each of the two files of the journal; 0 is none, and segments are synced themselves. */
   readonly journalBytes: number;
+  /** What may be durable in the journal alone, over all logs, and be written to segments later; 0: segments are written at once. */
+  readonly heldBytesMax: number;
   /** Segments whose files are open at the same time; three files each. */
   readonly openSegmentsMax: number;
   /** Logs that are loaded, or closed, at the same time. */
@@ -81,6 +83,7 @@ export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   unsyncedBytesMax: 16 * MiB,
   eagerBytes: MiB,
   journalBytes: 128 * MiB,
+  heldBytesMax: 0,
   openSegmentsMax: 2048,
   loadingMax: 16,
   checkpointIntervalMs: seconds(60),
@@ -196,6 +199,7 @@ export class LogDirectory {
       disk,
       clock,
       directory: path,
+      heldBytesMax: limits.heldBytesMax,
       unsyncedBytesMax: limits.unsyncedBytesMax,
       eagerBytes: limits.eagerBytes,
       groupSegmentsMax: segmentBounds(limits).ofGroup,

@@ -26,7 +26,11 @@ async function busy(limits: BenchOptions["limits"] = {}): Promise<Held> {
   await inner.makeDirectory("/data");
   const disk = await RecordingDisk.over(inner, "/data");
   const quiet = { checkpointIntervalMs: 1e9, retentionIntervalMs: 1e9 };
-  const bench = await Bench.open({ disk, clock, limits: { ...quiet, journalBytes: 4 * MiB, ...limits } });
+  const bench = await Bench.open({
+    disk,
+    clock,
+    limits: { ...quiet, journalBytes: 4 * MiB, heldBytesMax: 16 * MiB, ...limits },
+  });
   const log = await bench.create("orders");
   append(log, { records: ["first"] });
   await clock.settle();

@@ -11,8 +11,6 @@ import type { Portion, WriteQueue } from "./write-queue.ts";
 const CALL_BYTES = 512 * 1024;
 /** And less of it after so long. */
 const HELD_MS = 20;
-/** Over all logs: what comes beyond is written before its group counts, so that who sends it waits. */
-const HELD_BYTES_MAX = 16 * MiB;
 /** So little is written for a reader on the calling thread: 20 us. */
 const SMALL_BYTES = 64 * 1024;
 /** Where somebody reads what has just come, it would be asked for again and again: nothing of so much is held then. */
@@ -29,6 +27,8 @@ const CALLS_MAX = 2;
 
 export interface WriteBehindOptions {
   readonly clock: Clock;
+  /** Over all logs: what comes beyond is written before its group counts, so that who sends it waits. */
+  readonly heldBytesMax: number;
   /** Of the disk. */
   usableBytes(): number;
   /** It is in its file. */
@@ -95,7 +95,7 @@ export class WriteBehind {
     queue.lastGroup = group;
     const segment = queue.nextSegment;
     const isPossible = queue.isSyncWanted && segment?.isOpen === true && (queue.held?.outOfSpace ?? null) === null;
-    const isWanted = isPossible && isBusy && queue.readBytes <= 0 && this.#heldBytes < HELD_BYTES_MAX;
+    const isWanted = isPossible && isBusy && queue.readBytes <= 0 && this.#heldBytes < this.#options.heldBytesMax;
     return isWanted && this.#hasMuchSpace(group);
   }
 

@@ -1,4 +1,4 @@
-import { open, readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { nodeWorld } from "@millrace/base/node/node-world";
@@ -47,7 +47,7 @@ describe("an acknowledgement", () => {
     await it.settle();
     expect(it.disk.faults.heldSyncs).toBeGreaterThan(0);
     // It is written: what is missing is the sync alone.
-    expect((await it.platter.readFile(journalPath)).includes("second")).toBe(true);
+    expect((await it.platter.readFile(segmentPath)).includes("second")).toBe(true);
     expect(producer.unanswered).toBe(1);
     expect(isWoken).toBe(false);
     const read = await fetchFrom(reader, { offset: 0 });
@@ -318,7 +318,6 @@ describe("a byte that flipped in a stored segment", () => {
       for (const partition of [0, 1]) await produceTo(client, batchOf([`record ${count}`]), { partition });
     }
     const path = join(directory.path, "orders-0", "00000000000000000000.log");
-    await vi.waitFor(async () => expect((await readFile(path)).includes("record 4")).toBe(true));
     await flip(path, "record 3");
     await using cluster = new Cluster({ brokers: [`127.0.0.1:${it.broker.address.port}`] });
     const consumer = cluster.consumer();
