@@ -64,7 +64,10 @@ export interface LogDirectoryLimits {
   readonly eagerBytes: number;
   /** `millrace.journal.bytes`: of each of the two files of the journal; 0 is none, and segments are synced themselves. */
   readonly journalBytes: number;
-  /** What may be durable in the journal alone, over all logs, and be written to segments later; 0: segments are written at once. */
+  /**
+   * What may be durable in the journal alone, over all logs, and be written to segments later; 0: segments are written at once. Until
+   * then the batches' memory belongs to the log, also when they count already.
+   */
   readonly heldBytesMax: number;
   /** Segments whose files are open at the same time; three files each. */
   readonly openSegmentsMax: number;
