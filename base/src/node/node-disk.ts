@@ -3,10 +3,10 @@ import { dirname } from "node:path";
 import { assert } from "../assert.ts";
 import { DiskError } from "../world.ts";
 import type { DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "../world.ts";
+import { reserveBlocks } from "./block-reservation.ts";
 import { ColdReads } from "./cold-reads.ts";
 import { DirectWrites } from "./direct-writes.ts";
-import { errno } from "./native.ts";
-import type { NativeCalls, NativeSource } from "./native.ts";
+import type { NativeSource } from "./native.ts";
 import { lockFile } from "./file-lock.ts";
 import { threadPoolSize } from "./thread-pool.ts";
 
@@ -398,34 +398,12 @@ export class NodeDiskFile implements DiskFile {
     if (this.#closing !== null) throw new DiskError("EBADF", this.path, "reserve space in closed file");
     this.#callsInFlight++;
     try {
-      const stats = await answer<fs.Stats>((done) => fs.fstat(this.#fd, done));
-      await this.#checkSpace(sizeBytes - stats.blocks * STAT_BLOCK_BYTES);
-      await this.#allocate(calls, sizeBytes, stats.size);
+      await reserveBlocks({ fd: this.#fd, path: this.path, calls }, sizeBytes);
     } catch (error) {
       throw diskError(error as NodeJS.ErrnoException, this.path, `reserve ${sizeBytes} bytes for`);
     } finally {
       this.#leave();
     }
-  }
-
-  /** An allocation that fails has taken all that was left of the disk: whoever writes at that moment finds it full. */
-  async #checkSpace(wantedBytes: number): Promise<void> {
-    // The path may be gone; then the allocation alone tells.
-    const space = await answer<fs.StatsFs>((done) => fs.statfs(this.path, done)).catch(() => null);
-    if (space !== null && space.bavail * space.bsize < wantedBytes)
-      throw new DiskError("ENOSPC", this.path, `reserve ${wantedBytes} bytes for`);
-  }
-
-  async #allocate(calls: NativeCalls, sizeBytes: number, keptBytes: number): Promise<void> {
-    const result = await new Promise<number>((resolve) => {
-      calls.reserve(this.#fd, sizeBytes, resolve);
-    });
-    const failure = reservationFailures.find((code) => result === -errno[code]);
-    // Any other answer says that it cannot be done here, as on a file system that does not know it.
-    if (failure === undefined) return;
-    // What was to be had before it failed is the file's.
-    await answer<void>((done) => fs.ftruncate(this.#fd, keptBytes, (error) => done(error)));
-    throw new DiskError(failure, this.path, `reserve ${sizeBytes} bytes for`);
   }
 
   startWriteback(position: number, sizeBytes: number): void {
@@ -510,10 +488,6 @@ function openFilesMax(): number {
   }
 }
 
-/** What `blocks` counts, whatever the file system's own blocks are. */
-const STAT_BLOCK_BYTES = 512;
-const reservationFailures = ["ENOSPC", "EDQUOT", "EIO"] as const;
-
 function nodeFile(file: DiskFile): NodeDiskFile {
   assert(file instanceof NodeDiskFile, "a disk syncs the files that it has opened");
   return file;
@@ -576,15 +550,6 @@ async function allSettled(calls: readonly Promise<void>[]): Promise<void> {
 
 function diskError(error: NodeJS.ErrnoException, path: string, operation: string): DiskError {
   return error instanceof DiskError ? error : new DiskError(error.code ?? "EIO", path, operation, error);
-}
-
-function answer<T>(call: (done: (error: NodeJS.ErrnoException | null, value?: T) => void) => void): Promise<T> {
-  return new Promise((resolve, reject) => {
-    call((error, value) => {
-      if (error === null) resolve(value as T);
-      else reject(error);
-    });
-  });
 }
 
 function makeOne(path: string): Promise<NodeJS.ErrnoException | null> {
