@@ -231,12 +231,12 @@ export class SimulatedDisk implements Disk {
   }
 
   async space(path: string): ReturnType<Disk["space"]> {
-    this.checkPower(path, "ask the space of");
-    if (this.#tree.find(path) === null) throw new DiskError("ENOENT", path, "ask the space of");
-    return { totalBytes: 1024 * GiB, usableBytes: this.usableBytesNow() };
+    return { totalBytes: 1024 * GiB, usableBytes: this.usableBytesNow(path) };
   }
 
-  usableBytesNow(): number {
+  usableBytesNow(path: string): number {
+    this.checkPower(path, "ask the space of");
+    if (this.#tree.find(path) === null) throw new DiskError("ENOENT", path, "ask the space of");
     return 512 * GiB;
   }
 

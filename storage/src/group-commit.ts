@@ -463,7 +463,8 @@ export class Committer {
     const { disk } = this.#options;
     const journaling = group.portions.length > 0 ? this.#journal?.append(group.portions.map(frameInput)) : undefined;
     const [isJournaled = false] = await Promise.all([journaling, written(group)]);
-    if (!isJournaled) await Promise.all(group.queues.map((queue) => this.#writeHeld(queue, group)));
+    if (!isJournaled && this.#behind.heldBytes > 0)
+      await Promise.all(group.queues.map((queue) => this.#writeHeld(queue, group)));
     const files = [...(isJournaled ? [] : group.segments), ...group.dirty].filter((segment) => segment.isOpen);
     const syncs = Array.from(group.directories, (directory) => disk.syncDirectory(directory));
     if (files.length > 0) syncs.push(disk.syncFiles(files.map((segment) => segment.log)));

@@ -18,8 +18,8 @@ const READ_BYTES = 8 * MiB;
 /** Who had nothing in so many groups has little that could be written together. */
 const GROUPS_APART_MAX = 8;
 /**
- * With less space on the disk nothing is held. What counts could otherwise find it full; with so much somebody else would have to take it
- * all in the twenty milliseconds.
+ * With less space on the disk nothing is held: what counts could find it full. With so much, somebody else would have to take
+ * all of it within HELD_MS.
  */
 const USABLE_BYTES_MIN = GiB;
 /** Threads that it takes of those that the journal needs as well. */
@@ -44,6 +44,7 @@ export interface HeldPortions {
   readonly portions: Portion[];
   sizeBytes: number;
   batches: number;
+  /** When it began to be held, or the last of it was written; monotonic. */
   sinceMs: number;
   /** Of the first so many a write is under way. */
   onTheirWay: number;
