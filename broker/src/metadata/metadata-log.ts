@@ -230,7 +230,8 @@ async function openLog({
   const base = needed.at(-1) ?? expected;
   const file = await disk.open(logPath(directory, base), "create");
   await disk.syncDirectory(directory);
-  if (snapshot !== null) await removeLogsBefore(disk, directory, base);
+  // The first needed, not the last: a crash between the next log file and its snapshot leaves both needed.
+  if (snapshot !== null) await removeLogsBefore(disk, directory, needed[0] ?? expected);
   return new MetadataLog({ disk, directory, logger, file, sizeBytes, bytesSinceSnapshot, nextOffset: expected });
 }
 
