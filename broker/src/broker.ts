@@ -18,6 +18,7 @@ import { FetchSessions } from "./fetch/sessions.ts";
 import { GroupsHost } from "./groups-host.ts";
 import { MetadataService } from "./metadata/metadata.ts";
 import type { AdmissionLimits } from "./network/admission.ts";
+import { FramePool } from "./network/frame-pool.ts";
 import { Server } from "./network/server.ts";
 import type { ServerLimits } from "./network/server.ts";
 import { Partitions } from "./partitions/partitions.ts";
@@ -31,6 +32,8 @@ export interface BrokerOptions extends Omit<ConfigSources, "set"> {
   readonly logger: Logger;
   /** A bug or a failed disk: the process should end. Default: the broker stops itself. */
   readonly onFatal?: (error: unknown) => void;
+  /** Of requests. */
+  readonly framePool?: FramePool;
 }
 
 /** Why a broker does not start; the message names the setting, file or port to look at. */
@@ -74,7 +77,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 async function assemble(
-  { world, logger, onFatal }: BrokerOptions,
+  { world, logger, onFatal, framePool = new FramePool() }: BrokerOptions,
   texts: ReadonlyMap<string, string>,
   undo: AsyncDisposableStack,
 ): Promise<Broker> {
@@ -91,7 +94,7 @@ async function assemble(
     else onFatal(error);
   };
 
-  const server = new Server({ network, clock, logger, limits: serverLimits(atStart) });
+  const server = new Server({ network, clock, logger, framePool, limits: serverLimits(atStart) });
   undo.defer(async () => server.close(0));
   // Before the data directory is touched: a start that finds its port taken leaves everything as it was.
   const { address, advertised } = await bind(server, listeners);

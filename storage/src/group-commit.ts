@@ -407,6 +407,7 @@ export class Committer {
     segment.sizeBytes = portion.position + portion.sizeBytes;
     if (this.#journal !== null && queue.isSyncWanted) this.#writeBack(segment);
     if (!this.#isFailed) queue.owner.onWritten(portion);
+    queue.noticeWritten();
   }
 
   /** Its sync comes much later: the disk is kept busy evenly, so that no frame of the journal waits behind a heap. */

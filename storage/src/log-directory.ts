@@ -86,7 +86,7 @@ export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   unsyncedBytesMax: 16 * MiB,
   eagerBytes: MiB,
   journalBytes: 128 * MiB,
-  heldBytesMax: 0,
+  heldBytesMax: 16 * MiB,
   openSegmentsMax: 2048,
   loadingMax: 16,
   checkpointIntervalMs: seconds(60),

@@ -149,6 +149,13 @@ export class PartitionLog {
     const { writtenOffset, flushedOffset } = this.#writer.queue;
     return Math.max(writtenOffset, flushedOffset) as Offset;
   }
+  /**
+   * Calls back when what was appended below `nextOffset` is in its segment, so that its memory may be used for something else: at once
+   * where it is. What counts may get there later. Never called where it does not get there.
+   */
+  whenWritten(nextOffset: Offset, call: () => void): void {
+    this.#writer.queue.whenWritten(nextOffset, call);
+  }
   /** Exclusive: everything below is on the disk. */
   get flushedOffset(): Offset {
     return this.#writer.queue.flushedOffset;

@@ -85,6 +85,7 @@ export class WriteQueue {
   /** The segment of the last write: the next one begins only when this one is durable. */
   #lastSegment: Segment | null = null;
   #onIdle: (() => void) | null = null;
+  #writtenWaiters: { readonly nextOffset: Offset; readonly call: () => void }[] = [];
 
   constructor(owner: WriteQueueOwner, identity: LogIdentity, endOffset: Offset) {
     this.owner = owner;
@@ -219,9 +220,26 @@ export class WriteQueue {
   reset(endOffset: Offset): void {
     assert(this.isIdle && this.#queuedBytes === 0, "a queue is reset when nothing is under way");
     this.#lastSegment = null;
+    // What was not written, and is cut, must not be taken for what gets its offset next.
+    this.#writtenWaiters = [];
     this.writtenOffset = endOffset;
     this.flushedOffset = endOffset;
     this.takenOffset = endOffset;
+  }
+
+  /** See PartitionLog. */
+  whenWritten(nextOffset: Offset, call: () => void): void {
+    if (nextOffset <= this.writtenOffset) return call();
+    this.#writtenWaiters.push({ nextOffset, call });
+  }
+
+  /** By the committer: `writtenOffset` is further. */
+  noticeWritten(): void {
+    if (this.#writtenWaiters.length === 0) return;
+    const ready = this.#writtenWaiters.filter(({ nextOffset }) => nextOffset <= this.writtenOffset);
+    if (ready.length === 0) return;
+    this.#writtenWaiters = this.#writtenWaiters.filter(({ nextOffset }) => nextOffset > this.writtenOffset);
+    for (const { call } of ready) call();
   }
 
   /** No further write begins; resolves when those under way, and their syncs, have ended. */

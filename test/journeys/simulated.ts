@@ -2,6 +2,7 @@ import { InlineWorkers } from "@millrace/base/inline-workers";
 import type { World } from "@millrace/base/world";
 import { startBroker } from "@millrace/broker/broker";
 import type { Broker } from "@millrace/broker/broker";
+import { FramePool } from "@millrace/broker/network/frame-pool";
 import { RecordingDisk } from "@millrace/simulator/recording-disk";
 import { SeededRandom } from "@millrace/simulator/seeded-random";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
@@ -55,6 +56,7 @@ export async function simulated({ config = {}, platter = new SimulatedDisk() }: 
     config: { listeners: "PLAINTEXT://127.0.0.1:0", "log.dirs": dataDirectory, ...config },
     world,
     logger: log,
+    framePool: new FramePool({ isOverwriting: true }),
     onFatal: (error) => fatal.push(error),
   });
   return {

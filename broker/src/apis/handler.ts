@@ -33,8 +33,11 @@ export class CloseConnection extends Error {
 export interface TwoPhases<Res> {
   readonly inOrder: Promise<void> | null;
   readonly answer: Promise<Res | typeof noAnswer>;
-  /** Asked when the answer is there: true where nothing refers to the request's bytes any more, so that they may be written over. */
-  readonly mayReuseRequest: () => boolean;
+  /**
+   * Calls back when nothing refers to the request's bytes any more, so that they may be written over; never where that is not
+   * known. Asked when the answer is there.
+   */
+  readonly whenRequestUnused: (call: () => void) => void;
 }
 
 type Awaitable<T> = T | Promise<T>;

@@ -1,6 +1,7 @@
 /** Smaller frames come from the platform's own pool. */
 export const pooledBytesMin: number = 8 * 1024;
 const pooledBytesMax = 4 * 1024 * 1024;
+const OVERWRITTEN = 0xa5;
 
 /**
  * Memory of large request frames, used again when nobody refers to a frame any more: a fresh buffer for each would have
@@ -12,9 +13,15 @@ export class FramePool {
   readonly #own = new WeakSet<ArrayBufferLike>();
   readonly #free = new Map<number, Buffer[]>();
   #keptBytes = 0;
+  readonly #isOverwriting: boolean;
 
-  constructor(keptBytesMax: number = 32 * 1024 * 1024) {
+  /** With `isOverwriting` a frame is written over as soon as it is given back: for tests, so that who still refers to it is found. */
+  constructor({
+    keptBytesMax = 32 * 1024 * 1024,
+    isOverwriting = false,
+  }: { readonly keptBytesMax?: number; readonly isOverwriting?: boolean } = {}) {
     this.#keptBytesMax = keptBytesMax;
+    this.#isOverwriting = isOverwriting;
   }
 
   /** A buffer of at least so many bytes, with anything in it. */
@@ -34,6 +41,7 @@ export class FramePool {
 
   /** The frame's memory will be written over: nobody may refer to it. Frames that did not come from here are left alone. */
   give(frame: Buffer): void {
+    if (this.#isOverwriting) frame.fill(OVERWRITTEN);
     const { buffer } = frame;
     const classBytes = buffer.byteLength;
     if (!this.#own.has(buffer) || this.#keptBytes + classBytes > this.#keptBytesMax) return;

@@ -6,7 +6,7 @@ import { Admission } from "./admission.ts";
 import type { AdmissionLimits } from "./admission.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationHost, ConversationLimits } from "./conversation.ts";
-import { FramePool } from "./frame-pool.ts";
+import type { FramePool } from "./frame-pool.ts";
 import { MemoryBudget } from "./memory-budget.ts";
 
 export interface ListenerConfig {
@@ -46,7 +46,7 @@ export class Server {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #budget: MemoryBudget;
-  readonly #framePool = new FramePool();
+  readonly #framePool: FramePool;
   readonly #admission: Admission<Arrival>;
   readonly #listeners: Listener[] = [];
   readonly #conversations = new Set<Conversation>();
@@ -61,7 +61,9 @@ export class Server {
     readonly limits: ServerLimits;
     readonly clock: Clock;
     readonly logger: Logger;
+    readonly framePool: FramePool;
   }) {
+    this.#framePool = options.framePool;
     this.#network = options.network;
     this.#limits = options.limits;
     this.#clock = options.clock;

@@ -3,6 +3,7 @@ import { nodeWorld } from "@millrace/base/node/node-world";
 import { Prng } from "@millrace/base/prng";
 import type { Disk, World } from "@millrace/base/world";
 import { startBroker } from "@millrace/broker/broker";
+import { FramePool } from "@millrace/broker/network/frame-pool";
 import { RecordingDisk } from "@millrace/simulator/recording-disk";
 import { SeededRandom } from "@millrace/simulator/seeded-random";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
@@ -132,7 +133,8 @@ async function work(
   });
   for (let session = 0; session < 2; session++) {
     const log = new LogBook();
-    const broker = await startBroker({ config, world, logger: log });
+    const framePool = new FramePool({ isOverwriting: true });
+    const broker = await startBroker({ config, world, logger: log, framePool });
     try {
       await workload.session(async () => RawClient.connect(broker.address, { network: world.network }));
     } catch (error) {
