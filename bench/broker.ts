@@ -190,9 +190,10 @@ class BrokerBench {
   }
 
   async #sample(load: BrokerLoad, target: Target, filled?: Filled): Promise<Sample> {
-    const { topic, plan } = filled ?? (await fill(load, target, this.#extent));
+    const megabytesMax = this.#extent.megabytesMax * (load.megabytesFactor ?? 1);
+    const { topic, plan } = filled ?? (await fill(load, target, { ...this.#extent, megabytesMax }));
     await diskAtRest(this.#directory);
-    await memoryAtHand(this.#extent.megabytesMax * memoryShare);
+    await memoryAtHand(megabytesMax * memoryShare);
     const sample = await sampleOf(target, plan);
     if (filled === undefined) await removeTopic(target, topic);
     return sample;

@@ -23,6 +23,8 @@ export interface BrokerLoad {
   readonly configs?: Readonly<Partial<Record<TargetName, Readonly<Record<string, string>>>>>;
   /** What bounds it on this machine. */
   readonly limits: readonly LimitName[];
+  /** So many times the bytes of other loads: it goes on for as long as it may. */
+  readonly megabytesFactor?: number;
   /** Measured for one broker alone. */
   readonly isSolo?: boolean;
 }
@@ -49,6 +51,7 @@ export const brokerLoads: readonly BrokerLoad[] = [
     ratioMin: 3,
     configs: { kafka: { "flush.messages": "1" } },
   },
+  { ...six, name: "a-long", what: "60 x 1 KB, without a pause", shape: big, ratioMin: null, megabytesFactor: 4 },
   { ...six, name: "a2-300", what: "60 x 1 KB, 300 partitions", partitions: 300, shape: big, ratioMin: 0.8 },
   { ...six, name: "a2-1000", what: "60 x 1 KB, 1000 partitions", partitions: 1_000, shape: big, ratioMin: 0.8 },
   { ...six, name: "a3", what: "60 x 1 KB, lz4", shape: { ...big, compression: "lz4" }, ratioMin: null },

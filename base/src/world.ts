@@ -108,10 +108,10 @@ export interface Disk {
   lock(path: string): Promise<DiskLock | null>;
   /** Bytes of the file system that holds `path`. */
   space(path: string): Promise<{ readonly totalBytes: number; readonly usableBytes: number }>;
-  /** As `space` has it, at once: the file system knows it without asking the device. */
-  usableBytesNow(path: string): number;
   /** How many files and connections the process may have open; missing where that is not known. */
   readonly openFilesMax?: number;
+  /** So much may be written and not synced before the system begins to write by itself; missing where that is not known. */
+  readonly dirtyBytesMax?: number;
 }
 
 /**

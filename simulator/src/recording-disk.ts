@@ -242,10 +242,6 @@ export class RecordingDisk<Label = string> implements Disk {
     return { totalBytes, usableBytes: Math.min(usableBytes, this.faults.usableBytes(path)) };
   }
 
-  usableBytesNow(path: string): number {
-    return Math.min(this.#inner.usableBytesNow(path), this.faults.usableBytes(path));
-  }
-
   record(event: DiskEvent): void {
     this.#events.push(event);
   }

@@ -231,13 +231,9 @@ export class SimulatedDisk implements Disk {
   }
 
   async space(path: string): ReturnType<Disk["space"]> {
-    return { totalBytes: 1024 * GiB, usableBytes: this.usableBytesNow(path) };
-  }
-
-  usableBytesNow(path: string): number {
     this.checkPower(path, "ask the space of");
     if (this.#tree.find(path) === null) throw new DiskError("ENOENT", path, "ask the space of");
-    return 512 * GiB;
+    return { totalBytes: 1024 * GiB, usableBytes: 512 * GiB };
   }
 
   // --- For its files -------------------------------------------------------------------------------------------------

@@ -2,19 +2,14 @@ import type { Clock, Disk } from "@millrace/base/world";
 import { FRAMES_UNDER_WAY_MAX } from "./journal-frame.ts";
 import type { FrameInput } from "./journal-frame.ts";
 import type { Journal } from "./journal.ts";
-import { isOutOfSpace } from "./out-of-space.ts";
 import type { Segment } from "./segment.ts";
 import type { Offset } from "./types.ts";
-import { WriteBehind } from "./write-behind.ts";
 import type { Portion, WriteQueue } from "./write-queue.ts";
+import { Writeback } from "./writeback.ts";
 
 export interface CommitterOptions {
   readonly disk: Disk;
   readonly clock: Clock;
-  /** The log directory. */
-  readonly directory: string;
-  /** See LogDirectoryLimits. */
-  readonly heldBytesMax: number;
   /** Bytes of one log that may be written and not yet synced: `millrace.unsynced.bytes.max`. */
   readonly unsyncedBytesMax: number;
   /**
@@ -39,8 +34,6 @@ const SLOW_SMALL_BYTES = 16 * 1024;
 const SLOW_PAUSE_MS = 250;
 /** Over so much it is measured: a single write may have been interrupted by whatever else runs. */
 const MEASURED_BYTES = 8 * 1024 * 1024;
-/** In pieces of this size the disk begins to write a segment: larger ones hold up frames, smaller ones cost more calls. */
-const WRITEBACK_BYTES = 512 * 1024;
 /** The system makes a writer wait when too much is dirty: then nothing is written on this thread for a while. */
 const STALL_MS = 10;
 const STALL_PAUSE_MS = 1000;
@@ -78,13 +71,14 @@ interface Started {
  *     group n+2           journal + write …
  *
  * With a journal a group is durable when its one frame is written there, and its batches are written to their segments
- * meanwhile, or later (write-behind.ts). Some groups are under way at a time and told in order; a log is in two of them at
- * most. Without one, or where the journal cannot take it, the segments are written first and synced then, one group at a time,
- * while the next is gathered. What arrives when no more can begin makes up the next group: the slower the disk, the larger the
- * groups.
+ * meanwhile. Some groups are under way at a time and told in order; a log is in two of them at most. Without one, or where the
+ * journal cannot take it, the segments are written first and synced then, one group at a time, while the next is gathered. What
+ * arrives when no more can begin makes up the next group: the slower the disk, the larger the groups.
  */
 export class Committer {
   readonly #options: CommitterOptions;
+  /** Of what the journal has made durable. */
+  readonly writeback: Writeback;
   #journal: Journal | null = null;
   /** What waits for a group; and what is written at once, since durability `os` waits for none. */
   #waiting: WriteQueue[] = [];
@@ -98,9 +92,6 @@ export class Committer {
   #isScheduled = false;
   #isFailed = false;
   #queuedBytes = 0;
-  readonly #behind: WriteBehind;
-  /** Groups there have been. */
-  #groupCount = 0;
   readonly #small: Buffer = Buffer.allocUnsafe(SMALL_BYTES);
   #stalledUntilMs = 0;
   #slowUntilMs = 0;
@@ -112,18 +103,7 @@ export class Committer {
 
   constructor(options: CommitterOptions) {
     this.#options = options;
-    this.#behind = new WriteBehind({
-      clock: options.clock,
-      heldBytesMax: options.heldBytesMax,
-      usableBytes: () => options.disk.usableBytesNow(options.directory),
-      onWritten: (portion) => {
-        this.#noteWritten(portion);
-        portion.queue.noticeIdle();
-        if (!this.#isFailed && portion.queue.queuedBytes > 0) this.submit(portion.queue, 0);
-      },
-      onOutOfSpace: (queue, error) => queue.owner.onHeldOutOfSpace(error),
-      onFailed: options.onSyncFailed,
-    });
+    this.writeback = new Writeback(options.clock);
   }
 
   /** From now on groups go through it. Nothing is under way. */
@@ -161,23 +141,6 @@ export class Committer {
     this.#schedule();
   }
 
-  /** See WriteBehind. */
-  showWritten(queue: WriteQueue): Promise<unknown> | null {
-    return this.#behind.show(queue);
-  }
-  written(queue: WriteQueue): Promise<boolean> {
-    return this.#behind.written(queue);
-  }
-  writtenOf(segments: ReadonlySet<Segment>): Promise<void> {
-    return this.#behind.writtenOf(segments);
-  }
-  retryHeld(queue: WriteQueue): Promise<boolean> {
-    return this.#behind.retry(queue);
-  }
-  dropHeld(queue: WriteQueue): void {
-    this.#behind.drop(queue);
-  }
-
   /** Nothing is written or synced any more; who waits for the end of it waits for the writes that are on their way only. */
   fail(): void {
     if (this.#isFailed) return;
@@ -185,7 +148,7 @@ export class Committer {
     this.#waiting = [];
     this.#waitingForNone = [];
     this.#journal?.fail();
-    this.#behind.fail();
+    this.writeback.stop();
     for (const group of [this.#gathering, ...this.#underWay]) {
       for (const segment of [...group.segments, ...group.dirty]) segment.release();
       for (const queue of group.queues) {
@@ -280,8 +243,6 @@ export class Committer {
   #start(queue: WriteQueue, started: Started[]): void {
     // The end of the pause, and of the write, submit it again.
     if (queue.isPaused || queue.isWriting || queue.queuedBytes === 0) return;
-    const isHeld = this.#journal !== null && this.#behind.accepts(queue, this.#groupCount);
-    if (queue.held !== null && !isHeld) return this.#writeHeldFirst(queue);
     const portion = this.#hasRoomFor(queue) ? queue.take(this.#options.unsyncedBytesMax, this.#gathering) : null;
     if (portion === null) return this.#wait(queue);
     this.#queuedBytes -= portion.sizeBytes;
@@ -297,26 +258,7 @@ export class Committer {
     }
     // Nothing in a new file counts before its name is durable.
     if (portion.segment.isNew) (group ?? this.#gathering).directories.add(portion.segment.directory);
-    if (isHeld && group !== null) this.#hold(portion, group);
-    else started.push({ queue, portion, group });
-  }
-
-  /** The journal alone makes it count. */
-  #hold(portion: Portion, group: Group): void {
-    const { queue, segment } = portion;
-    group.writesUnderWay -= 1;
-    group.nextOffsets.set(queue, portion.nextOffset);
-    queue.isWriting = false;
-    segment.retain();
-    this.#behind.hold(portion);
-    if (queue.queuedBytes > 0) this.submit(queue, 0);
-  }
-
-  /** The end of it submits the queue again. */
-  #writeHeldFirst(queue: WriteQueue): void {
-    this.#behind.written(queue).catch((error: unknown) => {
-      if (!isOutOfSpace(error)) throw error;
-    });
+    started.push({ queue, portion, group });
   }
 
   /** Every segment that waits for a sync is open: there is a bound to them. */
@@ -390,32 +332,16 @@ export class Committer {
   #onWritten(queue: WriteQueue, portion: Portion, group: Group | null): void {
     const { segment } = portion;
     queue.isWriting = false;
-    if (queue.readBytes > 0) queue.readBytes -= portion.sizeBytes;
+    queue.writtenOffset = portion.nextOffset;
+    segment.sizeBytes = portion.position + portion.sizeBytes;
     group?.nextOffsets.set(queue, portion.nextOffset);
     if (group === null && queue.markDirty(segment)) {
       this.#dirtySegments += 1;
       this.#dirty.add(queue);
     }
-    this.#noteWritten(portion);
-    this.#afterWrite(queue, portion, group);
-  }
-
-  /** It is in its file. */
-  #noteWritten(portion: Portion): void {
-    const { queue, segment } = portion;
-    queue.writtenOffset = portion.nextOffset;
-    segment.sizeBytes = portion.position + portion.sizeBytes;
-    if (this.#journal !== null && queue.isSyncWanted) this.#writeBack(segment);
+    if (this.#journal !== null && group !== null) this.writeback.noteWritten(segment);
     if (!this.#isFailed) queue.owner.onWritten(portion);
-    queue.noticeWritten();
-  }
-
-  /** Its sync comes much later: the disk is kept busy evenly, so that no frame of the journal waits behind a heap. */
-  #writeBack(segment: Segment): void {
-    const sizeBytes = segment.sizeBytes - segment.writebackPosition;
-    if (sizeBytes < WRITEBACK_BYTES || !segment.isOpen) return;
-    segment.log.startWriteback(segment.writebackPosition, sizeBytes);
-    segment.writebackPosition = segment.sizeBytes;
+    this.#afterWrite(queue, portion, group);
   }
 
   #onWriteFailed(queue: WriteQueue, portion: Portion, group: Group | null, error: unknown): void {
@@ -441,7 +367,6 @@ export class Committer {
     // A sync covers what was written before it; the journal has the bytes from here.
     if (this.#journal === null && group.writesUnderWay > 0) return;
     this.#gathering = emptyGroup();
-    this.#groupCount += 1;
     this.#underWay.push(group);
     // What is written while this is under way is not promised by it.
     for (const queue of group.queues)
@@ -464,28 +389,11 @@ export class Committer {
     const { disk } = this.#options;
     const journaling = group.portions.length > 0 ? this.#journal?.append(group.portions.map(frameInput)) : undefined;
     const [isJournaled = false] = await Promise.all([journaling, written(group)]);
-    if (!isJournaled && this.#behind.heldBytes > 0)
-      await Promise.all(group.queues.map((queue) => this.#writeHeld(queue, group)));
     const files = [...(isJournaled ? [] : group.segments), ...group.dirty].filter((segment) => segment.isOpen);
     const syncs = Array.from(group.directories, (directory) => disk.syncDirectory(directory));
     if (files.length > 0) syncs.push(disk.syncFiles(files.map((segment) => segment.log)));
     if (syncs.length > 0) await Promise.all(syncs);
     return isJournaled;
-  }
-
-  /** The journal did not take the group: it counts when it is synced in the segments, and where there is no space it is refused. */
-  async #writeHeld(queue: WriteQueue, group: Group): Promise<void> {
-    try {
-      await this.#behind.written(queue);
-    } catch (error) {
-      if (!isOutOfSpace(error)) throw error;
-      const { flushedOffset } = queue;
-      if ((group.nextOffsets.get(queue) ?? flushedOffset) <= flushedOffset) return;
-      this.#behind.cut(queue, flushedOffset);
-      queue.takenOffset = flushedOffset;
-      for (const { nextOffsets } of [this.#gathering, ...this.#underWay]) nextOffsets.delete(queue);
-      queue.owner.onHeldRefused();
-    }
   }
 
   #tellInOrder(): void {
@@ -501,11 +409,7 @@ export class Committer {
     if (group.outcome === "journaled") this.#journal?.settle(group.segments);
     else for (const segment of group.segments) segment.release();
     for (const segment of group.dirty) segment.release();
-    for (const queue of group.queues) {
-      queue.leave(group);
-      // What it had was refused.
-      if (!group.nextOffsets.has(queue)) queue.noticeIdle();
-    }
+    for (const queue of group.queues) queue.leave(group);
     // The next group begins before anyone is told: the disk works while answers are made. Segments can wait for that.
     const started = this.#takeUp();
     if (this.#journal === null) this.#writeStarted(started);

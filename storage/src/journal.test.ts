@@ -12,6 +12,7 @@ import type { Offset } from "./types.ts";
 import { verifyDirectory } from "./verify.ts";
 
 const KiB = 1024;
+const MiB = 1024 * KiB;
 const journalPaths = ["/data/millrace.journal.0", "/data/millrace.journal.1"];
 const isJournal = (path: string): boolean => journalPaths.includes(path);
 const isSegment = (path: string): boolean => path.endsWith(".log");
@@ -71,7 +72,7 @@ test("one frame holds a turn's batches of all logs, and no segment is synced for
   for (let round = 0; round < 5; round++) for (const log of logs) append(log, { sizeBytes: 1000 });
   await bench.clock.settle();
   const events = disk.events.slice(position);
-  expect(events.filter(({ kind }) => kind === "write")).toHaveLength(1);
+  expect(events.filter(({ kind }) => kind === "write")).toHaveLength(4);
   expect(events.filter(({ kind }) => kind === "sync")).toHaveLength(1);
 });
 
@@ -103,7 +104,7 @@ test("a log is in two groups at most", async () => {
     append(log);
     await bench.clock.settle();
   }
-  expect([log.queuedBytes, disk.faults.heldSyncs]).toEqual([log.sizeBytes, 2]);
+  expect([log.writtenOffset, disk.faults.heldSyncs]).toEqual([2, 2]);
   release();
   await durable(log);
   expect(log.flushedOffset).toBe(4);
@@ -120,6 +121,83 @@ test("a full file is drained: its segments are synced, the other file goes on, a
   expect(again.log("orders").logEndOffset).toBe(400);
   // All but the newest was in the segments already.
   expect(again.report.replayedBytes).toBeLessThan(150 * KiB);
+});
+
+test("a burst is over: its segments are synced, and the next one finds a file with room for it", async () => {
+  const { bench, disk } = await recorded({ journalBytes: 8 * MiB });
+  const log = await bench.create("orders");
+  const append3 = async (): Promise<void> => {
+    for (let count = 0; count < 3; count++) {
+      append(log, { sizeBytes: MiB });
+      await bench.clock.settle();
+    }
+  };
+  await append3();
+  await bench.clock.advance(2000);
+  const again = await afterPowerLoss(disk, { limits: { journalBytes: 8 * MiB } });
+  expect([again.log("orders").logEndOffset, again.report.replayedBytes]).toEqual([3, 0]);
+  const { position } = disk;
+  await append3();
+  const [first] = disk.events.slice(position).filter(({ kind }) => kind === "write");
+  expect(first).toMatchObject({ position: 0 });
+});
+
+test("a file that waits for its burst to be over is drained at once where somebody needs it", async () => {
+  const { bench, disk } = await recorded({ journalBytes: 3 * MiB });
+  const log = await bench.create("orders");
+  append(log, { sizeBytes: 1200 * KiB });
+  await bench.clock.settle();
+  // Too little of each for its writeback to be worth a call.
+  for (let count = 0; count < 7; count++) await bench.create(`small-${count}`);
+  const syncs = (): number => disk.events.filter(({ kind }) => kind === "sync").length;
+  const before = syncs();
+  for (let count = 0; count < 7; count++) {
+    append(bench.log(`small-${count}`), { sizeBytes: 400 * KiB });
+    await bench.clock.settle();
+  }
+  // Of frames, and of a file that grows; not of eight segments.
+  expect(syncs() - before).toBeLessThan(10);
+  await bench.directory.close();
+  const segment = await nothingUnsynced(disk).readFile("/data/orders-0/00000000000000000000.log");
+  expect(segment.length).toBeGreaterThanOrEqual(1200 * KiB);
+});
+
+test("a load that goes on: a full file is drained while the other one fills", async () => {
+  const { bench, disk } = await recorded({ journalBytes: 4 * MiB });
+  const log = await bench.create("orders");
+  for (let count = 0; count < 40; count++) {
+    append(log, { sizeBytes: 600 * KiB });
+    await bench.clock.settle();
+  }
+  expect(log.durableOffset).toBe(40);
+  const again = await afterPowerLoss(disk, { limits: { journalBytes: 4 * MiB } });
+  expect(again.log("orders").logEndOffset).toBe(40);
+  expect(again.report.replayedBytes).toBeLessThan(8 * MiB);
+});
+
+test("what a log has given up is overwritten, but not where newer frames have done it already", async () => {
+  const { bench, disk } = await recorded({ journalBytes: 1 * MiB });
+  const log = await bench.create("orders");
+  const isIn = async (word: string): Promise<boolean> =>
+    (await Promise.all(journalPaths.map(async (path) => disk.readFile(path)))).some((bytes) => bytes.includes(word));
+  append(log, { records: ["secret"] });
+  await fill(bench, "orders", 100, 5000);
+  const wipedBytes = async (): Promise<number> => {
+    const { position } = disk;
+    await bench.directory.checkpoint();
+    const writes = disk.events.slice(position).filter((event) => event.kind === "write" && event.bytes.length > 4096);
+    return writes.reduce((sum, event) => sum + (event.kind === "write" ? event.bytes.length : 0), 0);
+  };
+  await log.deleteRecordsBefore(50 as Offset);
+  expect(await isIn("secret")).toBe(true);
+  expect(await wipedBytes()).toBeGreaterThan(500_000);
+  expect(await isIn("secret")).toBe(false);
+  expect(await wipedBytes()).toBe(0);
+  append(log, { records: ["another secret"] });
+  await log.deleteRecordsBefore(100 as Offset);
+  await fill(bench, "orders", 900, 5000);
+  expect(await isIn("another secret")).toBe(false);
+  expect(await wipedBytes()).toBe(0);
 });
 
 test("where the other file cannot be drained yet, groups wait", async () => {

@@ -5,6 +5,7 @@ import { FRAME_PAGE_BYTES, FRAMES_UNDER_WAY_MAX, FrameWriter, SESSION_BYTES } fr
 import type { FrameInput } from "./journal-frame.ts";
 import { isOutOfSpace } from "./out-of-space.ts";
 import type { Segment } from "./segment.ts";
+import type { Writeback } from "./writeback.ts";
 
 export interface JournalOptions {
   readonly disk: Disk;
@@ -15,8 +16,7 @@ export interface JournalOptions {
   readonly fileBytesMax: number;
   /** Segments that rely on one file: each of them is open meanwhile. */
   readonly segmentsMax: number;
-  /** Resolves when all that counts is in the files of these segments. */
-  written(segments: ReadonlySet<Segment>): Promise<void>;
+  readonly writeback: Writeback;
   /** A sync failed: nothing is known about the directory any more (R16). */
   onFailed(error: unknown): void;
 }
@@ -31,6 +31,15 @@ interface JournalFile {
   /** Up to here frames may stand, also those that count no more. */
   usedBytes: number;
   growing: Promise<void> | null;
+  /** The frames that were written to it since it was taken last; and the time before. */
+  pass: Pass;
+  passBefore: Pass;
+}
+
+interface Pass {
+  /** No frame of it is older. */
+  readonly firstSequence: number;
+  sizeBytes: number;
 }
 
 /**
@@ -39,7 +48,7 @@ interface JournalFile {
  *     file 0   frame 41 │ frame 42 │ frame 43 │ …            frames are written here, one after the other
  *     file 1   (drained)                                     free: what its frames hold was synced in the segments
  *
- * The segments have the same bytes, written or about to be, and not yet synced. When a file is full the other one is taken, and the segments
+ * The segments have the same bytes, written and not yet synced. When a file is full the other one is taken, and the segments
  * that rely on the full one are synced behind the back of producers; then its frames are of no use any more, and its first page
  * is cleared. After a crash the frames of both files are written to the segments once more (journal-replay.ts).
  *
@@ -53,10 +62,16 @@ export class Journal {
   #active: 0 | 1 = 0;
   #position = 0;
   #sequence = 0;
+  /** See `wipeSoon`. */
+  #wipedBelow = -1;
   /** Each with a lease: what was written to them is durable in the active file only. */
   #relying = new Set<Segment>();
   #rotating: Promise<void> | null = null;
   #draining: Promise<void> | null = null;
+  /** A file was full since the last `tidy`. */
+  #hasFilled = false;
+  /** Somebody waits for the drain. */
+  #isHurried = false;
   /** Frames that are being written, or whose group is not settled: meanwhile the files do not change places. */
   #unsettled = 0;
   #onSettled: (() => void) | null = null;
@@ -72,7 +87,14 @@ export class Journal {
     for (const name of fileNames.journals) {
       const file = await disk.open(`${directory}/${name}`, "durable");
       const sizeBytes = await file.sizeBytes();
-      const journal = { file, sizeBytes: wholePages(sizeBytes), usedBytes: wholePages(sizeBytes), growing: null };
+      const journal: JournalFile = {
+        file,
+        sizeBytes: wholePages(sizeBytes),
+        usedBytes: wholePages(sizeBytes),
+        growing: null,
+        pass: { firstSequence: 0, sizeBytes: 0 },
+        passBefore: { firstSequence: -1, sizeBytes: 0 },
+      };
       if (sizeBytes > 0) await clear(journal);
       files.push(journal);
     }
@@ -96,7 +118,7 @@ export class Journal {
   async append(inputs: readonly FrameInput[]): Promise<boolean> {
     const frameBytes = this.#frames.sizeOf(inputs);
     if (frameBytes > this.#options.fileBytesMax) return false;
-    while (this.#rotating !== null || this.#mustRotate(frameBytes)) await this.#rotate();
+    while (this.#rotating !== null || this.#mustRotate(frameBytes)) await this.#rotateFull();
     if (this.#isFailed) return false;
     assert(this.#unsettled < FRAMES_UNDER_WAY_MAX, "so many frames are under way at most");
     this.#unsettled += 1;
@@ -119,6 +141,7 @@ export class Journal {
       // The file grows behind what is on its way, never over it.
       active.sizeBytes = Math.max(active.sizeBytes, end);
       active.usedBytes = Math.max(active.usedBytes, end);
+      active.pass.sizeBytes = Math.max(active.pass.sizeBytes, end);
       await active.file.write(buffers, position);
     } catch (error) {
       if (!isOutOfSpace(error)) throw error;
@@ -153,19 +176,38 @@ export class Journal {
   /** When it resolves, the segments are synced up to what was settled at the call, and no frame of it is left. */
   async flush(): Promise<void> {
     if (this.#position > 0 || this.#rotating !== null) await this.#rotate();
-    await this.#draining;
+    await this.#drained();
   }
 
-  /**
-   * Leaves none of the bytes in the files that were appended before the call: what a log has given up for good is not to be
-   * found in the journal either.
-   */
+  /** As `flush`, unless the journal is busy and fills its files anyway. So a quiet one uses the same pages again and again. */
+  async tidy(): Promise<void> {
+    const isBusy = this.#hasFilled;
+    this.#hasFilled = false;
+    if (!isBusy) await this.flush();
+  }
+
+  /** A burst is over: the next one finds a file that has room for it. */
+  async rest(): Promise<void> {
+    if (this.#position > this.#options.fileBytesMax / 8) await this.flush();
+  }
+
+  /** What is in the journal now is not to be found in it any more after the next `wipe`: a log has given it up for good. */
+  wipeSoon(): void {
+    this.#wipedBelow = this.#sequence;
+  }
+
+  /** Overwrites what `wipeSoon` spoke of. What could not be overwritten since the file was needed waits for the next call. */
   async wipe(): Promise<void> {
-    for (let count = 0; count < this.#files.length && !this.#isFailed; count++) {
-      await this.#rotate();
-      await this.#draining;
-      if (this.#isFailed) return;
-      const wiping = wipeFile(this.#files[this.#active === 0 ? 1 : 0]).catch((error: unknown) => {
+    const sequence = this.#wipedBelow;
+    const isOld = (file: JournalFile): boolean => !this.#isFailed && oldFrom(file, sequence) < file.usedBytes;
+    for (let count = 0; count < this.#files.length; count++) {
+      if (!isOld(this.#resting) && !isOld(this.#files[this.#active])) return;
+      if (!isOld(this.#resting)) await this.#rotate();
+      await this.#drained();
+      const wiped = this.#resting;
+      if (!isOld(wiped)) continue;
+      this.#isHurried = false;
+      const wiping = this.#overwrite(wiped, oldFrom(wiped, sequence)).catch((error: unknown) => {
         if (!isOutOfSpace(error)) this.#options.onFailed(error);
       });
       // Meanwhile it is not taken.
@@ -175,6 +217,19 @@ export class Journal {
       this.#draining = draining;
       await draining;
     }
+  }
+
+  async #overwrite(file: JournalFile, from: number): Promise<void> {
+    await file.growing;
+    for (let end = file.usedBytes; end > from && !this.#isHurried; end = file.usedBytes) {
+      const position = Math.max(from, end - GROWTH_BYTES);
+      await file.file.write([zerosOf(end - position)], position);
+      file.usedBytes = position;
+    }
+  }
+
+  get #resting(): JournalFile {
+    return this.#files[this.#active === 0 ? 1 : 0];
   }
 
   /** Nothing is written any more; leases are given back. */
@@ -201,6 +256,11 @@ export class Journal {
     return isFull || this.#hasGap;
   }
 
+  #rotateFull(): Promise<void> {
+    this.#hasFilled = true;
+    return this.#rotate();
+  }
+
   #rotate(): Promise<void> {
     this.#rotating ??= this.#changePlaces().finally(() => {
       this.#rotating = null;
@@ -211,13 +271,17 @@ export class Journal {
   /** The other file is taken; it is free when what relied on it is synced. */
   async #changePlaces(): Promise<void> {
     while (this.#unsettled > 0 && !this.#isFailed) await new Promise<void>((resolve) => (this.#onSettled = resolve));
-    await this.#draining;
+    await this.#drained();
+    this.#isHurried = false;
     if (this.#isFailed) return;
     const drained = this.#files[this.#active];
     const segments = this.#relying;
     this.#relying = new Set();
     this.#active = this.#active === 0 ? 1 : 0;
     this.#position = 0;
+    const taken = this.#files[this.#active];
+    taken.passBefore = taken.pass;
+    taken.pass = { firstSequence: this.#sequence, sizeBytes: 0 };
     this.#hasGap = false;
     const draining = this.#drain(drained, segments).catch((error: unknown) => this.#options.onFailed(error));
     this.#draining = draining.then(() => {
@@ -225,8 +289,18 @@ export class Journal {
     });
   }
 
+  /** The file that is not written to is wanted now. */
+  #drained(): Promise<void> | null {
+    if (this.#draining !== null) {
+      this.#isHurried = true;
+      this.#options.writeback.hurry();
+    }
+    return this.#draining;
+  }
+
+  /** In its own time, while the other file fills, unless somebody waits for it. */
   async #drain(drained: JournalFile, segments: ReadonlySet<Segment>): Promise<void> {
-    await this.#options.written(segments);
+    if (!this.#isHurried) await this.#options.writeback.caughtUp();
     if (this.#isFailed) return;
     const files: DiskFile[] = [];
     for (const segment of segments) if (segment.isOpen) files.push(segment.log);
@@ -277,12 +351,11 @@ async function clear(journal: JournalFile): Promise<void> {
   }
 }
 
-async function wipeFile(journal: JournalFile): Promise<void> {
-  await journal.growing;
-  const { usedBytes } = journal;
-  for (let position = 0; position < usedBytes; position += GROWTH_BYTES)
-    await journal.file.write([zerosOf(Math.min(GROWTH_BYTES, usedBytes - position))], position);
-  journal.usedBytes = 0;
+/** From where on frames may stand that are older than `sequence`. */
+function oldFrom({ pass, passBefore, usedBytes }: JournalFile, sequence: number): number {
+  if (pass.firstSequence < sequence) return 0;
+  const isAllNew = passBefore.firstSequence >= sequence && passBefore.sizeBytes >= usedBytes;
+  return isAllNew ? usedBytes : pass.sizeBytes;
 }
 
 const clearedPage: Buffer = Buffer.alloc(FRAME_PAGE_BYTES);

@@ -2,7 +2,7 @@ import { assert } from "@millrace/base/assert";
 import type { Logger } from "@millrace/base/logger";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
-import { days, MiB, seconds } from "@millrace/base/units";
+import { days, GiB, MiB, seconds } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
 import type { Clock, Disk, DiskLock, Random, Workers } from "@millrace/base/world";
 import { BackgroundSync } from "./background-sync.ts";
@@ -32,7 +32,6 @@ import { OpenSegments } from "./open-segments.ts";
 import { isDiskGone, isOutOfSpace } from "./out-of-space.ts";
 import { Scrubber } from "./scrubber.ts";
 import type { ScrubRules } from "./scrubber.ts";
-import type { Segment } from "./segment.ts";
 import { SpaceWatch } from "./space-watch.ts";
 import { Trash } from "./trash.ts";
 import type { Offset, Uuid } from "./types.ts";
@@ -64,11 +63,6 @@ export interface LogDirectoryLimits {
   readonly eagerBytes: number;
   /** `millrace.journal.bytes`: of each of the two files of the journal; 0 is none, and segments are synced themselves. */
   readonly journalBytes: number;
-  /**
-   * What may be durable in the journal alone, over all logs, and be written to segments later; 0: segments are written at once. Until
-   * then the batches' memory belongs to the log, also when they count already.
-   */
-  readonly heldBytesMax: number;
   /** Segments whose files are open at the same time; three files each. */
   readonly openSegmentsMax: number;
   /** Logs that are loaded, or closed, at the same time. */
@@ -85,8 +79,7 @@ export interface LogDirectoryLimits {
 export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   unsyncedBytesMax: 16 * MiB,
   eagerBytes: MiB,
-  journalBytes: 128 * MiB,
-  heldBytesMax: 16 * MiB,
+  journalBytes: 2 * GiB,
   openSegmentsMax: 2048,
   loadingMax: 16,
   checkpointIntervalMs: seconds(60),
@@ -113,6 +106,11 @@ export interface LoadReport {
 const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames).flat());
 /** Logs whose checkpoints share a sync. */
 const SYNCED_TOGETHER_MAX = 64;
+/** A file of the journal takes no larger share of the disk than one of so many, unless it is small. */
+const JOURNALS_IN_DISK = 64;
+const SMALL_JOURNAL_BYTES = 64 * MiB;
+/** Of a file of the journal: the rest of it is filled while the segments of the other file are synced. */
+const WRITEBACK_LAG = 0.75;
 /** Logs whose creations do, with their files open until then. */
 const CREATED_TOGETHER_MAX = 256;
 
@@ -131,7 +129,6 @@ export class LogDirectory {
   /** What a crash left in the journal; applied by `load`. */
   #replay: JournalReplay;
   #journal: Journal | null = null;
-  #isWipeDue = false;
   readonly #cleaner: Cleaner | null;
   readonly #logs = new Map<string, PartitionLog>();
   #highWatermarks: OffsetsByPartition = new Map();
@@ -201,8 +198,6 @@ export class LogDirectory {
     const committer = new Committer({
       disk,
       clock,
-      directory: path,
-      heldBytesMax: limits.heldBytesMax,
       unsyncedBytesMax: limits.unsyncedBytesMax,
       eagerBytes: limits.eagerBytes,
       groupSegmentsMax: segmentBounds(limits).ofGroup,
@@ -221,9 +216,7 @@ export class LogDirectory {
       flushJournal: async () => this.#journal?.flush(),
       segmentIsGone: (segment) => this.#journal?.giveUp(segment),
       logWasCut: async (log) => this.#cleaner?.logWasCut(log),
-      wipeJournalSoon: () => {
-        this.#isWipeDue = true;
-      },
+      wipeJournalSoon: () => this.#journal?.wipeSoon(),
       persistLogStarts: () => this.#logStarts.run(),
       persistRecoveryPoints: () => this.#recoveryPoints.run(),
       whenThereIsSpace: (callback) => this.#spaceWatch.wait(callback),
@@ -362,14 +355,29 @@ export class LogDirectory {
   async #startJournal(): Promise<void> {
     const { disk, random } = this.#options;
     this.#replay = JournalReplay.nothing(disk);
-    const { journalBytes: fileBytesMax } = this.#limits;
+    const { journalBytes } = this.#limits;
     const directory = this.path;
-    if (fileBytesMax === 0) return removeJournal(disk, directory);
+    if (journalBytes === 0) return removeJournal(disk, directory);
+    const { totalBytes } = await disk.space(directory);
+    const fileBytesMax = Math.min(journalBytes, Math.max(SMALL_JOURNAL_BYTES, totalBytes / JOURNALS_IN_DISK));
     const segmentsMax = segmentBounds(this.#limits).ofJournalFile;
     const onFailed = (error: unknown): void => this.fail(error);
     const { committer } = this.#environment;
-    const written = (segments: ReadonlySet<Segment>): Promise<void> => committer.writtenOf(segments);
-    this.#journal = await Journal.open({ disk, random, directory, fileBytesMax, segmentsMax, written, onFailed });
+    const { writeback } = committer;
+    this.#journal = await Journal.open({
+      disk,
+      random,
+      directory,
+      fileBytesMax,
+      segmentsMax,
+      writeback,
+      onFailed,
+    });
+    committer.writeback.lagBytes = WRITEBACK_LAG * Math.min(fileBytesMax, disk.dirtyBytesMax ?? Infinity);
+    writeback.onIdle = () => {
+      const resting = this.#housekeeping.inTurn(async () => this.#journal?.rest());
+      resting.catch((error: unknown) => this.#housekeepingFailed(error));
+    };
     committer.useJournal(this.#journal);
   }
 
@@ -484,13 +492,11 @@ export class LogDirectory {
       if (log.uncheckedBytes === 0) log.forgetIdle();
     }
     const grown = [...this.#logs.values()].filter((log) => log.uncheckedBytes >= checkpointBytesMin);
+    await this.#environment.committer.writeback.spread();
     await forEachOf(grown, segmentBounds(this.#limits).syncedTogether, (log) => log.checkpoint());
-    // So that a start after a crash has little to replay, and a quiet broker uses the same pages again and again.
-    await this.#journal?.flush();
-    if (this.#isWipeDue) {
-      this.#isWipeDue = false;
-      await this.#journal?.wipe();
-    }
+    // So that a start after a crash has little to replay.
+    await this.#journal?.tidy();
+    await this.#journal?.wipe();
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
     await this.#writeHighWatermarks();

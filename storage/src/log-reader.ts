@@ -109,20 +109,14 @@ export class LogReader {
   ): Result<LogRead, ReadFailure> | Promise<Result<LogRead, ReadFailure>> {
     if (this.#log.failure !== null) return failed("log-failed", this.#log.failure.message);
     if (offset < this.#log.logStartOffset || offset > this.#log.logEndOffset) return failed("out-of-range");
-    const { segments, queue } = this.#writer;
-    const wantedUpTo = Math.min(options.upTo, this.#log.writtenOffset);
-    const isSomeHeld = offset < wantedUpTo && queue.writtenOffset < wantedUpTo;
-    if (isSomeHeld && segments.indexOf(offset) >= segments.indexOf(queue.writtenOffset)) {
-      const showing = this.#environment.committer.showWritten(queue);
-      if (showing !== null) return showing.then(() => this.#read(offset, options, warmings));
-    }
-    const upTo = Math.min(wantedUpTo, queue.writtenOffset) as Offset;
+    const upTo = Math.min(options.upTo, this.#log.writtenOffset) as Offset;
     if (offset >= upTo) return nothing(options);
     const limits = { ...options, upTo, mayWait: warmings >= WARMINGS_MAX };
     for (const range of this.#quarantined) {
       if (offset < range.firstOffset) limits.upTo = Math.min(limits.upTo, range.firstOffset) as Offset;
       else if (offset < range.nextOffset) return failed("corrupt", range.why);
     }
+    const segments = this.#writer.segments;
     for (let index = segments.indexOf(offset); index < segments.count; index++) {
       const segment = segments.at(index) as Segment;
       if (segment.sizeBytes === 0) continue;
@@ -132,9 +126,9 @@ export class LogReader {
         return isNecessary ? this.#openAndRead(segment, offset, options) : nothing(options);
       }
       const isActive = index === segments.count - 1;
-      const segmentEnd = isActive ? queue.writtenOffset : (segments.at(index + 1) as Segment).baseOffset;
+      const segmentEnd = isActive ? this.#log.writtenOffset : (segments.at(index + 1) as Segment).baseOffset;
       try {
-        const writtenEnd = Math.min(segmentEnd, queue.writtenOffset) as Offset;
+        const writtenEnd = Math.min(segmentEnd, this.#log.writtenOffset) as Offset;
         const located = locate(segment, this.#writer.recentOf(segment), offset, limits, writtenEnd);
         if (located === "beyond") continue;
         if (located === "nothing") return nothing(options);
@@ -275,7 +269,6 @@ export class LogReader {
   async #lookUp(look: () => Promise<FoundRecord | null>): Promise<Result<FoundRecord | null, ReadFailure>> {
     if (this.#log.failure !== null) return failed("log-failed", this.#log.failure.message);
     const { departures } = this.#writer.segments;
-    await this.#environment.committer.showWritten(this.#writer.queue);
     try {
       return ok(await look());
     } catch (error) {

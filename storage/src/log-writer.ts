@@ -181,10 +181,7 @@ export class LogWriter implements WriteQueueOwner {
     const segment = this.segments.active;
     if (this.#appendPosition + batch.sizeBytes > config["segment.bytes"]) return true;
     if (batch.lastOffset - segment.baseOffset > INT32_MAX) return true;
-    const intervalBytes = Math.max(1, config["index.interval.bytes"]);
-    const { queuedBytes, held } = this.queue;
-    const heldEntries = Math.min(held?.batches ?? 0, Math.ceil((held?.sizeBytes ?? 0) / intervalBytes));
-    const waitingEntries = Math.ceil(queuedBytes / intervalBytes) + heldEntries + 1;
+    const waitingEntries = Math.ceil(this.queue.queuedBytes / Math.max(1, config["index.interval.bytes"])) + 1;
     const indexBytes = segment.isOpen ? segment.offsets.sizeBytes + waitingEntries * OFFSET_ENTRY_BYTES : 0;
     if (indexBytes > config["segment.index.bytes"]) return true;
     // Record time where there is one, so that a topic filled with old data rolls as it would have then.
@@ -238,7 +235,7 @@ export class LogWriter implements WriteQueueOwner {
   async roll(): Promise<void> {
     if (this.#appendPosition === 0) return;
     if (!(await this.#flushed(this.endOffset))) return;
-    await this.#pause();
+    await this.queue.pause();
     try {
       if (this.#appendPosition > 0 && this.queue.flushedOffset === this.endOffset) {
         this.#roll(this.endOffset);
@@ -311,51 +308,13 @@ export class LogWriter implements WriteQueueOwner {
       position: portion.position,
       offset: this.queue.writtenOffset,
     });
-    // Nobody was told that these are safe.
-    this.#refuseFrom(this.queue.writtenOffset);
-    this.#repair();
-  }
-
-  #repair(): void {
-    this.#owner.repair().catch((failure: unknown) => this.#environment.failDirectory(failure));
-  }
-
-  onHeldOutOfSpace(error: unknown): void {
-    const { queue } = this;
-    const [portion] = queue.held?.portions ?? [];
-    this.#environment.logger.error("the disk is full: the log takes no appends until there is space", {
-      path: portion?.segment.path(".log"),
-      position: portion?.position,
-      offset: queue.writtenOffset,
-      error,
-    });
-    // What is held counts, or soon will: the journal has it.
-    this.#refuseFrom(queue.takenOffset);
-    this.#environment.whenThereIsSpace(() => {
-      if (queue.held === null) return;
-      this.#environment.committer.retryHeld(queue).then(
-        (isWritten) => {
-          if (isWritten) this.#repair();
-        },
-        (failure: unknown) => {
-          if (!isOutOfSpace(failure)) this.#environment.failDirectory(failure);
-        },
-      );
-    });
-  }
-
-  onHeldRefused(): void {
-    this.#refuseFrom(this.queue.flushedOffset);
-    // Else when that is written for which there is no space.
-    if (this.queue.held === null) this.#repair();
-  }
-
-  /** There is no space for it: its offsets are given again. */
-  #refuseFrom(offset: Offset): void {
     this.#environment.committer.forget(this.queue.clear());
-    this.endOffset = offset;
-    this.#failFlushWaiters(offset);
-    this.#owner.onDiskFull(offset);
+    const { writtenOffset } = this.queue;
+    // Nobody was told that these are safe: their offsets are given again.
+    this.endOffset = writtenOffset;
+    this.#failFlushWaiters(writtenOffset);
+    this.#owner.onDiskFull(writtenOffset);
+    this.#owner.repair().catch((failure: unknown) => this.#environment.failDirectory(failure));
   }
 
   /** Index entries and the map of the newest batches, for batches that are in the file now. */
@@ -408,15 +367,8 @@ export class LogWriter implements WriteQueueOwner {
     this.#environment.committer.syncSoon(this.queue);
   }
 
-  /**
-   * True when everything below `offset` is durable, and in its segment's file; false when it never will be. ENOSPC where
-   * it is durable in the journal, and there is no space for it in its file.
-   */
-  async #flushed(offset: Offset): Promise<boolean> {
-    return (await this.#durable(offset)) && this.#environment.committer.written(this.queue);
-  }
-
-  #durable(offset: Offset): Promise<boolean> {
+  /** True when everything below `offset` is durable; false when it never will be. */
+  #flushed(offset: Offset): Promise<boolean> {
     if (this.queue.flushedOffset >= offset) return Promise.resolve(true);
     if (offset > this.endOffset || this.#isFailed) return Promise.resolve(false);
     return new Promise((resolve) => {
@@ -543,19 +495,10 @@ export class LogWriter implements WriteQueueOwner {
   /** Waits until all is durable, and nothing is written, synced or finished in the background any more. */
   async quiesce(): Promise<void> {
     await this.#flushed(this.endOffset);
-    await this.#pause();
+    await this.queue.pause();
     // Who still waits for a flush waits for what came after.
     this.#failFlushWaiters(this.queue.flushedOffset);
     await this.#background;
-  }
-
-  /** Resolves when nothing is written, synced, or held any more. */
-  #pause(): Promise<void> {
-    const pausing = this.queue.pause();
-    this.#environment.committer.written(this.queue).catch((error: unknown) => {
-      if (!isOutOfSpace(error)) throw error;
-    });
-    return pausing;
   }
 
   resume(): void {
@@ -624,7 +567,6 @@ export class LogWriter implements WriteQueueOwner {
   fail(): void {
     this.#isFailed = true;
     this.#environment.committer.forget(this.queue.clear());
-    this.#environment.committer.dropHeld(this.queue);
     this.#failFlushWaiters(-1 as Offset);
   }
 

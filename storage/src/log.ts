@@ -144,17 +144,9 @@ export class PartitionLog {
   get logEndOffset(): Offset {
     return this.#writer.endOffset;
   }
-  /** Exclusive: everything below is with the operating system, in its segment or in the journal, and can be read. */
+  /** Exclusive: everything below is with the operating system. */
   get writtenOffset(): Offset {
-    const { writtenOffset, flushedOffset } = this.#writer.queue;
-    return Math.max(writtenOffset, flushedOffset) as Offset;
-  }
-  /**
-   * Calls back when what was appended below `nextOffset` is in its segment, so that its memory may be used for something else: at once
-   * where it is. What counts may get there later. Never called where it does not get there.
-   */
-  whenWritten(nextOffset: Offset, call: () => void): void {
-    this.#writer.queue.whenWritten(nextOffset, call);
+    return this.#writer.queue.writtenOffset;
   }
   /** Exclusive: everything below is on the disk. */
   get flushedOffset(): Offset {
@@ -178,9 +170,9 @@ export class PartitionLog {
     const unstable = this.#writer.producers.firstUnstableOffset(highWatermark);
     return unstable === null ? highWatermark : (Math.min(unstable, highWatermark) as Offset);
   }
-  /** Bytes in the segment files, and those that the journal has for them. */
+  /** Bytes in the segment files. */
   get sizeBytes(): number {
-    return this.#writer.segments.sizeBytes + (this.#writer.queue.held?.sizeBytes ?? 0);
+    return this.#writer.segments.sizeBytes;
   }
   /** Bytes that were given offsets and are not written yet: a limit to what is taken in. */
   get queuedBytes(): number {
@@ -449,7 +441,6 @@ export class PartitionLog {
         this.#writer.resume();
       });
     } catch (error) {
-      if (isOutOfSpace(error)) return failed("log-failed", "there is no space for what is to stay");
       this.#environment.failDirectory(error);
       return failed("log-failed", "the log directory has failed");
     } finally {

@@ -1,7 +1,6 @@
 import { assert } from "@millrace/base/assert";
 import type { Segment } from "./segment.ts";
 import type { Offset, Uuid } from "./types.ts";
-import type { HeldPortions } from "./write-behind.ts";
 
 /** Bytes that go to one place in one file with one call. */
 export interface Portion {
@@ -39,10 +38,6 @@ export interface WriteQueueOwner {
   onFlushed(nextOffset: Offset): void;
   /** Of this portion only a part is in the file, or nothing, and nothing of what comes after it. */
   onWriteFailed(portion: Portion, error: unknown): void;
-  /** What is held has no space on the disk: it counts, and is held on. What waits behind it is not written. */
-  onHeldOutOfSpace(error: unknown): void;
-  /** Nor does the journal have it: what is not flushed does not count, and never will. */
-  onHeldRefused(): void;
 }
 
 /**
@@ -51,8 +46,7 @@ export interface WriteQueueOwner {
  *     ───────── flushed ──────────── written ─────────────── end
  *       synced          unsynced              in this queue
  *
- * Not durable are two groups at most, each of at most half of `unsyncedBytesMax`. With a journal a log may also be durable
- * further than it is written: see WriteBehind.
+ * Not durable are two groups at most, each of at most half of `unsyncedBytesMax`.
  */
 export class WriteQueue {
   readonly owner: WriteQueueOwner;
@@ -69,37 +63,26 @@ export class WriteQueue {
   isSyncWanted = true;
   /** The groups that have something of this log and are not durable, oldest first. */
   #groups: { readonly group: object; bytes: number }[] = [];
-  /** Exclusive: in the segments' files. */
   writtenOffset: Offset;
   flushedOffset: Offset;
-  /** Taken, and to be written later: between `writtenOffset` and what is still in this queue. */
-  held: HeldPortions | null = null;
-  /** Exclusive: how far it was taken, be it written, on its way, or held. */
-  takenOffset: Offset;
-  /** The number of the group that last had something of it. */
-  lastGroup: number = -Infinity;
-  /** Somebody reads at its end: so much more is written as soon as it is taken. */
-  readBytes = 0;
   /** Written without a sync, as durability `os` has it; each with a lease. The next group takes them over. */
   #dirty: Set<Segment> | null = null;
   /** The segment of the last write: the next one begins only when this one is durable. */
   #lastSegment: Segment | null = null;
   #onIdle: (() => void) | null = null;
-  #writtenWaiters: { readonly nextOffset: Offset; readonly call: () => void }[] = [];
 
   constructor(owner: WriteQueueOwner, identity: LogIdentity, endOffset: Offset) {
     this.owner = owner;
     this.identity = identity;
     this.writtenOffset = endOffset;
     this.flushedOffset = endOffset;
-    this.takenOffset = endOffset;
   }
 
   get queuedBytes(): number {
     return this.#queuedBytes;
   }
   get isIdle(): boolean {
-    return !this.isWriting && this.#groups.length === 0 && this.held === null;
+    return !this.isWriting && this.#groups.length === 0;
   }
   get isDirty(): boolean {
     return this.#dirty !== null;
@@ -169,7 +152,6 @@ export class WriteQueue {
     assert(nextOffset !== undefined, "a portion holds a batch");
     this.#queuedBytes -= sizeBytes;
     this.#lastSegment = segment;
-    this.takenOffset = nextOffset;
     this.isWriting = true;
     return { queue: this, segment, position, buffers, sizeBytes, nextOffset };
   }
@@ -220,26 +202,8 @@ export class WriteQueue {
   reset(endOffset: Offset): void {
     assert(this.isIdle && this.#queuedBytes === 0, "a queue is reset when nothing is under way");
     this.#lastSegment = null;
-    // What was not written, and is cut, must not be taken for what gets its offset next.
-    this.#writtenWaiters = [];
     this.writtenOffset = endOffset;
     this.flushedOffset = endOffset;
-    this.takenOffset = endOffset;
-  }
-
-  /** See PartitionLog. */
-  whenWritten(nextOffset: Offset, call: () => void): void {
-    if (nextOffset <= this.writtenOffset) return call();
-    this.#writtenWaiters.push({ nextOffset, call });
-  }
-
-  /** By the committer: `writtenOffset` is further. */
-  noticeWritten(): void {
-    if (this.#writtenWaiters.length === 0) return;
-    const ready = this.#writtenWaiters.filter(({ nextOffset }) => nextOffset <= this.writtenOffset);
-    if (ready.length === 0) return;
-    this.#writtenWaiters = this.#writtenWaiters.filter(({ nextOffset }) => nextOffset > this.writtenOffset);
-    for (const { call } of ready) call();
   }
 
   /** No further write begins; resolves when those under way, and their syncs, have ended. */

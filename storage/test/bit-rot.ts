@@ -220,10 +220,8 @@ function judge(
   const isOwn = topic === null || path.startsWith(`/data/${topic}-0/`) || !path.includes("-0/");
   if (!isOwn) return `another log: ${text}`;
   const isNamed = problems.some((problem) => problem.path === path);
-  // What was not noted as durable yet is a torn tail where it is not whole, and its bytes outside the checksum are believed. The
-  // newest frames of a journal may be torn as well, and some of what they hold is nowhere else.
-  const isNewest = path.endsWith(".log") || path.includes("millrace.journal");
-  if (isNewest && kind === "different" && ending !== "clean") return null;
+  // What was not noted as durable yet is a torn tail where it is not whole, and its bytes outside the checksum are believed.
+  if (path.endsWith(".log") && kind === "different" && ending !== "clean") return null;
   const bound = bounds.find(({ file }) => file.test(path));
   if (bound === undefined || !bound.consequences.includes(kind)) return text;
   if (bound.subject !== undefined && bound.subject !== subject) return text;

@@ -56,7 +56,6 @@ function inputOf(topic: string, batch: StoryBatch): BatchInput {
 /** Small files, so that they change places all the time; and none, where segments are synced themselves. */
 export type JournalBytes = 0 | 131_072;
 const baseLimits = {
-  heldBytesMax: 16 * 1024 * 1024,
   unsyncedBytesMax: 32 * 1024,
   eagerBytes: 4096,
   checkpointBytesMin: 1,

@@ -20,7 +20,7 @@ export interface NativeCalls {
   readonly isCached: ((fileFd: number, position: number, sizeBytes: number) => boolean) | null;
   /** Bounds what the kernel takes for a socket before the peer has read it (SO_SNDBUF; it doubles the number). */
   setSendBuffer(socketFd: number, sizeBytes: number): void;
-  /** Begins to write a range of the file's dirty pages to the disk, and does not wait for it. */
+  /** Begins to write a range of the file's dirty pages to the disk, and does not wait for it. Too many at a time are left out. */
   startWriteback(fd: number, position: number, sizeBytes: number, done: () => void): void;
   /**
    * Allocates blocks up to a size that the file does not have yet (fallocate, FALLOC_FL_KEEP_SIZE). Tells 0, or the negative errno;
@@ -116,6 +116,8 @@ interface Koffi {
 
 const doNotWait = 8; // RWF_NOWAIT
 const beginWrite = 2; // SYNC_FILE_RANGE_WRITE
+/** koffi has room for 64 calls on other threads, of all kinds; a hint can be left out. */
+const writebacksMax = 16;
 const keepSize = 1; // FALLOC_FL_KEEP_SIZE
 const randomAccess = 1; // POSIX_FADV_RANDOM
 const socketLevel = 1; // SOL_SOCKET
@@ -162,6 +164,8 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
     return cachestat(cachestatNumber, fileFd, rangeBytes, countsBytes, 0) === 0 ? (countWords[0] ?? 0) : -koffi.errno();
   };
 
+  let writebacks = 0;
+
   const calls: NativeCalls = {
     cachedRead,
     sendfile(socketFd, fileFd, position, sizeBytes) {
@@ -189,8 +193,13 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
       setsockopt(socketFd, socketLevel, sendBuffer, value, value.length);
     },
     startWriteback(fd, position, sizeBytes, done) {
+      if (writebacks >= writebacksMax) return done();
+      writebacks += 1;
       // On another thread, since a full queue of the disk makes the caller wait.
-      syncFileRange.async(fd, position, sizeBytes, beginWrite, done);
+      syncFileRange.async(fd, position, sizeBytes, beginWrite, () => {
+        writebacks -= 1;
+        done();
+      });
     },
     reserve(fd, sizeBytes, done) {
       fallocate.async(fd, keepSize, 0, sizeBytes, (error: unknown, result: number) =>

@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import { totalmem } from "node:os";
 import { dirname } from "node:path";
 import { assert } from "../assert.ts";
 import { DiskError } from "../world.ts";
@@ -35,6 +36,7 @@ export class NodeDisk implements Disk {
   readonly #directWrites: DirectWrites = new DirectWrites();
   readonly #coldReads: ColdReads = new ColdReads();
   readonly openFilesMax: number = openFilesMax();
+  readonly dirtyBytesMax: number = dirtyBytesMax();
   /** A descriptor per file system, open for good: the kernel reports to it every write that failed since. */
   readonly #fileSystems = new Map<number, number>();
 
@@ -194,15 +196,6 @@ export class NodeDisk implements Disk {
         } else reject(diskError(error, path, "ask the space of"));
       });
     });
-  }
-
-  usableBytesNow(path: string): number {
-    try {
-      const stats = fs.statfsSync(path);
-      return stats.bavail * stats.bsize;
-    } catch (error) {
-      throw diskError(error as NodeJS.ErrnoException, path, "ask the space of");
-    }
   }
 }
 
@@ -475,6 +468,12 @@ export class NodeDiskFile implements DiskFile {
       throw diskError(error as NodeJS.ErrnoException, this.path, operation);
     }
   }
+}
+
+/** A tenth of the memory: what Linux takes when nothing is set (vm.dirty_background_ratio). */
+function dirtyBytesMax(): number {
+  const constrainedBytes = process.constrainedMemory();
+  return Math.floor(Math.min(totalmem(), constrainedBytes > 0 ? constrainedBytes : Infinity) / 10);
 }
 
 /** The soft limit (RLIMIT_NOFILE), which the platform has raised to the hard one when it started. */

@@ -11,8 +11,6 @@ import type { Result } from "@millrace/base/result";
 import { analyzeBatches } from "@millrace/storage/validation";
 import type { AnalyzedBatches } from "@millrace/storage/validation";
 import type { AppendFailure } from "@millrace/storage/append-failure";
-import type { PartitionLog } from "@millrace/storage/log";
-import type { Offset } from "@millrace/storage/types";
 import { codeOfAppendFailure, codeOfCommitFailure } from "../failures.ts";
 import { isInternalTopic } from "../metadata/topics.ts";
 import type { Partition } from "../partitions/partition.ts";
@@ -71,8 +69,8 @@ export const produceHandler: Handler = twoPhaseHandler(
       };
     };
     if (request.acks === 0)
-      return { inOrder, answer: (analysed ?? Promise.resolve()).then(respond), whenRequestUnused: () => {} };
-    return { inOrder, answer: appended.done.then(respond), whenRequestUnused: (call) => appended.whenWritten(call) };
+      return { inOrder, answer: (analysed ?? Promise.resolve()).then(respond), mayReuseRequest: () => false };
+    return { inOrder, answer: appended.done.then(respond), mayReuseRequest: () => appended.isAllWritten };
   },
   { versions: [3, 11] },
 );
@@ -187,10 +185,8 @@ class Pending {
   readonly #waiting = new Set<Entry>();
   #resolve: () => void = () => {};
   #isClosed = false;
-  /** Every batch that was appended. */
-  readonly #batches: { readonly log: PartitionLog; readonly nextOffset: Offset }[] = [];
-  /** Once the end of one is not known, it may be written at any time. */
-  #isEndKnown = true;
+  /** False once a batch's end is unknown: it may still wait to be written. */
+  isAllWritten = true;
   #forgetDeadline: (() => void) | null = null;
   /** Batches of which it is not known whether they became durable; a timeout does not change that. */
   #unsettled = 0;
@@ -204,16 +200,15 @@ class Pending {
     });
   }
 
-  wait(entry: Entry, partition: Partition, nextOffset: Offset): void {
+  wait(entry: Entry, partition: Partition, nextOffset: Parameters<Partition["whenCommitted"]>[0]): void {
     this.#waiting.add(entry);
-    this.#batches.push({ log: partition.log, nextOffset });
     this.#unsettled += 1;
     partition.whenCommitted(nextOffset, (failure) => {
       this.#unsettled -= 1;
       if (this.#unsettled === 0) this.#onSettled();
       if (!this.#waiting.delete(entry)) return;
       if (failure !== null) {
-        this.#isEndKnown = false;
+        this.isAllWritten = false;
         entry.answer.errorCode = codeOfCommitFailure[failure];
         entry.answer.baseOffset = -1;
       }
@@ -229,27 +224,12 @@ class Pending {
     });
   }
 
-  /**
-   * Calls back when every batch is in its file: some count before. Never where the end of one is not known. To be called when all
-   * of them count.
-   */
-  whenWritten(call: () => void): void {
-    if (!this.#isEndKnown) return;
-    let left = this.#batches.length;
-    if (left === 0) return call();
-    const onWritten = (): void => {
-      left -= 1;
-      if (left === 0) call();
-    };
-    for (const { log, nextOffset } of this.#batches) log.whenWritten(nextOffset, onWritten);
-  }
-
   /** No more partitions will come. */
   close(): void {
     this.#isClosed = true;
     if (this.#waiting.size === 0) return this.#finish();
     this.#forgetDeadline = this.#services.partitions.deadlines.add(this.#request.timeoutMs, () => {
-      this.#isEndKnown = false;
+      this.isAllWritten = false;
       for (const entry of this.#waiting) {
         entry.answer.errorCode = ErrorCode.REQUEST_TIMED_OUT;
         entry.answer.baseOffset = -1;

@@ -33,11 +33,8 @@ export class CloseConnection extends Error {
 export interface TwoPhases<Res> {
   readonly inOrder: Promise<void> | null;
   readonly answer: Promise<Res | typeof noAnswer>;
-  /**
-   * Calls back when nothing refers to the request's bytes any more, so that they may be written over; never where that is not
-   * known. Asked when the answer is there.
-   */
-  readonly whenRequestUnused: (call: () => void) => void;
+  /** Asked when the answer is there: true where nothing refers to the request's bytes any more, so that they may be written over. */
+  readonly mayReuseRequest: () => boolean;
 }
 
 type Awaitable<T> = T | Promise<T>;

@@ -41,7 +41,7 @@ interface Reply {
   parts: readonly Part[] | null;
   isDone: boolean;
   readonly frame: Buffer;
-  whenFrameUnused: ((call: () => void) => void) | null;
+  mayReuseFrame: (() => boolean) | null;
 }
 
 const apiVersionsKey = 18;
@@ -213,7 +213,7 @@ export class Conversation implements BudgetHolder {
   }
 
   #enqueue(frame: Buffer): Reply {
-    const reply: Reply = { parts: null, isDone: false, frame, whenFrameUnused: null };
+    const reply: Reply = { parts: null, isDone: false, frame, mayReuseFrame: null };
     this.#replies.push(reply);
     return reply;
   }
@@ -222,8 +222,8 @@ export class Conversation implements BudgetHolder {
     const reply = this.#enqueue(frame);
     const outcome = handler.handle(this.#host.services, request, context);
     if (handler.phases === "two") {
-      const { inOrder, answer, whenRequestUnused } = outcome as TwoPhases<unknown>;
-      reply.whenFrameUnused = whenRequestUnused;
+      const { inOrder, answer, mayReuseRequest } = outcome as TwoPhases<unknown>;
+      reply.mayReuseFrame = mayReuseRequest;
       answer.then(
         (response) => this.#answer(reply, handler, context, response),
         (error: unknown) => this.#fail(error, handler, context),
@@ -274,11 +274,11 @@ export class Conversation implements BudgetHolder {
     if (this.#isPeerDone || this.#isFinishing) this.#endWhenAnswered();
   }
 
-  #release({ frame, whenFrameUnused }: Reply): void {
+  #release({ frame, mayReuseFrame }: Reply): void {
     const heldBytes = frame.length + lengthBytes;
     this.#heldBytes -= heldBytes;
     this.#host.budget.release(heldBytes);
-    whenFrameUnused?.(() => this.#host.framePool.give(frame));
+    if (mayReuseFrame?.() === true) this.#host.framePool.give(frame);
   }
 
   readonly #onSent = (): void => {

@@ -91,10 +91,6 @@ export class SlowDisk implements Disk {
   space(path: string): ReturnType<Disk["space"]> {
     return this.#inner.space(path);
   }
-
-  usableBytesNow(path: string): number {
-    return this.#inner.usableBytesNow(path);
-  }
 }
 
 class SlowFile implements DiskFile {

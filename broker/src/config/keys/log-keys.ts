@@ -300,11 +300,11 @@ export const logKeys = {
     differs: { kafka: null, why: "Kafka answers before the disk has the records; here that is a choice." },
   },
   "millrace.journal.bytes": {
-    kind: "int",
-    default: 134_217_728,
+    kind: "long",
+    default: 2_147_483_648,
     min: 0,
     mode: "read-only",
-    doc: "Size of each of the two files of the journal, which makes batches durable before their segments are synced; 0 works without one and syncs the segments.",
+    doc: "Size of each of the two files of the journal, which makes batches durable before their segments are synced; 0 works without one and syncs the segments. A file grows as it is needed, and to a 64th of the disk at most.",
     differs: { kafka: null, why: "One write to one file is synced sooner than many segments." },
   },
   "millrace.scrub.bytes.per.second": {
