@@ -200,6 +200,24 @@ test("what a log has given up is overwritten, but not where newer frames have do
   expect(await wipedBytes()).toBe(0);
 });
 
+test("what a log gave up before a restart is overwritten after it", async () => {
+  const { bench, disk } = await recorded();
+  const log = await bench.create("orders");
+  await fill(bench, "orders", 5);
+  append(log, { records: ["secret"] });
+  await fill(bench, "orders", 3);
+  await log.deleteRecordsBefore(6 as Offset);
+  await bench.directory.close();
+  const again = await Bench.open({ disk, clock: bench.clock, limits: { journalBytes: 256 * KiB } });
+  const isIn = async (): Promise<boolean> => (await disk.readFile(journalPaths[0] ?? "")).includes("secret");
+  append(again.log("orders"));
+  await durable(again.log("orders"));
+  expect(await isIn()).toBe(true);
+  await again.directory.checkpoint();
+  expect(await isIn()).toBe(false);
+  expect(await readAll(again.log("orders"))).toHaveLength(4);
+});
+
 test("where the other file cannot be drained yet, groups wait", async () => {
   const { bench, disk } = await recorded({ journalBytes: 64 * KiB });
   const log = await bench.create("orders");

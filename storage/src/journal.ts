@@ -62,8 +62,8 @@ export class Journal {
   #active: 0 | 1 = 0;
   #position = 0;
   #sequence = 0;
-  /** See `wipeSoon`. */
-  #wipedBelow = -1;
+  /** See `wipeSoon`. Of what earlier sessions left nobody knows whether it was given up. */
+  #wipedBelow = 0;
   /** Each with a lease: what was written to them is durable in the active file only. */
   #relying = new Set<Segment>();
   #rotating: Promise<void> | null = null;
