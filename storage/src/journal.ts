@@ -23,6 +23,8 @@ export interface JournalOptions {
 
 /** A file grows by so much, filled with zeros and synced: a frame then overwrites blocks that the file system knows already. */
 const GROWTH_BYTES = 4 * 1024 * 1024;
+/** So much is overwritten at a time while a load goes on. */
+const BUSY_WIPE_BYTES = 128 * 1024 * 1024;
 
 interface JournalFile {
   readonly file: DiskFile;
@@ -196,7 +198,10 @@ export class Journal {
     this.#wipedBelow = this.#sequence;
   }
 
-  /** Overwrites what `wipeSoon` spoke of. What could not be overwritten since the file was needed waits for the next call. */
+  /**
+   * Overwrites what `wipeSoon` spoke of. What could not be overwritten, since the file was needed or much else is written, waits for the
+   * next call.
+   */
   async wipe(): Promise<void> {
     const sequence = this.#wipedBelow;
     const isOld = (file: JournalFile): boolean => !this.#isFailed && oldFrom(file, sequence) < file.usedBytes;
@@ -219,9 +224,12 @@ export class Journal {
     }
   }
 
+  /** A load that goes on has the disk to itself, nearly. */
   async #overwrite(file: JournalFile, from: number): Promise<void> {
     await file.growing;
+    const enough = file.usedBytes - BUSY_WIPE_BYTES;
     for (let end = file.usedBytes; end > from && !this.#isHurried; end = file.usedBytes) {
+      if (end <= enough && this.#options.writeback.isBusy) return;
       const position = Math.max(from, end - GROWTH_BYTES);
       await file.file.write([zerosOf(end - position)], position);
       file.usedBytes = position;

@@ -375,7 +375,10 @@ export class LogDirectory {
     });
     committer.writeback.lagBytes = WRITEBACK_LAG * Math.min(fileBytesMax, disk.dirtyBytesMax ?? Infinity);
     writeback.onIdle = () => {
-      const resting = this.#housekeeping.inTurn(async () => this.#journal?.rest());
+      const resting = this.#housekeeping.inTurn(async () => {
+        await this.#journal?.rest();
+        await this.#journal?.wipe();
+      });
       resting.catch((error: unknown) => this.#housekeepingFailed(error));
     };
     committer.useJournal(this.#journal);
@@ -492,7 +495,7 @@ export class LogDirectory {
       if (log.uncheckedBytes === 0) log.forgetIdle();
     }
     const grown = [...this.#logs.values()].filter((log) => log.uncheckedBytes >= checkpointBytesMin);
-    await this.#environment.committer.writeback.spread();
+    await this.#environment.committer.writeback.spreadAfterBurst();
     await forEachOf(grown, segmentBounds(this.#limits).syncedTogether, (log) => log.checkpoint());
     // So that a start after a crash has little to replay.
     await this.#journal?.tidy();

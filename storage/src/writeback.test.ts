@@ -75,6 +75,27 @@ test("a load that goes on for longer is caught up with, and then written as it c
   expect(begun).toHaveLength(30);
 });
 
+test("who is in no hurry waits for a burst to be over, but not for ever", async () => {
+  writeback.lagBytes = 1000 * pieceBytes;
+  const segment = openSegment("a");
+  write(segment, 3);
+  let isSpread = false;
+  void writeback.spreadAfterBurst().then(() => (isSpread = true));
+  for (let count = 0; count < 24; count++) {
+    await clock.advance(400);
+    write(segment, 1);
+  }
+  expect([begun.length, isSpread, writeback.isBusy]).toEqual([0, false, true]);
+  await clock.advance(400);
+  write(segment, 1);
+  await clock.advance(100);
+  // All but the last, which came after that.
+  expect([begun.length, isSpread]).toEqual([27, true]);
+  await clock.advance(600);
+  expect(writeback.isBusy).toBe(false);
+  await writeback.spreadAfterBurst();
+});
+
 test("less than a piece is left to the sync; what is closed is passed over", async () => {
   const [open, closed] = [openSegment("open"), openSegment("closed")];
   open.sizeBytes = pieceBytes - 1;

@@ -9,6 +9,8 @@ const PIECE_BYTES = 512 * 1024;
 const PACE = 4;
 /** After so long without anything new a burst is over. */
 const IDLE_MS = 500;
+/** Who is in no hurry waits so long for that. */
+const BURST_MS_MAX = 10_000;
 /** What waits then gets to the disk at this pace, so that no frame of the journal waits behind a heap of it. */
 const SPREAD_BYTES = 4 * MiB;
 const SPREAD_MS = 10;
@@ -37,13 +39,18 @@ export class Writeback {
   #waitingBytes = 0;
   /** The load goes on for longer than a burst. */
   #isEven = false;
-  #notedMs = 0;
+  #notedMs = -Infinity;
   #isTimed = false;
   #isStopped = false;
   #waiters: (() => void)[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** Something came just now. */
+  get isBusy(): boolean {
+    return this.#clock.monotonicMs() - this.#notedMs < IDLE_MS;
   }
 
   /** More of the segment is in its file. */
@@ -64,6 +71,16 @@ export class Writeback {
   caughtUp(): Promise<void> {
     if (this.#pieces.isEmpty) return Promise.resolve();
     return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  /** As `spread`, after the burst that may be under way. */
+  async spreadAfterBurst(): Promise<void> {
+    if (this.#pieces.isEmpty) return;
+    const { promise: isLate, resolve } = Promise.withResolvers<void>();
+    const timer = this.#clock.schedule(BURST_MS_MAX, resolve);
+    await Promise.race([this.caughtUp(), isLate]);
+    timer.cancel();
+    await this.spread();
   }
 
   /** What waits now is begun, evenly; resolves then. */
@@ -94,7 +111,7 @@ export class Writeback {
     this.#clock.schedule(IDLE_MS, () => {
       this.#isTimed = false;
       if (this.#isStopped) return;
-      if (this.#clock.monotonicMs() - this.#notedMs < IDLE_MS) this.#startTimer();
+      if (this.isBusy) this.#startTimer();
       else void this.spread().then(() => this.#burstIsOver());
     });
   }
