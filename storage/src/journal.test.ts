@@ -162,6 +162,25 @@ test("a file that waits for its burst to be over is drained at once where somebo
   expect(segment.length).toBeGreaterThanOrEqual(1200 * KiB);
 });
 
+test("a stop does not wait for a burst to be over, nor for what is to be overwritten", async () => {
+  const { bench, disk } = await recorded({ journalBytes: 8 * MiB });
+  const log = await bench.create("orders");
+  const append3 = async (): Promise<void> => {
+    for (let count = 0; count < 3; count++) append(log, { sizeBytes: MiB });
+    await durable(log);
+  };
+  await append3();
+  await log.deleteRecordsBefore(1 as Offset);
+  const checkpoint = bench.directory.checkpoint();
+  await bench.clock.settle();
+  // No time passes.
+  await bench.directory.close();
+  await checkpoint;
+  const again = await Bench.open({ disk: nothingUnsynced(disk), limits: { journalBytes: 8 * MiB } });
+  expect(again.report).toMatchObject({ isClean: true });
+  expect(again.log("orders").logEndOffset).toBe(3);
+});
+
 test("a load that goes on: a full file is drained while the other one fills", async () => {
   const { bench, disk } = await recorded({ journalBytes: 4 * MiB });
   const log = await bench.create("orders");

@@ -12,7 +12,7 @@ export interface JournalOptions {
   readonly random: Random;
   /** The log directory. */
   readonly directory: string;
-  /** Of each of the two files. */
+  /** Of each of the two files; of a small disk they take less. */
   readonly fileBytesMax: number;
   /** Segments that rely on one file: each of them is open meanwhile. */
   readonly segmentsMax: number;
@@ -23,8 +23,14 @@ export interface JournalOptions {
 
 /** A file grows by so much, filled with zeros and synced: a frame then overwrites blocks that the file system knows already. */
 const GROWTH_BYTES = 4 * 1024 * 1024;
-/** So much is overwritten at a time while a load goes on. */
-const BUSY_WIPE_BYTES = 128 * 1024 * 1024;
+/** So much is overwritten at a time while a load goes on: 100 MB/s, with the pause between. */
+const BUSY_WIPE_BYTES = 1024 * 1024;
+
+/** A file takes no larger share of the disk than one of so many, unless it is small. */
+const FILES_IN_DISK = 64;
+const SMALL_FILE_BYTES = 64 * 1024 * 1024;
+/** Of a file: the rest of it is filled while the segments of the other file are synced. */
+const WRITEBACK_LAG = 0.75;
 
 interface JournalFile {
   readonly file: DiskFile;
@@ -85,6 +91,10 @@ export class Journal {
   /** Begins a session: what the files held before is of no use any more. */
   static async open(options: JournalOptions): Promise<Journal> {
     const { disk, directory } = options;
+    const { totalBytes } = await disk.space(directory);
+    const share = Math.max(SMALL_FILE_BYTES, Math.floor(totalBytes / FILES_IN_DISK));
+    const fileBytesMax = Math.min(options.fileBytesMax, share);
+    options.writeback.lagBytes = WRITEBACK_LAG * Math.min(fileBytesMax, disk.dirtyBytesMax ?? Infinity);
     const files: JournalFile[] = [];
     for (const name of fileNames.journals) {
       const file = await disk.open(`${directory}/${name}`, "durable");
@@ -103,7 +113,7 @@ export class Journal {
     await disk.syncDirectory(directory);
     const [first, second] = files;
     assert(first !== undefined && second !== undefined, "a journal has two files");
-    return new Journal(options, [first, second]);
+    return new Journal({ ...options, fileBytesMax }, [first, second]);
   }
 
   private constructor(options: JournalOptions, files: readonly [JournalFile, JournalFile]) {
@@ -199,13 +209,13 @@ export class Journal {
   }
 
   /**
-   * Overwrites what `wipeSoon` spoke of. What could not be overwritten, since the file was needed or much else is written, waits for the
-   * next call.
+   * Overwrites what `wipeSoon` spoke of. What could not be overwritten, since the file was needed, waits for the next call: a load
+   * that needs it has overwritten a part itself by then.
    */
   async wipe(): Promise<void> {
     const sequence = this.#wipedBelow;
     const isOld = (file: JournalFile): boolean => !this.#isFailed && oldFrom(file, sequence) < file.usedBytes;
-    for (let count = 0; count < this.#files.length; count++) {
+    for (let count = 0; count < this.#files.length && !this.#options.writeback.isStopped; count++) {
       if (!isOld(this.#resting) && !isOld(this.#files[this.#active])) return;
       if (!isOld(this.#resting)) await this.#rotate();
       await this.#drained();
@@ -224,15 +234,15 @@ export class Journal {
     }
   }
 
-  /** A load that goes on has the disk to itself, nearly. */
+  /** Ends early where the file is needed, or the directory is closed. */
   async #overwrite(file: JournalFile, from: number): Promise<void> {
     await file.growing;
-    const enough = file.usedBytes - BUSY_WIPE_BYTES;
-    for (let end = file.usedBytes; end > from && !this.#isHurried; end = file.usedBytes) {
-      if (end <= enough && this.#options.writeback.isBusy) return;
-      const position = Math.max(from, end - GROWTH_BYTES);
+    const { writeback } = this.#options;
+    for (let end = file.usedBytes; end > from && !this.#isHurried && !writeback.isStopped; end = file.usedBytes) {
+      const position = Math.max(from, end - (writeback.isBusy ? BUSY_WIPE_BYTES : GROWTH_BYTES));
       await file.file.write([zerosOf(end - position)], position);
       file.usedBytes = position;
+      await writeback.giveWay();
     }
   }
 

@@ -106,11 +106,6 @@ export interface LoadReport {
 const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames).flat());
 /** Logs whose checkpoints share a sync. */
 const SYNCED_TOGETHER_MAX = 64;
-/** A file of the journal takes no larger share of the disk than one of so many, unless it is small. */
-const JOURNALS_IN_DISK = 64;
-const SMALL_JOURNAL_BYTES = 64 * MiB;
-/** Of a file of the journal: the rest of it is filled while the segments of the other file are synced. */
-const WRITEBACK_LAG = 0.75;
 /** Logs whose creations do, with their files open until then. */
 const CREATED_TOGETHER_MAX = 256;
 
@@ -355,11 +350,9 @@ export class LogDirectory {
   async #startJournal(): Promise<void> {
     const { disk, random } = this.#options;
     this.#replay = JournalReplay.nothing(disk);
-    const { journalBytes } = this.#limits;
+    const { journalBytes: fileBytesMax } = this.#limits;
     const directory = this.path;
-    if (journalBytes === 0) return removeJournal(disk, directory);
-    const { totalBytes } = await disk.space(directory);
-    const fileBytesMax = Math.min(journalBytes, Math.max(SMALL_JOURNAL_BYTES, totalBytes / JOURNALS_IN_DISK));
+    if (fileBytesMax === 0) return removeJournal(disk, directory);
     const segmentsMax = segmentBounds(this.#limits).ofJournalFile;
     const onFailed = (error: unknown): void => this.fail(error);
     const { committer } = this.#environment;
@@ -373,7 +366,6 @@ export class LogDirectory {
       writeback,
       onFailed,
     });
-    committer.writeback.lagBytes = WRITEBACK_LAG * Math.min(fileBytesMax, disk.dirtyBytesMax ?? Infinity);
     writeback.onIdle = () => {
       const resting = this.#housekeeping.inTurn(async () => {
         await this.#journal?.rest();
@@ -562,6 +554,8 @@ export class LogDirectory {
     this.#isClosed = true;
     this.#spaceWatch.stop();
     this.#environment.backgroundSync.stop();
+    // Else a checkpoint may wait for a burst to be over, and the stop for that.
+    this.#environment.committer.writeback.stop();
     await this.#cleaner?.close();
     await this.#scrubber?.stop();
     await this.#housekeeping.close();

@@ -123,3 +123,21 @@ test("who hurries, or stops, syncs what waits: nobody waits for it any more, and
   await clock.advance(2000);
   expect(begun).toEqual([]);
 });
+
+test("what is written besides gives way to a load, and to nothing else", async () => {
+  let turns = 0;
+  const takeTurn = async (): Promise<void> => {
+    await writeback.giveWay();
+    turns += 1;
+  };
+  await takeTurn();
+  write(openSegment("a"), 1);
+  void takeTurn();
+  await clock.advance(9);
+  expect(turns).toBe(1);
+  await clock.advance(1);
+  expect(turns).toBe(2);
+  writeback.stop();
+  await takeTurn();
+  expect(turns).toBe(3);
+});

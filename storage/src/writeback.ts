@@ -14,6 +14,8 @@ const BURST_MS_MAX = 10_000;
 /** What waits then gets to the disk at this pace, so that no frame of the journal waits behind a heap of it. */
 const SPREAD_BYTES = 4 * MiB;
 const SPREAD_MS = 10;
+/** Between two pieces of what somebody else writes beside a load. */
+const GIVE_WAY_MS = 10;
 
 /** Of a segment, written and not yet told to the disk. */
 interface Piece {
@@ -53,6 +55,17 @@ export class Writeback {
     return this.#clock.monotonicMs() - this.#notedMs < IDLE_MS;
   }
 
+  /** Nothing is done in its own time any more. */
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
+  /** Who writes much besides waits for it between small pieces, while a load goes on. */
+  async giveWay(): Promise<void> {
+    if (this.isBusy && !this.#isStopped)
+      await new Promise<void>((resolve) => void this.#clock.schedule(GIVE_WAY_MS, resolve, { isAwaited: true }));
+  }
+
   /** More of the segment is in its file. */
   noteWritten(segment: Segment): void {
     const { writebackPosition: position } = segment;
@@ -76,6 +89,7 @@ export class Writeback {
   /** As `spread`, after the burst that may be under way. */
   async spreadAfterBurst(): Promise<void> {
     if (this.#pieces.isEmpty) return;
+    // The end of the burst, or a stop, may come first.
     const { promise: isLate, resolve } = Promise.withResolvers<void>();
     const timer = this.#clock.schedule(BURST_MS_MAX, resolve);
     await Promise.race([this.caughtUp(), isLate]);

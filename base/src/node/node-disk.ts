@@ -1,5 +1,4 @@
 import fs from "node:fs";
-import { totalmem } from "node:os";
 import { dirname } from "node:path";
 import { assert } from "../assert.ts";
 import { DiskError } from "../world.ts";
@@ -9,6 +8,7 @@ import { ColdReads } from "./cold-reads.ts";
 import { DirectWrites } from "./direct-writes.ts";
 import type { NativeSource } from "./native.ts";
 import { lockFile } from "./file-lock.ts";
+import { dirtyBytesMax, openFilesMax } from "./system-limits.ts";
 import { threadPoolSize } from "./thread-pool.ts";
 
 export interface NodeDiskOptions {
@@ -467,23 +467,6 @@ export class NodeDiskFile implements DiskFile {
     } catch (error) {
       throw diskError(error as NodeJS.ErrnoException, this.path, operation);
     }
-  }
-}
-
-/** A tenth of the memory: what Linux takes when nothing is set (vm.dirty_background_ratio). */
-function dirtyBytesMax(): number {
-  const constrainedBytes = process.constrainedMemory();
-  return Math.floor(Math.min(totalmem(), constrainedBytes > 0 ? constrainedBytes : Infinity) / 10);
-}
-
-/** The soft limit (RLIMIT_NOFILE), which the platform has raised to the hard one when it started. */
-function openFilesMax(): number {
-  try {
-    const [, soft] = /^Max open files\s+(\d+|unlimited)/m.exec(fs.readFileSync("/proc/self/limits", "utf8")) ?? [];
-    return soft === undefined || soft === "unlimited" ? Infinity : Number(soft);
-  } catch {
-    // Not on this system.
-    return Infinity;
   }
 }
 
