@@ -10,16 +10,18 @@ import { measureFlat } from "./flat.ts";
 import { diskAtRest } from "./disk-at-rest.ts";
 import { dirtyLimitMegabytes, LimitProbe, limitText, type Limits } from "./limits.ts";
 import { brokerLoads, type BrokerLoad, type Extent } from "./loads.ts";
+import type { LoadPlan } from "./load-plan.ts";
 import { printLine } from "./measure.ts";
 import { memoryAtHand } from "./memory-at-hand.ts";
 import { measureMixed } from "./mixed.ts";
 import { rssMegabytesOf } from "./process-stats.ts";
 import {
   fill,
+  freezeOthers,
   preload,
   removeTopic,
   sampleOf,
-  settings,
+  settingsOf,
   warmUp,
   type Filled,
   type LoopDelay,
@@ -73,6 +75,11 @@ export async function run(args: readonly string[] = []): Promise<void> {
   if (isDue("cleaner")) bench.add(await measureCleaner(scene));
   if (isDue("flat")) bench.add(await measureFlat(scene, Number(values.gigabytes)));
   console.log(bench.render());
+}
+
+async function alone(target: Target, targets: readonly Target[], plan: LoadPlan): Promise<Sample> {
+  using _frozen = freezeOthers(target, targets);
+  return await sampleOf(target, plan);
 }
 
 type SamplesByTarget = ReadonlyMap<TargetName, readonly Sample[]>;
@@ -158,7 +165,9 @@ class BrokerBench {
     await using stack = new AsyncDisposableStack();
     const targets: Target[] = [];
     for (const name of this.#names)
-      targets.push(stack.use(await Target.start({ name, directory: this.#directory, preload, settings })));
+      targets.push(
+        stack.use(await Target.start({ name, directory: this.#directory, preload, settings: settingsOf(name) })),
+      );
     const probe = stack.use(await LimitProbe.start(this.#directory));
     for (const target of targets) await warmUp(target);
     for (const load of loads) {
@@ -178,23 +187,23 @@ class BrokerBench {
     // What is read stays; the first run is not counted: this load may use code that the last one did not.
     const filled = new Map<Target, Filled>();
     if (load.kind === "fetch") for (const target of targets) filled.set(target, await fill(load, target, this.#extent));
-    for (const target of targets) await this.#sample(load, target, filled.get(target));
+    for (const target of targets) await this.#sample(load, target, targets, filled.get(target));
     for (let round = 0; round < this.#rounds; round++) {
       await measureLimits();
       for (const target of round % 2 === 0 ? targets : targets.toReversed()) {
-        samples.get(target.name)?.push(await this.#sample(load, target, filled.get(target)));
+        samples.get(target.name)?.push(await this.#sample(load, target, targets, filled.get(target)));
       }
     }
     for (const [target, { topic }] of filled) await removeTopic(target, topic);
     return samples;
   }
 
-  async #sample(load: BrokerLoad, target: Target, filled?: Filled): Promise<Sample> {
+  async #sample(load: BrokerLoad, target: Target, targets: readonly Target[], filled?: Filled): Promise<Sample> {
     const megabytesMax = this.#extent.megabytesMax * (load.megabytesFactor ?? 1);
     const { topic, plan } = filled ?? (await fill(load, target, { ...this.#extent, megabytesMax }));
     await diskAtRest(this.#directory);
     await memoryAtHand(megabytesMax * memoryShare);
-    const sample = await sampleOf(target, plan);
+    const sample = await alone(target, targets, plan);
     if (filled === undefined) await removeTopic(target, topic);
     return sample;
   }

@@ -8,7 +8,17 @@ import { LimitProbe, limitText, type Limits } from "./limits.ts";
 import { batchOf, type FetchPlan, type ProducePlan } from "./load-plan.ts";
 import { big } from "./loads.ts";
 import { printLine } from "./measure.ts";
-import { generate, preload, removeTopic, sampleOf, settings, warmUp, type Sample, type Scene } from "./sampling.ts";
+import {
+  freezeOthers,
+  generate,
+  preload,
+  removeTopic,
+  sampleOf,
+  settingsOf,
+  warmUp,
+  type Sample,
+  type Scene,
+} from "./sampling.ts";
 import { median, ratioOf, rounded, verdict } from "./statistics.ts";
 import { renderTable } from "./table.ts";
 
@@ -37,7 +47,7 @@ export async function measureMixed({ names, directory, rounds: roundCount, exten
   const probe = stack.use(await LimitProbe.start(directory));
   const targets: { readonly target: Target; readonly topicId: string; readonly rounds: Round[] }[] = [];
   for (const name of names) {
-    const target = stack.use(await Target.start({ name, directory, preload, settings }));
+    const target = stack.use(await Target.start({ name, directory, preload, settings: settingsOf(name) }));
     await warmUp(target);
     const topicId = await createTopic(target.port, topic, partitions);
     const untimed = { measureMs: 600_000, warmUpMs: 0, connections: 2, inFlight: 5 };
@@ -48,6 +58,8 @@ export async function measureMixed({ names, directory, rounds: roundCount, exten
 
   const limits: Limits[] = [];
   const runRound = async ({ target, topicId }: (typeof targets)[number]): Promise<Round> => {
+    const all = targets.map((each) => each.target);
+    using _frozen = freezeOthers(target, all);
     const { port } = target;
     const times = { warmUpMs: extent.warmUpMs, measureMs: extent.measureMs, requestsMax: Number.MAX_SAFE_INTEGER };
     const paced = async (): Promise<ProducePlan> => {

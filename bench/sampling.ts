@@ -43,6 +43,22 @@ export interface Scene {
 
 /** What is deleted leaves the disk soon, not after a minute: the one setting beside those that Kafka is shipped with. */
 export const settings: Readonly<Record<string, string>> = { "log.segment.delete.delay.ms": "100" };
+/** Kafka's controller would take a broker that was frozen for one that is gone. */
+const frozenSettings: Readonly<Record<string, string>> = { "broker.session.timeout.ms": "3600000" };
+
+export function settingsOf(name: TargetName): Readonly<Record<string, string>> {
+  return name === "kafka" ? { ...settings, ...frozenSettings } : settings;
+}
+
+/**
+ * All but one get no processor: an idle Kafka takes two hundredths of a core, which is more than the hundredth of the requests
+ * that a 99th percentile looks at.
+ */
+export function freezeOthers(target: Target, targets: readonly Target[]): Disposable {
+  const stack = new DisposableStack();
+  for (const other of targets) if (other !== target) stack.use(other.freeze());
+  return stack;
+}
 export const preload: string = join(import.meta.dirname, "loop-delay.js");
 const removalMsMax = 60_000;
 const warmUpMs = 15_000;

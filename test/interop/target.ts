@@ -160,6 +160,13 @@ export class Target implements AsyncDisposable {
     throw new Error(`${this.name} did not start: ${fate}\n${this.#output}`);
   }
 
+  /** It gets no processor until this is disposed of. */
+  freeze(): Disposable {
+    const child = this.#process;
+    child?.kill("SIGSTOP");
+    return { [Symbol.dispose]: () => void child?.kill("SIGCONT") };
+  }
+
   /** A clean stop, as an operator does it. */
   async stop(): Promise<void> {
     const child = this.#process;

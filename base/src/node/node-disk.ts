@@ -10,6 +10,7 @@ import type { NativeSource } from "./native.ts";
 import { lockFile } from "./file-lock.ts";
 import { dirtyBytesMax, openFilesMax } from "./system-limits.ts";
 import { threadPoolSize } from "./thread-pool.ts";
+import { WarmRange } from "./warm-range.ts";
 
 export interface NodeDiskOptions {
   readonly native: NativeSource;
@@ -226,6 +227,8 @@ interface DurableMeans {
  */
 export class NodeDiskFile implements DiskFile {
   readonly path: string;
+  /** Of what was written at once, and of what whoever reads it found in memory. */
+  readonly warmRange: WarmRange = new WarmRange();
   readonly #fd: number;
   readonly #native: NativeSource;
   readonly #syncs: SyncQueue;
@@ -370,6 +373,7 @@ export class NodeDiskFile implements DiskFile {
       while (written < bytes.length) {
         written += fs.writeSync(this.#fd, bytes, written, bytes.length - written, position + written);
       }
+      this.warmRange.note(position, position + written, performance.now());
       if (this.#durably?.isSyncedByUs === true) fs.fdatasyncSync(this.#fd);
     });
   }

@@ -132,7 +132,7 @@ export class SliceSender {
       const allowedBytes = this.#allowedBytes(outgoing);
       if (allowedBytes === 0) return this.#pacer.wait(() => this.send(outgoing, host));
       const wantedBytes = Math.min(allowedBytes, budgetBytes);
-      const warmBytes = warmBytesOf(calls, fileFd, outgoing, wantedBytes);
+      const warmBytes = this.#warmBytes(calls, file, fileFd, outgoing, wantedBytes);
       if (warmBytes === null) {
         outgoing.isSendfileRefused = true;
         return this.#copy(outgoing, host);
@@ -152,6 +152,23 @@ export class SliceSender {
       else if (answer !== -errno.EINTR) return host.failed(systemError("sendfile", answer));
     }
     host.sent();
+  }
+
+  /** See `warmBytesOf`, which is asked for what the file does not know. */
+  #warmBytes(
+    calls: NativeCalls,
+    file: NodeDiskFile,
+    fileFd: number,
+    outgoing: OutgoingSlice,
+    wantedBytes: number,
+  ): number | null {
+    const { position } = outgoing;
+    const nowMs = performance.now();
+    outgoing.warmUntil = Math.max(outgoing.warmUntil, file.warmRange.untilFrom(position, nowMs));
+    if (outgoing.warmUntil >= position + wantedBytes) return wantedBytes;
+    const warmBytes = warmBytesOf(calls, fileFd, outgoing, wantedBytes);
+    if (warmBytes !== null && warmBytes > 0) file.warmRange.note(position, position + warmBytes, nowMs);
+    return warmBytes;
   }
 
   #budgetBytes(): number {
