@@ -5,6 +5,8 @@ import type { FilePosition, Offset } from "./types.ts";
 
 const BLOCK_BYTES = 4096;
 const block: Buffer = Buffer.allocUnsafe(BLOCK_BYTES);
+let blockOwner = 0;
+let walksMade = 0;
 
 /** The chain of batches is broken: nothing that a log writes looks like this. */
 export class BrokenChain extends Error {
@@ -32,12 +34,15 @@ export class ColdRead extends Error {
  * Small batches are read a block at a time, large ones a header at a time.
  */
 export class HeaderWalk {
+  /** Whose block it is that is in memory. */
+  readonly #id: number = ++walksMade;
   readonly #file: DiskFile;
   readonly #end: number;
   readonly #mayWait: boolean;
   #blockStart = 0;
   #blockBytes = 0;
   #sizeBytes = 0;
+  #isRepeated = false;
   position: FilePosition;
   baseOffset: Offset = -1 as Offset;
   nextOffset: Offset = -1 as Offset;
@@ -60,12 +65,23 @@ export class HeaderWalk {
     return (this.position + this.#sizeBytes) as FilePosition;
   }
 
+  /** `next` comes to the present batch once more. */
+  repeat(): this {
+    this.#isRepeated = true;
+    return this;
+  }
+
   /** Goes on to the next batch; false at the end. Throws BrokenChain. */
   next(): boolean {
+    if (this.#isRepeated) {
+      this.#isRepeated = false;
+      return true;
+    }
     this.position = this.nextPosition;
     if (this.position >= this.#end) return false;
     const from = this.#blockStart;
-    const isHere = this.position >= from && this.position + BATCH_HEADER_BYTES <= from + this.#blockBytes;
+    const isHere =
+      blockOwner === this.#id && this.position >= from && this.position + BATCH_HEADER_BYTES <= from + this.#blockBytes;
     if (!isHere) this.#read();
     const at = this.position - this.#blockStart;
     if (this.#blockBytes - at < BATCH_HEADER_BYTES) throw new BrokenChain(this.position);
@@ -83,11 +99,12 @@ export class HeaderWalk {
     return true;
   }
 
-  /** The walk never spans a turn, so one block serves all. */
+  /** One block serves all: a walk never spans a turn, and seldom goes on after another one. */
   #read(): void {
     const isLarge = this.#sizeBytes > BLOCK_BYTES / 2;
     const wanted = Math.min(isLarge ? BATCH_HEADER_BYTES : BLOCK_BYTES, this.#end - this.position);
     if (!this.#mayWait && this.#file.isInMemory?.(this.position, wanted) === false) throw new ColdRead(this.position);
+    blockOwner = this.#id;
     this.#blockBytes = this.#file.readNow(block.subarray(0, wanted), this.position);
     this.#blockStart = this.position;
   }

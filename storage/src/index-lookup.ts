@@ -18,39 +18,46 @@ interface Waiting {
 
 /** Start of a batch that ends at `offset` or before it; the segment's start where no entry is that low. */
 export function positionAtOrBefore(segment: Segment, offset: Offset, waiting: Waiting = {}): FilePosition {
-  return soundPosition(segment, segment.offsets.floor(offset), { offset, position: segment.sizeBytes }, waiting);
+  return walkAtOrBefore(segment, offset, waiting)?.position ?? (0 as FilePosition);
 }
 
-/** The last indexed start of a batch at `position` or before it, that ends at `offset` or before it. */
-export function startAtOrBefore(
+/** A walk that stands at that batch; null where no entry is that low. */
+export function walkAtOrBefore(segment: Segment, offset: Offset, waiting: Waiting = {}): HeaderWalk | null {
+  return soundWalk(segment, segment.offsets.floor(offset), { offset, position: segment.sizeBytes }, waiting);
+}
+
+/** A walk that stands at the last indexed batch that starts at `position` or before it, and ends at `offset` or before it. */
+export function walkNear(
   segment: Segment,
-  { position, offset = Number.MAX_SAFE_INTEGER as Offset }: { readonly position: number; readonly offset?: Offset },
+  { position, offset = null }: { readonly position: number; readonly offset?: Offset | null },
   waiting: Waiting = {},
-): FilePosition {
+): HeaderWalk | null {
   // The nearer one alone is looked at: the further one may lie on a page that nobody needs.
-  const from = Math.min(segment.offsets.floorByStart(position), segment.offsets.floor(offset));
-  return soundPosition(segment, from, { offset, position }, waiting);
+  const byStart = segment.offsets.floorByStart(position);
+  const from = offset === null ? byStart : Math.min(byStart, segment.offsets.floor(offset));
+  return soundWalk(segment, from, { offset: offset ?? (Number.MAX_SAFE_INTEGER as Offset), position }, waiting);
 }
 
-function soundPosition(
+function soundWalk(
   segment: Segment,
   from: number,
   most: { readonly offset: Offset; readonly position: number },
   waiting: Waiting,
-): FilePosition {
+): HeaderWalk | null {
   for (let index = from, step = 1; index >= 0; index -= step, step *= 2) {
     const { lastOffset, position } = segment.offsets.entry(index);
     if (lastOffset > most.offset || position > most.position || position < 0) continue;
-    if (lastOffsetAt(segment, position, waiting) === lastOffset) return position;
+    const walk = walkAt(segment, position, waiting);
+    if (walk !== null && walk.nextOffset - 1 === lastOffset) return walk;
   }
-  return 0 as FilePosition;
+  return null;
 }
 
 /** Null where no batch begins. */
-function lastOffsetAt(segment: Segment, position: FilePosition, waiting: Waiting): Offset | null {
+function walkAt(segment: Segment, position: FilePosition, waiting: Waiting): HeaderWalk | null {
   const walk = new HeaderWalk(segment.log, position, segment.sizeBytes, waiting);
   try {
-    return walk.next() ? ((walk.nextOffset - 1) as Offset) : null;
+    return walk.next() ? walk : null;
   } catch (error) {
     if (error instanceof BrokenChain) return null;
     throw error;

@@ -206,3 +206,20 @@ describe("what is not in memory", () => {
     expect(waits).toEqual([]);
   });
 });
+
+test("a reader whose end was cut away finds what was written in its place", async () => {
+  const bench = await Bench.open();
+  const log = await bench.create("orders");
+  const write = (count: number, sizeBytes: number): void => {
+    for (let record = 0; record < count; record++) append(log, { records: [{ value: Buffer.alloc(sizeBytes) }] });
+  };
+  // More than the newest batches, of which the positions are in memory.
+  write(600, 100);
+  await durable(log);
+  // Each ends at another offset, and eight of them are remembered.
+  for (let offset = 40; offset < 48; offset++) expect(await offsets(log, 0, { upTo: offset })).toBe(`0..${offset - 1}`);
+  await log.truncateTo(20 as Offset);
+  write(600, 70);
+  await durable(log);
+  for (let offset = 40; offset < 48; offset++) expect(await offsets(log, offset, { upTo: 60 })).toBe(`${offset}..59`);
+});

@@ -1,5 +1,6 @@
 import { BrokenChain, ColdRead, HeaderWalk } from "./header-walk.ts";
-import { positionAtOrBefore, startAtOrBefore } from "./index-lookup.ts";
+import { walkAtOrBefore, walkNear } from "./index-lookup.ts";
+import { ReadEnds } from "./read-ends.ts";
 import type { RecentBatches } from "./recent-batches.ts";
 import type { Segment } from "./segment.ts";
 import type { FilePosition, Offset } from "./types.ts";
@@ -68,6 +69,15 @@ function locateRecent(recent: RecentBatches, first: number, limits: ReadLimits):
 }
 
 function locateInFile(segment: Segment, offset: Offset, limits: ReadLimits, segmentEnd: Offset): Located {
+  const located = lookUpInFile(segment, offset, limits, segmentEnd);
+  if (typeof located === "object") {
+    segment.readEnds ??= new ReadEnds();
+    segment.readEnds.note(offset, located.nextOffset, (located.position + located.sizeBytes) as FilePosition);
+  }
+  return located;
+}
+
+function lookUpInFile(segment: Segment, offset: Offset, limits: ReadLimits, segmentEnd: Offset): Located {
   if (limits.mayWait === false && !segment.offsets.entries.isInMemory) throw new ColdRead(null);
   const start = findStart(segment, offset, limits, segmentEnd);
   if (start === null) return "beyond";
@@ -78,12 +88,12 @@ function locateInFile(segment: Segment, offset: Offset, limits: ReadLimits, segm
   if (limit >= segment.sizeBytes && segmentEnd <= limits.upTo) {
     return extent(start, segment.sizeBytes as FilePosition, segmentEnd);
   }
-  return extendTo(segment, start, Math.min(limit, segment.sizeBytes), limits);
+  return extendTo(segment, start, Math.min(limit, segment.sizeBytes), limits, segmentEnd);
 }
 
 /** The first batch that ends past `offset`. */
 function findStart(segment: Segment, offset: Offset, limits: ReadLimits, segmentEnd: Offset): Start | null {
-  const walk = new HeaderWalk(segment.log, positionAtOrBefore(segment, offset, limits), segment.sizeBytes, limits);
+  const walk = walkTo(segment, offset, limits);
   while (walk.next()) {
     if (walk.nextOffset <= offset) continue;
     // The header's fields that no checksum covers, or not yet: nothing is to be waited for that will never come.
@@ -98,12 +108,24 @@ function findStart(segment: Segment, offset: Offset, limits: ReadLimits, segment
   return null;
 }
 
+/** Comes first to the batch at which the one before has ended, or to one before that. */
+function walkTo(segment: Segment, offset: Offset, limits: ReadLimits): HeaderWalk {
+  const known = segment.readEnds?.positionOf(offset) ?? null;
+  const indexed = known === null ? walkAtOrBefore(segment, offset, limits) : null;
+  return indexed?.repeat() ?? new HeaderWalk(segment.log, known ?? (0 as FilePosition), segment.sizeBytes, limits);
+}
+
 /** As many batches after the first as end by `limit` and lie below `upTo`. */
-function extendTo(segment: Segment, start: Start, limit: number, limits: ReadLimits): Extent {
+function extendTo(segment: Segment, start: Start, limit: number, limits: ReadLimits, segmentEnd: Offset): Extent {
   const { upTo } = limits;
   // The index leads to the neighbourhood of the nearer bound; from there it is one interval of headers at most.
-  const near = startAtOrBefore(segment, { position: limit, offset: (upTo - 1) as Offset }, limits);
-  const walk = new HeaderWalk(segment.log, near > start.position ? near : start.position, segment.sizeBytes, limits);
+  const near = walkNear(
+    segment,
+    { position: limit, offset: segmentEnd <= upTo ? null : ((upTo - 1) as Offset) },
+    limits,
+  );
+  const isNearer = near !== null && near.position > start.position;
+  const walk = isNearer ? near.repeat() : new HeaderWalk(segment.log, start.position, segment.sizeBytes, limits);
   let end = start.end;
   let nextOffset = start.nextOffset;
   let isFirst = true;

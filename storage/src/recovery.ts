@@ -9,7 +9,7 @@ import type { ScanEnd } from "./batch-scan.ts";
 import type { JointSync } from "./concurrency.ts";
 import { DELETED_SUFFIX, fileNames, parseSegmentFileName, segmentFileName } from "./file-names.ts";
 import { BrokenChain, HeaderWalk } from "./header-walk.ts";
-import { lastTime, positionAtOrBefore, startAtOrBefore } from "./index-lookup.ts";
+import { lastTime, positionAtOrBefore, walkNear } from "./index-lookup.ts";
 import { decodeEpochs, LeaderEpochs } from "./leader-epochs.ts";
 import { isCompacted } from "./log-config.ts";
 import type { LogConfig } from "./log-config.ts";
@@ -24,7 +24,7 @@ import { Segment } from "./segment.ts";
 import { Segments } from "./segments.ts";
 import { TIME_ENTRY_BYTES } from "./time-index.ts";
 import { restartSegments } from "./truncation.ts";
-import type { ExactTimestamp, LeaderEpoch, Offset } from "./types.ts";
+import type { ExactTimestamp, FilePosition, LeaderEpoch, Offset } from "./types.ts";
 
 export interface Loading {
   readonly disk: Disk;
@@ -313,7 +313,7 @@ class Recovery {
     trimIndexes(segment, this.#areIndexesThere(segment) ? recoveryPoint : segment.baseOffset);
     if (!isBelow) return start;
     const point = positionAtOrBefore(segment, (recoveryPoint - 1) as Offset);
-    const position = startAtOrBefore(segment, { position: point - unsyncedBytesMax });
+    const position = walkNear(segment, { position: point - unsyncedBytesMax })?.position ?? (0 as FilePosition);
     if (position === 0) return start;
     const walk = new HeaderWalk(segment.log, position, segment.sizeBytes);
     try {

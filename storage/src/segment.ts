@@ -2,6 +2,7 @@ import { assert, must } from "@millrace/base/assert";
 import type { Disk, DiskFile } from "@millrace/base/world";
 import { segmentFileName } from "./file-names.ts";
 import type { SegmentSuffix } from "./file-names.ts";
+import type { ReadEnds } from "./read-ends.ts";
 import { readAborted } from "./transaction-index.ts";
 import { OFFSET_ENTRY_BYTES, OffsetIndex } from "./offset-index.ts";
 import { TIME_ENTRY_BYTES, TimeIndex } from "./time-index.ts";
@@ -46,6 +47,8 @@ export class Segment {
   maxTimestamp: MaxTimestamp | null = null;
   /** Null until somebody asked: the file of a closed segment is then read. */
   aborted: AbortedTransaction[] | null = null;
+  /** Null until somebody read it beyond the newest batches. */
+  readEnds: ReadEnds | null = null;
   /** Blocks behind its end may be set aside for it: they are given back when it is closed for appends. */
   isReserved = false;
   /** Its file is not there yet. */

@@ -84,6 +84,7 @@ async function cutSegment({ disk }: LogEnvironment, segment: Segment, { position
   await segment.log.truncate(position);
   segment.sizeBytes = position;
   segment.writebackPosition = position;
+  segment.readEnds = null;
   segment.offsets.truncateTo(position);
   segment.times.truncateTo(endOffset);
   segment.maxTimestamp = null;

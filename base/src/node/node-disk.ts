@@ -356,6 +356,7 @@ export class NodeDiskFile implements DiskFile {
   }
 
   isInMemory(position: number, sizeBytes: number): boolean {
+    if (this.warmRange.untilFrom(position, performance.now()) >= position + sizeBytes) return true;
     return this.#native.calls?.isCached?.(this.#fd, position, sizeBytes) ?? true;
   }
 
