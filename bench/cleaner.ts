@@ -9,7 +9,16 @@ import type { BatchShape, ProducePlan } from "./load-plan.ts";
 import { big } from "./loads.ts";
 import { printLine } from "./measure.ts";
 import { cpuSecondsOf, rssMegabytesOf } from "./process-stats.ts";
-import { generate, preload, removeTopic, sampleOf, settings, type LoopDelay, type Scene } from "./sampling.ts";
+import {
+  generate,
+  preload,
+  removeTopic,
+  sampleOf,
+  settingsOf,
+  type LoopDelay,
+  type Scene,
+  freezeOthers,
+} from "./sampling.ts";
 import { median, ratioOf, rounded, verdict } from "./statistics.ts";
 import { renderTable } from "./table.ts";
 
@@ -37,7 +46,7 @@ const configs = {
   "min.cleanable.dirty.ratio": "0.01",
   ...held,
 };
-const cleanerSettings = { ...settings, "log.cleaner.backoff.ms": "100" };
+const cleanerSettings = { "log.cleaner.backoff.ms": "100" };
 const pollMs = 20;
 const cleaningMsMax = 120_000;
 const ratioMin = 0.8;
@@ -49,9 +58,12 @@ export async function measureCleaner({ names, directory, rounds: roundCount, ext
   const probe = stack.use(await LimitProbe.start(directory));
   const targets: { readonly target: Target; readonly rounds: Cleaning[] }[] = [];
   for (const name of names) {
-    const target = stack.use(await Target.start({ name, directory, preload, settings: cleanerSettings }));
+    const target = stack.use(
+      await Target.start({ name, directory, preload, settings: { ...settingsOf(name), ...cleanerSettings } }),
+    );
     targets.push({ target, rounds: [] });
   }
+  const all = targets.map(({ target }) => target);
   const megabytesMax = Math.min(dirtyMegabytesMax, extent.megabytesMax);
   const limits: Limits[] = [];
   const notes: string[] = [];
@@ -61,6 +73,7 @@ export async function measureCleaner({ names, directory, rounds: roundCount, ext
     limits.push(await probe.measure());
     for (const { target, rounds } of round % 2 === 0 ? targets : targets.toReversed()) {
       if (unclean.has(target.name)) continue;
+      using _frozen = freezeOthers(target, all);
       await fillDirty(target, megabytesMax);
       const cleaning = await clean(target);
       await removeTopic(target, topic);
@@ -71,8 +84,10 @@ export async function measureCleaner({ names, directory, rounds: roundCount, ext
     }
   }
   const ours = targets.find(({ target }) => target.name === "millrace")?.target;
-  if (ours !== undefined && !unclean.has("millrace"))
+  if (ours !== undefined && !unclean.has("millrace")) {
+    using _frozen = freezeOthers(ours, all);
     notes.push(await loopDelayNote(ours, megabytesMax, extent, roundCount));
+  }
   return report(new Map(targets.map(({ target, rounds }) => [target.name, rounds])), limits, notes);
 }
 

@@ -108,7 +108,7 @@ function findStart(segment: Segment, offset: Offset, limits: ReadLimits, segment
   return null;
 }
 
-/** Comes first to the batch at which the one before has ended, or to one before that. */
+/** Begins where a reader has come to `offset`; else at the last indexed batch that is not past it. */
 function walkTo(segment: Segment, offset: Offset, limits: ReadLimits): HeaderWalk {
   const known = segment.readEnds?.positionOf(offset) ?? null;
   const indexed = known === null ? walkAtOrBefore(segment, offset, limits) : null;

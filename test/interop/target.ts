@@ -162,8 +162,9 @@ export class Target implements AsyncDisposable {
 
   /** It gets no processor until this is disposed of. */
   freeze(): Disposable {
+    const { pid } = this;
     const child = this.#process;
-    child?.kill("SIGSTOP");
+    process.kill(pid, "SIGSTOP");
     return { [Symbol.dispose]: () => void child?.kill("SIGCONT") };
   }
 

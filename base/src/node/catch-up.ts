@@ -18,8 +18,8 @@ const pieceBytes = 256 * 1024;
 const savedMs = 4;
 const slower = 0.5;
 /**
- * The climb ends with others being kept waiting once: with 1.1 that came every fifth window, which is one of a hundred and fifty
- * requests where three hundred come a second, and so just what a 99th percentile shows.
+ * Each climb ends with others being kept waiting once. By a tenth a window it would end after seven windows, or some two hundred
+ * requests where three hundred come a second, and one wait delays several: just what a 99th percentile shows.
  */
 const faster = 1.03;
 

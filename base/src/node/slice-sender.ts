@@ -133,7 +133,7 @@ export class SliceSender {
       const allowedBytes = this.#allowedBytes(outgoing);
       if (allowedBytes === 0) return this.#pacer.wait(() => this.send(outgoing, host));
       const wantedBytes = Math.min(allowedBytes, budgetBytes);
-      const warmBytes = this.#warmBytes(calls, file, fileFd, outgoing, wantedBytes);
+      const warmBytes = warmBytesOf(calls, file, fileFd, outgoing, wantedBytes);
       if (warmBytes === null) {
         outgoing.isSendfileRefused = true;
         return this.#copy(outgoing, host);
@@ -155,23 +155,6 @@ export class SliceSender {
     host.sent();
   }
 
-  /** See `warmBytesOf`, which is asked for what the file does not know. */
-  #warmBytes(
-    calls: NativeCalls,
-    file: NodeDiskFile,
-    fileFd: number,
-    outgoing: OutgoingSlice,
-    wantedBytes: number,
-  ): number | null {
-    const { position } = outgoing;
-    const nowMs = performance.now();
-    outgoing.warmUntil = Math.max(outgoing.warmUntil, file.warmRange.untilFrom(position, nowMs));
-    if (outgoing.warmUntil >= position + wantedBytes) return wantedBytes;
-    const warmBytes = warmBytesOf(calls, fileFd, outgoing, wantedBytes);
-    if (warmBytes !== null && warmBytes > 0) file.warmRange.note(position, position + warmBytes, nowMs);
-    return warmBytes;
-  }
-
   #budgetBytes(): number {
     const turn = currentTurn();
     if (turn !== this.#turn) {
@@ -181,7 +164,7 @@ export class SliceSender {
     return turnBytesMax - this.#turnBytes;
   }
 
-  /** No more than was found in memory in this turn, so that the read does not wait for the disk. */
+  /** No more than was found in memory, so that the read does not wait for the disk. */
   #writeIntoFullSocket(file: NodeDiskFile, warmBytes: number, outgoing: OutgoingSlice, host: SliceHost): void {
     const slab = smallSlabs.take();
     const bytes = slab.subarray(0, Math.min(warmBytes, fullSocketBytesMax));
@@ -257,12 +240,22 @@ const largeSlabs = new SlabPool({ slabBytes: copiedBytesMax, keptMax: 32 });
 /**
  * How many bytes from the slice's position are in memory; null when the file system cannot tell. A probe finds what is not
  * there and what is just being read; it costs a microsecond, too much for each page. Between the probes the pages are
- * counted: a search for a batch leaves lone pages in memory, and one of them may lie where a probe looks.
+ * counted: a search for a batch leaves lone pages in memory, and one of them may lie where a probe looks. What the file itself
+ * remembers is not asked for.
  */
-function warmBytesOf(calls: NativeCalls, fileFd: number, outgoing: OutgoingSlice, wantedBytes: number): number | null {
+function warmBytesOf(
+  calls: NativeCalls,
+  file: NodeDiskFile,
+  fileFd: number,
+  outgoing: OutgoingSlice,
+  wantedBytes: number,
+): number | null {
   const start = outgoing.position;
   const end = start + wantedBytes;
-  const from = Math.min(Math.max(start, outgoing.warmUntil), end);
+  const nowMs = performance.now();
+  outgoing.warmUntil = Math.max(start, outgoing.warmUntil, file.warmRange.untilFrom(start, nowMs));
+  if (outgoing.warmUntil >= end) return wantedBytes;
+  const from = outgoing.warmUntil;
   let position = from;
   while (position < end) {
     const next = Math.min((Math.floor(position / probeStrideBytes) + 1) * probeStrideBytes, end);
@@ -275,6 +268,7 @@ function warmBytesOf(calls: NativeCalls, fileFd: number, outgoing: OutgoingSlice
   }
   const hasHole = position > from && calls.isCached?.(fileFd, from, position - from) === false;
   outgoing.warmUntil = hasHole ? from : position;
+  if (outgoing.warmUntil > from) file.warmRange.note(from, outgoing.warmUntil, nowMs);
   return outgoing.warmUntil - start;
 }
 

@@ -11,6 +11,7 @@ import type { Result } from "@millrace/base/result";
 import { analyzeBatches } from "@millrace/storage/validation";
 import type { AnalyzedBatches } from "@millrace/storage/validation";
 import type { AppendFailure } from "@millrace/storage/append-failure";
+import type { Offset } from "@millrace/storage/types";
 import { codeOfAppendFailure, codeOfCommitFailure } from "../failures.ts";
 import { isInternalTopic } from "../metadata/topics.ts";
 import type { Partition } from "../partitions/partition.ts";
@@ -200,7 +201,7 @@ class Pending {
     });
   }
 
-  wait(entry: Entry, partition: Partition, nextOffset: Parameters<Partition["whenCommitted"]>[0]): void {
+  wait(entry: Entry, partition: Partition, nextOffset: Offset): void {
     this.#waiting.add(entry);
     this.#unsettled += 1;
     partition.whenCommitted(nextOffset, (failure) => {
