@@ -146,13 +146,17 @@ export interface DiskFile {
    * file. Such ranges are read one after the other. Absent where files are in memory anyway.
    */
   warm?(position: number, sizeBytes: number): Promise<void>;
-  /** As `write`, on the calling thread: for a few bytes (index entries). */
-  writeNow(bytes: Uint8Array, position: number): void;
+  /**
+   * As `write`, on the calling thread: for a few bytes (index entries), or what is in memory anyway. Behind them come as many zeros
+   * as were asked for, or fewer where the disk is full.
+   */
+  writeNow(bytes: Uint8Array, position: number, zeroBytes?: number): void;
   /**
    * Sets the disk's blocks aside for a file that will be so long, and leaves its size as it is; `truncate`, to that size too, gives back what
-   * was not written. ENOSPC where so much is not free. Absent, or nothing is done, where the file system cannot do it.
+   * was not written, and what there was of a reservation that failed. ENOSPC where so much is not free, with so much to spare. Absent, or
+   * nothing is done, where the file system cannot do it.
    */
-  reserve?(sizeBytes: number): Promise<void>;
+  reserve?(sizeBytes: number, spareBytes?: number): Promise<void>;
   /** Cuts or extends with zeros (a hole where the file system knows holes). */
   truncate(sizeBytes: number): Promise<void>;
   /**

@@ -48,6 +48,18 @@ function filesCases(makeDisk: () => Promise<DiskUnderTest>): void {
     await file.close();
   });
 
+  test("zeros that are asked for stand behind the bytes, over what was there", async () => {
+    const { disk, directory } = await makeDisk();
+    const file = await disk.open(`${directory}/log`, "create");
+    await file.write([Buffer.from("abcdefgh")], 0);
+    file.writeNow(Buffer.from("XY"), 1, 3);
+    file.writeNow(Buffer.from("Z"), 8, 70_000);
+    const bytes = await disk.readFile(`${directory}/log`);
+    expect(bytes.toString("latin1", 0, 9)).toBe("aXY\0\0\0ghZ");
+    expect([bytes.length, bytes.subarray(9).every((byte) => byte === 0)]).toEqual([70_009, true]);
+    await file.close();
+  });
+
   test("a write of more buffers than the system takes at once arrives whole", async () => {
     const { disk, directory } = await makeDisk();
     const file = await disk.open(`${directory}/log`, "create");

@@ -3,7 +3,7 @@ import type { Clock, DiskErrorCode } from "@millrace/base/world";
 
 type Matches = (path: string) => boolean;
 /** names: whatever makes, changes, lists or looks at names. */
-export type SlowOperation = "read" | "write" | "sync" | "names";
+export type SlowOperation = "read" | "write" | "sync" | "names" | "reserve";
 
 const every: Matches = () => true;
 
@@ -16,6 +16,7 @@ export class DiskFaults {
   /** Paths that lie on a file system of their own, which is full by itself. */
   readonly volumes: { readonly matches: Matches; spaceBytes: number }[] = [];
   #syncFailures: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
+  #reservationFailure: DiskErrorCode | null = null;
   #writeFailures: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
   #unreadable: { readonly code: DiskErrorCode; readonly matches: Matches }[] = [];
   #slowness: { readonly clock: Clock; delayMs(operation: SlowOperation, path: string): number } | null = null;
@@ -29,6 +30,10 @@ export class DiskFaults {
 
   failNextWrite(options: { readonly code?: DiskErrorCode; readonly matches?: Matches } = {}): void {
     this.#writeFailures.push({ code: options.code ?? "EIO", matches: options.matches ?? every });
+  }
+
+  failNextReservation(options: { readonly code?: DiskErrorCode } = {}): void {
+    this.#reservationFailure = options.code ?? "EIO";
   }
 
   /** EACCES: the file cannot be opened. Any other code: it can, but its bytes cannot be read. */
@@ -100,6 +105,12 @@ export class DiskFaults {
     const taken = Math.min(sizeBytes, volume.spaceBytes);
     volume.spaceBytes -= taken;
     return { sizeBytes: taken, failure: taken < sizeBytes ? new DiskError("ENOSPC", path, "write") : null };
+  }
+
+  onReserve(path: string): void {
+    const code = this.#reservationFailure;
+    this.#reservationFailure = null;
+    if (code !== null) throw new DiskError(code, path, "reserve");
   }
 
   usableBytes(path: string): number {

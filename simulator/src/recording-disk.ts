@@ -288,8 +288,18 @@ class RecordingFile implements DiskFile {
     if (this.#isDurable) await this.#recordSync();
   }
 
-  writeNow(bytes: Uint8Array, position: number): void {
+  writeNow(bytes: Uint8Array, position: number, zeroBytes = 0): void {
     assert(!this.#isDurable, "what is durable at once is not written on the calling thread");
+    this.#writeNow(bytes, position);
+    if (zeroBytes === 0) return;
+    try {
+      this.#writeNow(Buffer.alloc(zeroBytes), position + bytes.length);
+    } catch {
+      // Nobody misses what was not written of them.
+    }
+  }
+
+  #writeNow(bytes: Uint8Array, position: number): void {
     const accepted = this.#disk.faults.onWrite(this.path, bytes.length);
     if (accepted.sizeBytes > 0) this.inner.writeNow(bytes.subarray(0, accepted.sizeBytes), position);
     this.#recordWrite(Uint8Array.from(bytes.subarray(0, accepted.sizeBytes)), position);
@@ -319,8 +329,11 @@ class RecordingFile implements DiskFile {
   }
 
   /** Nothing of it is written; only a disk with too little space is noticed. */
-  async reserve(sizeBytes: number): Promise<void> {
-    if (this.#disk.faults.usableBytes(this.path) < sizeBytes) throw new DiskError("ENOSPC", this.path, "reserve");
+  async reserve(sizeBytes: number, spareBytes = 0): Promise<void> {
+    if (this.#disk.faults.isSlow) await this.#disk.faults.delay("reserve", this.path);
+    this.#disk.faults.onReserve(this.path);
+    if (this.#disk.faults.usableBytes(this.path) < sizeBytes + spareBytes)
+      throw new DiskError("ENOSPC", this.path, "reserve");
     this.#disk.reservations.push({ path: this.path, sizeBytes });
   }
 

@@ -292,7 +292,8 @@ class SimulatedFile implements DiskFile {
     return this.#node.content.read(into, position);
   }
 
-  writeNow(bytes: Uint8Array, position: number): void {
+  writeNow(bytes: Uint8Array, position: number, zeroBytes = 0): void {
+    if (zeroBytes > 0) return this.writeNow(Buffer.concat([bytes, Buffer.alloc(zeroBytes)]), position);
     this.#checkWritable("write");
     this.#node.content.write(bytes, position);
     this.#node.modifiedMs = this.#disk.nowMs();

@@ -85,6 +85,17 @@ export async function scanBatches(file: Readable, options: ScanOptions): Promise
   return end(null);
 }
 
+/** Whether nothing but zeros lies there: the room that was made for what came next (segment-room.ts). */
+export async function areZeros(file: Readable, from: number, to: number): Promise<boolean> {
+  const window = new FileWindow(file, to, CHUNK_BYTES);
+  for (let position = from; position < to;) {
+    const bytes = await window.upTo(position, CHUNK_BYTES);
+    if (bytes.some((byte) => byte !== 0)) return false;
+    position += bytes.length;
+  }
+  return true;
+}
+
 /** As `batchAt`, with a header in memory and the rest of the batch in the file. */
 function headerFault(header: Buffer, remainingBytes: number): BatchFault | null {
   const found = batchAt(header, 0);

@@ -3,7 +3,7 @@ import { RecordingDisk } from "@millrace/simulator/recording-disk";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { expect, test } from "vitest";
-import { append, Bench, durable, readAll, tryAppend, values } from "../test/support.ts";
+import { append, Bench, durable, readAll, smallRoom, tryAppend, values } from "../test/support.ts";
 import type { BenchOptions } from "../test/support.ts";
 import type { LogConfig } from "./log-config.ts";
 
@@ -70,7 +70,9 @@ test("what arrives during a sync is the next group; much of it is written meanwh
 
 test("at no moment is more than the bound written and not synced, whatever the sizes", async () => {
   const bound = 16 * KiB;
-  const { bench, disk } = await recorded({ limits: { unsyncedBytesMax: bound, eagerBytes: 1 } });
+  const { bench, disk } = await recorded({
+    limits: { unsyncedBytesMax: bound, eagerBytes: 1, room: { ...smallRoom, fromBytes: Infinity } },
+  });
   const log = await bench.create("orders", { "segment.bytes": 64 * KiB });
   const sizes = [300, 9000, 40_000, 5000, 12_000, 700, 8000, 8000, 8000, 300, 20_000, 100];
   for (let round = 0; round < 60; round++) {

@@ -3,6 +3,7 @@ import { FRAMES_UNDER_WAY_MAX } from "./journal-frame.ts";
 import type { FrameInput } from "./journal-frame.ts";
 import type { Journal } from "./journal.ts";
 import type { Segment } from "./segment.ts";
+import type { RoomLimits } from "./segment-room.ts";
 import type { Offset } from "./types.ts";
 import type { Portion, WriteQueue } from "./write-queue.ts";
 import { Writeback } from "./writeback.ts";
@@ -19,6 +20,7 @@ export interface CommitterOptions {
   readonly eagerBytes: number;
   /** Segments that one group covers, and that durability `os` leaves unsynced: each of them is open meanwhile. */
   readonly groupSegmentsMax: number;
+  readonly room: RoomLimits;
   /** A sync failed: nothing is known about the directory any more (R16). */
   onSyncFailed(error: unknown): void;
 }
@@ -301,14 +303,18 @@ export class Committer {
   }
 
   #writeHere({ queue, portion, group }: Started): void {
+    const { segment, position, sizeBytes } = portion;
+    const { room, onSyncFailed } = this.#options;
     let failure: { readonly error: unknown } | null = null;
     try {
-      portion.segment.log.writeNow(this.#joined(portion), portion.position);
+      segment.writeNow(this.#joined(portion), position, room);
     } catch (error) {
       failure = { error };
     }
-    if (failure === null) this.#onWritten(queue, portion, group);
-    else this.#onWriteFailed(queue, portion, group, failure.error);
+    if (failure !== null) return this.#onWriteFailed(queue, portion, group, failure.error);
+    if (sizeBytes >= room.fromBytes)
+      segment.room?.reserveAhead(segment.log, position + sizeBytes, room)?.catch(onSyncFailed);
+    this.#onWritten(queue, portion, group);
   }
 
   /** The directory has failed before the write began. */

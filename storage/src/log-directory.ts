@@ -2,7 +2,7 @@ import { assert } from "@millrace/base/assert";
 import type { Logger } from "@millrace/base/logger";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
-import { days, GiB, MiB, seconds } from "@millrace/base/units";
+import { days, GiB, KiB, MiB, seconds } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
 import type { Clock, Disk, DiskLock, Random, Workers } from "@millrace/base/world";
 import { BackgroundSync } from "./background-sync.ts";
@@ -29,6 +29,7 @@ import { PartitionLog } from "./log.ts";
 import type { LogFailure } from "./log.ts";
 import type { MetaProperties } from "./meta-properties.ts";
 import { OpenSegments } from "./open-segments.ts";
+import type { RoomLimits } from "./segment-room.ts";
 import { isDiskGone, isOutOfSpace } from "./out-of-space.ts";
 import { Scrubber } from "./scrubber.ts";
 import type { ScrubRules } from "./scrubber.ts";
@@ -63,6 +64,8 @@ export interface LogDirectoryLimits {
   readonly eagerBytes: number;
   /** `millrace.journal.bytes`: of each of the two files of the journal; 0 is none, and segments are synced themselves. */
   readonly journalBytes: number;
+  /** Behind a segment that grows fast. */
+  readonly room: RoomLimits;
   /** Segments whose files are open at the same time; three files each. */
   readonly openSegmentsMax: number;
   /** Logs that are loaded, or closed, at the same time. */
@@ -80,6 +83,7 @@ export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   unsyncedBytesMax: 16 * MiB,
   eagerBytes: MiB,
   journalBytes: 2 * GiB,
+  room: { fromBytes: 16 * KiB, zeroedBytes: 256 * KiB, reservedBytes: 32 * MiB, spareBytes: 2 * GiB },
   openSegmentsMax: 2048,
   loadingMax: 16,
   checkpointIntervalMs: seconds(60),
@@ -196,6 +200,7 @@ export class LogDirectory {
       unsyncedBytesMax: limits.unsyncedBytesMax,
       eagerBytes: limits.eagerBytes,
       groupSegmentsMax: segmentBounds(limits).ofGroup,
+      room: limits.room,
       onSyncFailed: failDirectory,
     });
     this.#environment = {
@@ -482,9 +487,9 @@ export class LogDirectory {
     const { checkpointBytesMin } = this.#limits;
     // Asked each time: it may change while the directory is open.
     const { producerExpirationMs } = { ...this.#limits, ...this.#options.limits };
-    for (const log of this.#logs.values()) {
+    for (const log of [...this.#logs.values()]) {
       log.expireProducers(producerExpirationMs);
-      if (log.uncheckedBytes === 0) log.forgetIdle();
+      await log.forgetIdle();
     }
     const grown = [...this.#logs.values()].filter((log) => log.uncheckedBytes >= checkpointBytesMin);
     await this.#environment.committer.writeback.spreadAfterBurst();

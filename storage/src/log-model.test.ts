@@ -5,7 +5,7 @@ import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import fc from "fast-check";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
 import { expect, test } from "vitest";
-import { append, Bench, batchOf, durable, readAll, readBytes, tryAppend } from "../test/support.ts";
+import { append, Bench, batchOf, durable, readAll, readBytes, smallRoom, tryAppend } from "../test/support.ts";
 import type { LogConfig } from "./log-config.ts";
 import type { PartitionLog } from "./log.ts";
 import type { LeaderEpoch, Offset } from "./types.ts";
@@ -80,6 +80,7 @@ const limits = {
   checkpointBytesMin: 1,
   retentionIntervalMs: 1e9,
   checkpointIntervalMs: 1e9,
+  room: smallRoom,
 };
 const epoch = 1_700_000_000_000;
 

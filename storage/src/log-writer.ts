@@ -95,6 +95,8 @@ export class LogWriter implements WriteQueueOwner {
   /** Appended since the last checkpoint. */
   uncheckedBytes: number;
   #isFailed = false;
+  /** When `isRoomUnused` was asked last. */
+  #endOffsetBefore: Offset | null = null;
   #messagesSinceFlush = 0;
   /** Closed for appends, and their files not finished yet; oldest first. */
   readonly #rolled: RolledSegment[] = [];
@@ -220,7 +222,7 @@ export class LogWriter implements WriteQueueOwner {
         await this.#environment.openSegments.use(segment);
         try {
           segment.sealIndexes();
-          await segment.giveBackReserved();
+          await segment.giveBackRoom();
           await this.#persist(segment, endOffset, snapshot);
         } finally {
           segment.release();
@@ -265,7 +267,7 @@ export class LogWriter implements WriteQueueOwner {
   }
 
   #isReservationDue(segment: Segment): boolean {
-    return this.config.preallocate && segment.sizeBytes === 0 && !segment.isReserved;
+    return this.config.preallocate && segment.sizeBytes === 0 && segment.room === null;
   }
 
   /** True where the active segment begins, and its blocks are not set aside yet. */
@@ -545,16 +547,32 @@ export class LogWriter implements WriteQueueOwner {
     this.closeFiles();
   }
 
-  /** Durably: a start after a clean stop does not look for it. */
+  /** Durably: a start after a clean stop does not look for it. Nothing is written meanwhile. */
   async #giveBack(): Promise<void> {
     const { active } = this.segments;
-    if (!active.isReserved || this.#isFailed) return;
+    if (active.room === null || this.#isFailed) return;
     const { openSegments, jointSync } = this.#environment;
     await openSegments.use(active);
     try {
-      if (await active.giveBackReserved()) await jointSync.sync([active.log]);
+      if (await active.giveBackRoom()) await jointSync.sync([active.log]);
     } finally {
       active.release();
+    }
+  }
+
+  /** Whether there is room behind its end that its topic did not ask for, and nothing was appended since this was asked last. */
+  isRoomUnused(): boolean {
+    const isAtRest = this.#endOffsetBefore === this.endOffset;
+    this.#endOffsetBefore = this.endOffset;
+    return isAtRest && this.segments.active.room !== null && !this.config.preallocate;
+  }
+
+  async giveBackRoom(): Promise<void> {
+    await this.queue.pause();
+    try {
+      await this.#giveBack();
+    } finally {
+      this.resume();
     }
   }
 

@@ -548,8 +548,14 @@ export class PartitionLog {
     return this.#failure === null ? this.#writer.checkpoint() : Promise.resolve();
   }
 
-  forgetIdle(): void {
-    this.#writer.forgetIdle();
+  /** Gives back what only a busy log needs. */
+  async forgetIdle(): Promise<void> {
+    if (this.#writer.isRoomUnused()) {
+      await this.#alone(async () => {
+        if (this.#failure === null && !this.#isClosing) await this.#writer.giveBackRoom();
+      });
+    }
+    if (this.uncheckedBytes === 0) this.#writer.forgetIdle();
   }
 
   /** Offline, and why. Waiters are told by `onProgress`. */

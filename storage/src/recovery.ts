@@ -4,7 +4,7 @@ import type { Result } from "@millrace/base/result";
 import type { DirectoryEntry, Disk } from "@millrace/base/world";
 import { readInt64Exact } from "kafka-protocol-ts/records/int64";
 import { BATCH_HEADER_BYTES, BatchField } from "kafka-protocol-ts/records/batch";
-import { findBatchAfter, scanBatches } from "./batch-scan.ts";
+import { areZeros, findBatchAfter, scanBatches } from "./batch-scan.ts";
 import type { ScanEnd } from "./batch-scan.ts";
 import type { JointSync } from "./concurrency.ts";
 import { DELETED_SUFFIX, fileNames, parseSegmentFileName, segmentFileName } from "./file-names.ts";
@@ -79,6 +79,8 @@ class Recovery {
   readonly #epochs: LeaderEpochs = new LeaderEpochs();
   #scannedBytes = 0;
   #cutBytes = 0;
+  /** There was room behind a segment. */
+  #isTrimmed = false;
   #hasEpochs = false;
 
   constructor(loading: Loading) {
@@ -221,7 +223,8 @@ class Recovery {
 
   async #recover(): Promise<Result<Offset, Corruption>> {
     const { recoveryPoint } = this.#loading;
-    const first = this.#segments.indexOf(recoveryPoint);
+    // A checkpoint may have been made at the end of a segment that grew still: then it was not finished.
+    const first = this.#segments.indexOf(Math.max(0, recoveryPoint - 1) as Offset);
     for (let index = 0; index < first; index++) {
       const checked = await this.#checkClosed(index);
       if (!checked.ok) return checked;
@@ -230,9 +233,10 @@ class Recovery {
     try {
       const ended = await this.#recoverFrom(first, held);
       // The process that died may have had blocks set aside that no segment will use.
-      if (ended.ok) for (const segment of held) await segment.log.truncate(segment.sizeBytes);
+      if (ended.ok) for (const segment of held) await segment.cutLog(segment.sizeBytes);
       // Without a recovery point it is not even known whether the creation of this log had ended.
-      const isNews = recoveryPoint === 0 || this.#cutBytes > 0 || (ended.ok && ended.value > recoveryPoint);
+      const isNews =
+        recoveryPoint === 0 || this.#cutBytes > 0 || this.#isTrimmed || (ended.ok && ended.value > recoveryPoint);
       if (ended.ok && isNews) await this.#syncFound(held);
       return ended;
     } finally {
@@ -279,7 +283,11 @@ class Recovery {
         isCrcChecked: true,
       });
       endOffset = Math.max(endOffset, scanned.nextOffset) as Offset;
-      if (scanned.fault !== null) {
+      if (scanned.fault !== null && (await areZeros(segment.log, scanned.position, segment.sizeBytes))) {
+        // A file that ends there: the process that died had made room behind what it wrote.
+        await segment.cutLog(scanned.position);
+        this.#isTrimmed = true;
+      } else if (scanned.fault !== null) {
         const isTail = await this.#judgeTail(segment, scanned.position, endOffset, scanned.fault);
         if (!isTail.ok) return isTail;
         await this.#cut(index, scanned.position);
@@ -352,8 +360,7 @@ class Recovery {
     for (const { sizeBytes } of later) this.#cutBytes += sizeBytes;
     await removeSegments(this.#loading, later);
     this.#cutBytes += segment.sizeBytes - position;
-    await this.#using(segment, () => segment.log.truncate(position));
-    segment.sizeBytes = position;
+    await this.#using(segment, () => segment.cutLog(position));
     await disk.syncDirectory(this.#loading.directory);
   }
 

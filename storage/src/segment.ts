@@ -5,6 +5,8 @@ import type { SegmentSuffix } from "./file-names.ts";
 import type { ReadEnds } from "./read-ends.ts";
 import { readAborted } from "./transaction-index.ts";
 import { OFFSET_ENTRY_BYTES, OffsetIndex } from "./offset-index.ts";
+import { SegmentRoom } from "./segment-room.ts";
+import type { RoomLimits } from "./segment-room.ts";
 import { TIME_ENTRY_BYTES, TimeIndex } from "./time-index.ts";
 import type { AbortedTransaction } from "./transaction-index.ts";
 import { NO_TIMESTAMP } from "./types.ts";
@@ -49,8 +51,8 @@ export class Segment {
   aborted: AbortedTransaction[] | null = null;
   /** Null until somebody read it beyond the newest batches. */
   readEnds: ReadEnds | null = null;
-  /** Blocks behind its end may be set aside for it: they are given back when it is closed for appends. */
-  isReserved = false;
+  /** What is behind its end while it grows: given back when it is closed for appends. Null where nothing is. */
+  room: SegmentRoom | null = null;
   /** Its file is not there yet. */
   isNew: boolean;
   #loadingAborted: Promise<readonly AbortedTransaction[]> | null = null;
@@ -171,17 +173,38 @@ export class Segment {
 
   /** Sets aside what the segment may come to hold; ENOSPC where that is not free. */
   async reserve(sizeBytes: number): Promise<void> {
-    if (this.isReserved) return;
-    await this.log.reserve?.(sizeBytes);
-    this.isReserved = true;
+    if (this.room !== null) return;
+    const room = new SegmentRoom();
+    try {
+      await room.reserveWhole(this.log, sizeBytes);
+    } catch (error) {
+      await this.log.truncate(this.sizeBytes);
+      throw error;
+    }
+    this.room = room;
   }
 
-  /** Whether there was something to give back; it is not synced. */
-  async giveBackReserved(): Promise<boolean> {
-    if (!this.isReserved) return false;
-    await this.log.truncate(this.sizeBytes);
-    this.isReserved = false;
+  /** Batches, on the calling thread. `limits` tell when room is made behind them. */
+  writeNow(bytes: Uint8Array, position: number, limits: RoomLimits): void {
+    if (this.room === null && bytes.length < limits.fromBytes) return this.log.writeNow(bytes, position);
+    this.room ??= new SegmentRoom();
+    this.room.write(this.log, bytes, { position, limits });
+  }
+
+  /** Whether there was room to give back; it is not synced. Nothing is appended meanwhile. */
+  async giveBackRoom(): Promise<boolean> {
+    if (this.room === null) return false;
+    await this.cutLog(this.sizeBytes);
     return true;
+  }
+
+  /** The `.log` ends there, and nothing lies behind it. Nothing is appended meanwhile. */
+  async cutLog(position: number): Promise<void> {
+    await this.room?.settled();
+    await this.log.truncate(position);
+    this.room = null;
+    this.sizeBytes = position;
+    this.writebackPosition = Math.min(this.writebackPosition, position);
   }
 
   /** Nobody may hold a lease. */

@@ -81,9 +81,7 @@ export async function restartSegments(
 }
 
 async function cutSegment({ disk }: LogEnvironment, segment: Segment, { position, endOffset }: Cut): Promise<void> {
-  await segment.log.truncate(position);
-  segment.sizeBytes = position;
-  segment.writebackPosition = position;
+  await segment.cutLog(position);
   segment.readEnds = null;
   segment.offsets.truncateTo(position);
   segment.times.truncateTo(endOffset);

@@ -1,6 +1,6 @@
 import { DiskError } from "@millrace/base/world";
 import type { Disk } from "@millrace/base/world";
-import { scanBatches } from "./batch-scan.ts";
+import { areZeros, scanBatches } from "./batch-scan.ts";
 import { decodeOffsets } from "./checkpoints.ts";
 import type { OffsetsByPartition } from "./checkpoints.ts";
 import {
@@ -364,7 +364,7 @@ class Verifier {
         }
         return end.nextOffset;
       }
-      const isTail = isLast && end.nextOffset >= log.recoveryPoint;
+      const isTail = end.nextOffset >= log.recoveryPoint && (isLast || (await areZeros(file, end.position, sizeBytes)));
       const message = isTail ? `${end.fault}: the last stop was not clean` : end.fault;
       this.#note({ path, position: end.position, offset: end.nextOffset, message, kind: isTail ? "tail" : "corrupt" });
       return end.nextOffset;

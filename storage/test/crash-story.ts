@@ -6,7 +6,7 @@ import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import type { LogConfig } from "../src/log-config.ts";
 import type { PartitionLog } from "../src/log.ts";
 import type { Offset } from "../src/types.ts";
-import { Bench, readAll, topicIdOf, tryAppend, values, withoutLocks } from "./support.ts";
+import { Bench, readAll, smallRoom, topicIdOf, tryAppend, values, withoutLocks } from "./support.ts";
 import type { BatchInput } from "./support.ts";
 
 /*
@@ -104,7 +104,8 @@ export class Story {
   }
 
   async #start(): Promise<void> {
-    const limits = { ...baseLimits, journalBytes: this.#journalBytes };
+    const room = this.#prng.chance(0.5) ? { room: smallRoom } : {};
+    const limits = { ...baseLimits, journalBytes: this.#journalBytes, ...room };
     const seed = this.#prng.between(1, 1e9);
     this.#bench = await Bench.open({ disk: this.#shared, clock: this.#clock, limits, configOf, seed });
     this.#waiting.clear();

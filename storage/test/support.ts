@@ -18,6 +18,7 @@ import { LogDirectory } from "../src/log-directory.ts";
 import type { LoadReport, LogDirectoryLimits, LogDirectoryOptions } from "../src/log-directory.ts";
 import type { ScrubRules } from "../src/scrubber.ts";
 import type { AppendInfo, AppendOptions, PartitionLog } from "../src/log.ts";
+import type { RoomLimits } from "../src/segment-room.ts";
 import type { LeaderEpoch, Offset } from "../src/types.ts";
 import { trustBatch } from "../src/validation.ts";
 
@@ -27,6 +28,9 @@ export const topicId = "AAAAAAAAAAAAAAAAAAAAAQ";
 export function topicIdOf(topic: string): string {
   return topic === "orders" ? topicId : Buffer.alloc(16, topic).toString("base64url");
 }
+
+/** Made behind nearly every write of a test. */
+export const smallRoom: RoomLimits = { fromBytes: 200, zeroedBytes: 4096, reservedBytes: 16_384, spareBytes: 1000 };
 
 /** A log directory in a simulated world, and the few words in which tests speak of it. */
 export class Bench {

@@ -8,23 +8,22 @@ const STAT_BLOCK_BYTES = 512;
 const failures = ["ENOSPC", "EDQUOT", "EIO"] as const;
 
 /**
- * Sets blocks aside for a file up to `sizeBytes`, behind its end (FALLOC_FL_KEEP_SIZE). Where they are not to be had, the file keeps
- * none that it did not have, and the error is the system's own or a DiskError. Does nothing on a file system that cannot do it.
+ * Sets blocks aside for a file up to `sizeBytes`, behind its end (FALLOC_FL_KEEP_SIZE). Where they are not to be had, with `spareBytes` left
+ * for others, the error is the system's own or a DiskError. Does nothing on a file system that cannot do it.
  */
 export async function reserveBlocks(
   { fd, path, calls }: { readonly fd: number; readonly path: string; readonly calls: NativeCalls },
   sizeBytes: number,
+  spareBytes: number,
 ): Promise<void> {
   const stats = await answer<fs.Stats>((done) => fs.fstat(fd, done));
-  await checkSpace(path, sizeBytes - stats.blocks * STAT_BLOCK_BYTES);
+  await checkSpace(path, sizeBytes - stats.blocks * STAT_BLOCK_BYTES + spareBytes);
   const result = await new Promise<number>((resolve) => {
     calls.reserve(fd, sizeBytes, resolve);
   });
   const failure = failures.find((code) => result === -errno[code]);
   // Any other answer says that it cannot be done here, as on a file system that does not know it.
   if (failure === undefined) return;
-  // What was to be had before it failed is the file's.
-  await answer<void>((done) => fs.ftruncate(fd, stats.size, (error) => done(error)));
   throw new DiskError(failure, path, `reserve ${sizeBytes} bytes for`);
 }
 
@@ -33,7 +32,7 @@ async function checkSpace(path: string, wantedBytes: number): Promise<void> {
   // The path may be gone; then the allocation alone tells.
   const space = await answer<fs.StatsFs>((done) => fs.statfs(path, done)).catch(() => null);
   if (space !== null && space.bavail * space.bsize < wantedBytes)
-    throw new DiskError("ENOSPC", path, `reserve ${wantedBytes} bytes for`);
+    throw new DiskError("ENOSPC", path, `find ${wantedBytes} bytes for`);
 }
 
 function answer<T>(call: (done: (error: NodeJS.ErrnoException | null, value?: T) => void) => void): Promise<T> {

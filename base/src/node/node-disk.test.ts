@@ -53,16 +53,26 @@ describe.runIf(native.calls !== null)("blocks set aside", () => {
     await file.close();
   });
 
-  test.for(["ENOSPC", "EDQUOT", "EIO"] as const)("of which there was a part only are given back: %s", async (code) => {
-    const { reserve } = native.calls!;
-    const disk = withReserve((fd, sizeBytes, done) => reserve(fd, sizeBytes, () => done(-errno[code])));
-    const path = join(directory(), "log");
-    const file = await disk.open(path, "create");
-    await file.write([Buffer.from("abc")], 0);
-    await expect(file.reserve?.(8 * mebibyte)).rejects.toMatchObject({ name: "DiskError", code, path });
-    expect([statSync(path).size, statSync(path).blocks * 512 < mebibyte]).toEqual([3, true]);
+  test("are to leave something to others", async () => {
+    const file = await new NodeDisk({ native }).open(join(directory(), "log"), "create");
+    await expect(file.reserve?.(mebibyte, 2 ** 52)).rejects.toMatchObject({ code: "ENOSPC" });
     await file.close();
   });
+
+  test.for(["ENOSPC", "EDQUOT", "EIO"] as const)(
+    "of which there was a part only are given back by a cut: %s",
+    async (code) => {
+      const { reserve } = native.calls!;
+      const disk = withReserve((fd, sizeBytes, done) => reserve(fd, sizeBytes, () => done(-errno[code])));
+      const path = join(directory(), "log");
+      const file = await disk.open(path, "create");
+      await file.write([Buffer.from("abc")], 0);
+      await expect(file.reserve?.(8 * mebibyte)).rejects.toMatchObject({ name: "DiskError", code, path });
+      await file.truncate(3);
+      expect([statSync(path).size, statSync(path).blocks * 512 < mebibyte]).toEqual([3, true]);
+      await file.close();
+    },
+  );
 
   test("are nothing where the file system does not know it", async () => {
     const disk = withReserve((_fd, _sizeBytes, done) => done(-errno.EOPNOTSUPP));
@@ -176,6 +186,7 @@ test.runIf(process.platform === "linux")("a full disk is told with the name of t
   await expect(file.write([Buffer.from("x")], 0)).rejects.toMatchObject({ code: "ENOSPC", path: "/dev/full" });
   await expect(file.write([Buffer.from("x"), Buffer.from("y")], 0)).rejects.toMatchObject({ code: "ENOSPC" });
   expect(() => file.writeNow(Buffer.from("x"), 0)).toThrow("write /dev/full: ENOSPC");
+  expect(() => file.writeNow(Buffer.from("x"), 0, 100)).toThrow("write /dev/full: ENOSPC");
   await file.close();
 });
 

@@ -368,13 +368,13 @@ export class NodeDiskFile implements DiskFile {
     return this.#coldReads.run((into) => this.read(into, position), sizeBytes);
   }
 
-  writeNow(bytes: Uint8Array, position: number): void {
+  writeNow(bytes: Uint8Array, position: number, zeroBytes = 0): void {
     this.#now("write", () => {
-      let written = 0;
+      let written = zeroBytes === 0 ? 0 : writeWithZeros(this.#fd, { bytes, position, zeroBytes });
       while (written < bytes.length) {
         written += fs.writeSync(this.#fd, bytes, written, bytes.length - written, position + written);
       }
-      this.warmRange.note(position, position + written, performance.now());
+      this.warmRange.note(position, position + bytes.length, performance.now());
       if (this.#durably?.isSyncedByUs === true) fs.fdatasyncSync(this.#fd);
     });
   }
@@ -390,13 +390,13 @@ export class NodeDiskFile implements DiskFile {
     });
   }
 
-  async reserve(sizeBytes: number): Promise<void> {
+  async reserve(sizeBytes: number, spareBytes = 0): Promise<void> {
     const { calls } = this.#native;
     if (calls === null) return;
     if (this.#closing !== null) throw new DiskError("EBADF", this.path, "reserve space in closed file");
     this.#callsInFlight++;
     try {
-      await reserveBlocks({ fd: this.#fd, path: this.path, calls }, sizeBytes);
+      await reserveBlocks({ fd: this.#fd, path: this.path, calls }, sizeBytes, spareBytes);
     } catch (error) {
       throw diskError(error as NodeJS.ErrnoException, this.path, `reserve ${sizeBytes} bytes for`);
     } finally {
@@ -478,6 +478,22 @@ export class NodeDiskFile implements DiskFile {
 function nodeFile(file: DiskFile): NodeDiskFile {
   assert(file instanceof NodeDiskFile, "a disk syncs the files that it has opened");
   return file;
+}
+
+let zeros: Buffer = Buffer.alloc(0);
+
+/** Tells how many of the bytes were written: none where the disk has no room for all of it. */
+function writeWithZeros(
+  fd: number,
+  { bytes, position, zeroBytes }: { readonly bytes: Uint8Array; readonly position: number; readonly zeroBytes: number },
+): number {
+  if (zeros.length < zeroBytes) zeros = Buffer.alloc(zeroBytes);
+  try {
+    return Math.min(bytes.length, fs.writevSync(fd, [bytes, zeros.subarray(0, zeroBytes)], position));
+  } catch {
+    // The bytes alone may still have room; or they fail, and tell why.
+    return 0;
+  }
 }
 
 /** What is left of the buffers after their first bytes were taken. */

@@ -123,8 +123,8 @@ class SlowFile implements DiskFile {
     return this.#inner.readNow(into, position);
   }
 
-  writeNow(bytes: Uint8Array, position: number): void {
-    this.#inner.writeNow(bytes, position);
+  writeNow(bytes: Uint8Array, position: number, zeroBytes?: number): void {
+    this.#inner.writeNow(bytes, position, zeroBytes);
   }
 
   async truncate(sizeBytes: number): Promise<void> {
