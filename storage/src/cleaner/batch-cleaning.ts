@@ -9,6 +9,7 @@ import type { AbortedTransaction } from "../transaction-index.ts";
 import type { Offset } from "../types.ts";
 import type { CleanedTransactions } from "./cleaned-transactions.ts";
 import type { KeyOffsets } from "./key-offsets.ts";
+import type { SupersededOffsets } from "./superseded-offsets.ts";
 
 /** What a producer wrote last: the batch stays, empty if need be, so that its sequences and its epoch are known after a recovery. */
 export interface LastOfProducer {
@@ -20,6 +21,8 @@ export interface LastOfProducer {
 
 export interface BatchRules {
   readonly keys: KeyOffsets;
+  /** Of those that the keys were noted of. */
+  readonly superseded: SupersededOffsets;
   /** The map knows every key below it; what comes after is kept. */
   readonly keysEndOffset: Offset;
   /** Where the segments end that are cleaned together: the last batch below it stays, empty if need be, so that a log's segments follow each other without a hole. */
@@ -86,6 +89,7 @@ export class BatchCleaner {
     const isAborted = this.#transactions.isAborted(batch);
     if (batch.baseOffset >= this.#rules.keysEndOffset) return unchanged(batch);
     if (isAborted || recordsCount === 0) return this.#emptied(batch);
+    if (this.#rules.superseded.areAll(batch.baseOffset, batch.lastOffset, recordsCount)) return this.#emptied(batch);
     const packed = batch.isCompressed;
     const bytes = packed ? decompress(batch.codec, batch.recordsBytes, this.#rules.decompressedBytesMax) : batch.bytes;
     try {
@@ -130,9 +134,13 @@ export class BatchCleaner {
   /** Whether the record on which the cursor stands stays. */
   #isKept(bytes: Buffer, offset: number, areTombstonesKept: boolean): boolean {
     const cursor = this.#cursor;
-    if (offset >= this.#rules.keysEndOffset) return true;
+    const { keys, keysEndOffset, superseded } = this.#rules;
+    if (offset >= keysEndOffset) return true;
     if (!cursor.hasKey) return false;
-    if (offset < this.#rules.keys.get(bytes, cursor.keyStart, cursor.keyEnd)) return false;
+    const isSuperseded = superseded.covers(offset)
+      ? superseded.has(offset)
+      : offset < keys.get(bytes, cursor.keyStart, cursor.keyEnd);
+    if (isSuperseded) return false;
     return cursor.hasValue || areTombstonesKept;
   }
 

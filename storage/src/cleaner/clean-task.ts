@@ -18,6 +18,7 @@ import { CleanedTransactions } from "./cleaned-transactions.ts";
 import type { CleanedTransactionsState } from "./cleaned-transactions.ts";
 import { CleaningControl } from "./cleaning-control.ts";
 import { KeyOffsets } from "./key-offsets.ts";
+import { SupersededOffsets } from "./superseded-offsets.ts";
 
 /*
  * The work of the cleaner that reads and writes much, for a thread of its own. What it is given and what it gives can be
@@ -46,17 +47,20 @@ export type CleaningOutcome<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly failure: CleaningFailure };
 
-interface Shared {
+export interface Shared {
   readonly control: SharedArrayBuffer;
   readonly keys: SharedArrayBuffer;
+  readonly superseded: SharedArrayBuffer;
+  /** Of what is noted in both. */
+  readonly firstDirtyOffset: Offset;
   readonly loadFactor: number;
   readonly ioBufferBytes: number;
   readonly decompressedBytesMax: number;
 }
 
 export interface NoteKeysInput extends Shared {
+  /** From the one on that holds `firstDirtyOffset`. */
   readonly segments: readonly SegmentSource[];
-  readonly from: Offset;
   /** Exclusive. */
   readonly upTo: Offset;
   readonly aborted: readonly AbortedTransaction[];
@@ -112,9 +116,10 @@ export const cleanGroupTask: WorkerTask<CleanGroupInput, CleaningOutcome<Cleaned
 export function noteKeys(input: NoteKeysInput, host: WorkerHost): Promise<CleaningOutcome<NotedKeys>> {
   return settle(async () => {
     const control = new CleaningControl(input.control, host.clock);
-    const keys = new KeyOffsets(input.keys, input.loadFactor);
+    const { firstDirtyOffset: from } = input;
+    const keys = new KeyOffsets(input.keys, input.loadFactor, new SupersededOffsets(input.superseded, from));
     const transactions = new CleanedTransactions(CleanedTransactions.before(input.aborted));
-    let endOffset = input.from;
+    let endOffset = from;
     let isFull = false;
     let readBytes = 0;
     const visit = (batch: RecordBatchView): boolean => {
@@ -122,8 +127,8 @@ export function noteKeys(input: NoteKeysInput, host: WorkerHost): Promise<Cleani
       const nextOffset = (batch.lastOffset + 1) as Offset;
       if (batch.baseOffset >= input.upTo) return false;
       if (batch.isControl) transactions.end(batch);
-      else if (!transactions.isAborted(batch) && nextOffset > input.from)
-        isFull = !noteBatch(keys, batch, input.from, input.decompressedBytesMax);
+      else if (!transactions.isAborted(batch) && nextOffset > from)
+        isFull = !noteBatch(keys, batch, from, input.decompressedBytesMax);
       if (!isFull) endOffset = Math.max(endOffset, nextOffset) as Offset;
       return !isFull;
     };
@@ -191,7 +196,11 @@ class GroupCleaning {
     this.#host = host;
     this.#control = new CleaningControl(input.control, host.clock);
     this.#transactions = new CleanedTransactions(input.transactions);
-    const rules: BatchRules = { ...input, keys: new KeyOffsets(input.keys, input.loadFactor) };
+    const rules: BatchRules = {
+      ...input,
+      keys: new KeyOffsets(input.keys, input.loadFactor),
+      superseded: new SupersededOffsets(input.superseded, input.firstDirtyOffset),
+    };
     this.#cleaner = new BatchCleaner(rules, this.#transactions, input.lastOfProducers);
     const [first] = input.segments as readonly [SegmentSource, ...SegmentSource[]];
     const options = { sizeBytes: 0, isNew: true, nameSuffix: CLEANED_SUFFIX };

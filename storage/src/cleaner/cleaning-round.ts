@@ -9,10 +9,11 @@ import type { AbortedTransaction } from "../transaction-index.ts";
 import type { Offset } from "../types.ts";
 import type { LastOfProducer } from "./batch-cleaning.ts";
 import { cleanGroupTask, noteKeysTask } from "./clean-task.ts";
-import type { CleanedGroup, CleaningFailure, CleaningOutcome, SegmentSource } from "./clean-task.ts";
+import type { CleanedGroup, CleaningFailure, CleaningOutcome, SegmentSource, Shared } from "./clean-task.ts";
 import { CleanedTransactions } from "./cleaned-transactions.ts";
 import type { CleaningControl } from "./cleaning-control.ts";
 import { HASH_KEY_BYTES, KeyOffsets } from "./key-offsets.ts";
+import { SupersededOffsets } from "./superseded-offsets.ts";
 import { discardCleaned } from "./swap.ts";
 
 export interface RoundOptions {
@@ -62,6 +63,11 @@ const DECOMPRESSED_BYTES_MAX = 256 * 1024 * 1024;
 /** All segments of a run are open while they are swapped. */
 const RUN_SEGMENTS_MAX = 64;
 const INT32_MAX = 0x7fff_ffff;
+/** Of the memory for keys: what is known of the superseded offsets takes so small a part beside it. 2 MiB know 16 million. */
+const SUPERSEDED_SHARE = 64;
+
+/** What the first reading finds out, and the second uses. */
+type Memory = Pick<Shared, "keys" | "superseded">;
 
 /**
  * One round of compaction of one log:
@@ -98,20 +104,25 @@ export class CleaningRound {
     const { loadFactor, keyBytesMax: bytesMax } = this.#options;
     const secret = environment.random.bytes(HASH_KEY_BYTES);
     const keys = KeyOffsets.allocate({ keysMax, bytesMax, loadFactor, secret });
+    const superseded = SupersededOffsets.allocate({
+      from: firstDirtyOffset,
+      upTo: endOffset,
+      bytesMax: bytesMax / SUPERSEDED_SHARE,
+    });
+    const memory: Memory = { keys, superseded };
     const noted =
       keysMax === 0
         ? { ok: true as const, value: { endOffset: firstDirtyOffset, keysCount: 0, readBytes: 0 } }
         : await this.#inWorker(noteKeysTask, {
-            ...this.#shared(keys),
+            ...this.#shared(memory),
             segments: dirty.map(sourceOf),
-            from: firstDirtyOffset,
             upTo: endOffset,
             aborted,
           });
     if (!noted.ok) return noted;
     const { endOffset: keysEndOffset, keysCount } = noted.value;
     if (keysMax > 0 && keysEndOffset === firstDirtyOffset) return { ok: false, failure: tooSmall(bytesMax) };
-    const cleaned = await this.#cleanRuns(segments, { keys, keysEndOffset, aborted });
+    const cleaned = await this.#cleanRuns(segments, { memory, keysEndOffset, aborted });
     if (!cleaned.ok) return cleaned;
     const { totals } = cleaned;
     return {
@@ -129,19 +140,19 @@ export class CleaningRound {
   async #cleanRuns(
     segments: readonly Segment[],
     known: {
-      readonly keys: SharedArrayBuffer;
+      readonly memory: Memory;
       readonly keysEndOffset: Offset;
       readonly aborted: readonly AbortedTransaction[];
     },
   ): Promise<{ readonly ok: true; readonly totals: Totals } | { readonly ok: false; readonly failure: RoundFailure }> {
     const { environment, log, nowMs } = this.#options;
-    const { keys, keysEndOffset } = known;
+    const { memory, keysEndOffset } = known;
     const totals: Totals = { nextHorizonMs: Infinity, readBytes: 0, keptBytes: 0, recordsRead: 0, recordsKept: 0 };
     let transactions = CleanedTransactions.before(known.aborted);
     const read = segments.filter(({ baseOffset }) => baseOffset < keysEndOffset);
     for (const { run, endOffset } of this.#runs(read)) {
       const result = await this.#inWorker(cleanGroupTask, {
-        ...this.#shared(keys),
+        ...this.#shared(memory),
         directory: log.directory,
         segments: run.map(sourceOf),
         keysEndOffset,
@@ -211,17 +222,12 @@ export class CleaningRound {
     return found;
   }
 
-  #shared(keys: SharedArrayBuffer): {
-    readonly control: SharedArrayBuffer;
-    readonly keys: SharedArrayBuffer;
-    readonly loadFactor: number;
-    readonly ioBufferBytes: number;
-    readonly decompressedBytesMax: number;
-  } {
-    const { controlMemory, loadFactor, ioBufferBytes } = this.#options;
+  #shared(memory: Memory): Shared {
+    const { controlMemory, firstDirtyOffset, loadFactor, ioBufferBytes } = this.#options;
     return {
+      ...memory,
       control: controlMemory,
-      keys,
+      firstDirtyOffset,
       loadFactor,
       ioBufferBytes,
       decompressedBytesMax: DECOMPRESSED_BYTES_MAX,

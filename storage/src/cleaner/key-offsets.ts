@@ -1,5 +1,6 @@
 import { assert } from "@millrace/base/assert";
 import type { Offset } from "../types.ts";
+import type { SupersededOffsets } from "./superseded-offsets.ts";
 
 /** A key takes so much of `log.cleaner.dedupe.buffer.size`, as in Kafka: 16 bytes of hash, 8 of offset. */
 export const KEY_ENTRY_BYTES = 24;
@@ -23,6 +24,7 @@ export class KeyOffsets {
   readonly #words: Int32Array;
   readonly #slots: number;
   readonly #keysMax: number;
+  readonly #superseded: SupersededOffsets | null;
 
   /** Empty memory for so many keys, or for as many as `bytesMax` holds at `loadFactor`. */
   static allocate(options: {
@@ -40,7 +42,9 @@ export class KeyOffsets {
     return memory;
   }
 
-  constructor(memory: SharedArrayBuffer, loadFactor: number) {
+  /** `superseded` learns of each offset in whose place a later one comes. */
+  constructor(memory: SharedArrayBuffer, loadFactor: number, superseded: SupersededOffsets | null = null) {
+    this.#superseded = superseded;
     this.#words = new Int32Array(memory);
     this.#slots = Math.floor((this.#words.length - HEAD_WORDS) / ENTRY_WORDS);
     // One slot at least stays free, so that a search ends.
@@ -63,7 +67,7 @@ export class KeyOffsets {
       words[at + 1] = hash[1] as number;
       words[at + 2] = hash[2] as number;
       words[at + 3] = hash[3] as number;
-    }
+    } else this.#superseded?.mark(this.#offsetAt(at));
     words[at + 4] = Math.floor(offset / TWO_TO_32) + 1;
     words[at + 5] = offset | 0;
     return true;
@@ -71,10 +75,12 @@ export class KeyOffsets {
 
   /** −1 for a key that was not noted. */
   get(bytes: Uint8Array, start: number, end: number): Offset {
-    const words = this.#words;
-    const at = this.#find(bytes, start, end);
-    const high = words[at + 4] as number;
-    return (high === 0 ? -1 : (high - 1) * TWO_TO_32 + ((words[at + 5] as number) >>> 0)) as Offset;
+    return this.#offsetAt(this.#find(bytes, start, end));
+  }
+
+  #offsetAt(at: number): Offset {
+    const high = this.#words[at + 4] as number;
+    return (high === 0 ? -1 : (high - 1) * TWO_TO_32 + ((this.#words[at + 5] as number) >>> 0)) as Offset;
   }
 
   /** The entry with the key's hash, or the free one where it belongs; the hash is left in `hash`. */
