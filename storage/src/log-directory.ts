@@ -2,7 +2,6 @@ import { assert } from "@millrace/base/assert";
 import type { Logger } from "@millrace/base/logger";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
-import { days, GiB, KiB, MiB, seconds } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
 import type { Clock, Disk, DiskLock, Random, Workers } from "@millrace/base/world";
 import { BackgroundSync } from "./background-sync.ts";
@@ -23,13 +22,14 @@ import { Journal, removeJournal } from "./journal.ts";
 import type { LogConfig } from "./log-config.ts";
 import { holdsRecords, LogCreation } from "./log-creation.ts";
 import type { NewLog } from "./log-creation.ts";
+import { defaultLogDirectoryLimits, segmentBounds } from "./log-directory-limits.ts";
+import type { LogDirectoryLimits } from "./log-directory-limits.ts";
 import type { LogEnvironment } from "./log-environment.ts";
 import { loadPartition } from "./log-loading.ts";
 import { PartitionLog } from "./log.ts";
 import type { LogFailure } from "./log.ts";
 import type { MetaProperties } from "./meta-properties.ts";
 import { OpenSegments } from "./open-segments.ts";
-import type { RoomLimits } from "./segment-room.ts";
 import { isDiskGone, isOutOfSpace } from "./out-of-space.ts";
 import { Scrubber } from "./scrubber.ts";
 import type { ScrubRules } from "./scrubber.ts";
@@ -57,42 +57,6 @@ export interface LogDirectoryOptions {
   readonly cleaner?: { readonly workers: Workers; settings(): CleanerSettings };
 }
 
-export interface LogDirectoryLimits {
-  /** `millrace.unsynced.bytes.max`: what may be written and not synced, a partition. */
-  readonly unsyncedBytesMax: number;
-  /** While so much waits to be written, it is written during a sync. */
-  readonly eagerBytes: number;
-  /** `millrace.journal.bytes`: of each of the two files of the journal; 0 is none, and segments are synced themselves. */
-  readonly journalBytes: number;
-  /** Behind a segment that grows fast. */
-  readonly room: RoomLimits;
-  /** Segments whose files are open at the same time; three files each. */
-  readonly openSegmentsMax: number;
-  /** Logs that are loaded, or closed, at the same time. */
-  readonly loadingMax: number;
-  readonly checkpointIntervalMs: number;
-  /** A log with fewer new bytes since its last checkpoint waits for the next: recovery reads them in no time. */
-  readonly checkpointBytesMin: number;
-  readonly retentionIntervalMs: number;
-  /** Under durability `os`: a sync is asked for after so long at most, or `flush.ms` where that is less. */
-  readonly osSyncIntervalMs: number;
-  readonly producerExpirationMs: number;
-}
-
-export const defaultLogDirectoryLimits: LogDirectoryLimits = {
-  unsyncedBytesMax: 16 * MiB,
-  eagerBytes: MiB,
-  journalBytes: 2 * GiB,
-  room: { fromBytes: 16 * KiB, zeroedBytes: 256 * KiB, reservedBytes: 32 * MiB, spareBytes: 2 * GiB },
-  openSegmentsMax: 2048,
-  loadingMax: 16,
-  checkpointIntervalMs: seconds(60),
-  checkpointBytesMin: MiB,
-  retentionIntervalMs: seconds(300),
-  osSyncIntervalMs: seconds(1),
-  producerExpirationMs: days(1),
-};
-
 /** What a start found. */
 export interface LoadReport {
   readonly isClean: boolean;
@@ -108,11 +72,6 @@ export interface LoadReport {
 }
 
 const knownNames: ReadonlySet<string> = new Set(Object.values(fileNames).flat());
-/** Logs whose checkpoints share a sync. */
-const SYNCED_TOGETHER_MAX = 64;
-/** Logs whose creations do, with their files open until then. */
-const CREATED_TOGETHER_MAX = 256;
-
 /**
  * All logs under one directory, and what they share: the lock, the group commit, open files, checkpoints, housekeeping.
  *
@@ -596,25 +555,4 @@ export class LogDirectory {
       await this.#claim.lock.release();
     }
   }
-}
-
-/**
- * Segments that are open and cannot be closed, so that a quarter is left for readers at least: two groups and what is dirty beside
- * them; with a journal its four groups, what is dirty, and what relies on each of its two files.
- */
-function segmentBounds({ openSegmentsMax, journalBytes }: LogDirectoryLimits): {
-  readonly ofGroup: number;
-  readonly ofJournalFile: number;
-  /** Logs whose files are open at the same time, beside those segments: where few may be, these are few as well. */
-  readonly createdTogether: number;
-  readonly syncedTogether: number;
-} {
-  const ofGroup = Math.max(1, Math.floor(openSegmentsMax / (journalBytes === 0 ? 4 : 24)));
-  const quarter = Math.max(1, Math.floor(openSegmentsMax / 4));
-  return {
-    ofGroup,
-    ofJournalFile: quarter,
-    createdTogether: Math.min(CREATED_TOGETHER_MAX, quarter),
-    syncedTogether: Math.min(SYNCED_TOGETHER_MAX, quarter),
-  };
 }

@@ -3,7 +3,7 @@ import type { Result } from "@millrace/base/result";
 import type { World } from "@millrace/base/world";
 import { forEachOf } from "@millrace/storage/concurrency";
 import { fileNames, partitionDirectoryName } from "@millrace/storage/file-names";
-import { defaultLogDirectoryLimits } from "@millrace/storage/log-directory";
+import { defaultLogDirectoryLimits } from "@millrace/storage/log-directory-limits";
 import { randomUuid } from "@millrace/storage/meta-properties";
 import { NewDirectory } from "@millrace/storage/new-directory";
 import { verifyDirectory } from "@millrace/storage/verify";
