@@ -341,8 +341,8 @@ function cleanerOfOne(cleaner: LogDirectoryOptions["cleaner"], count: number): P
   return { cleaner: { ...cleaner, settings } };
 }
 
-/** The other half is for connections, and for what else is opened. */
-const SEGMENT_FILES_SHARE = 0.5;
+/** The rest is for connections, and for what else is opened. */
+const SEGMENT_FILES_SHARE = 2 / 3;
 const FILES_OF_SEGMENT = 3;
 
 /** Files that may be open are those of the process. Kept as it is otherwise: a limit may be a getter, which follows a setting. */

@@ -29,7 +29,7 @@ export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   eagerBytes: MiB,
   journalBytes: 2 * GiB,
   room: { fromBytes: 16 * KiB, zeroedBytes: 256 * KiB, reservedBytes: 32 * MiB, spareBytes: 2 * GiB },
-  openSegmentsMax: 2048,
+  openSegmentsMax: 4096,
   loadingMax: 16,
   checkpointIntervalMs: seconds(60),
   checkpointBytesMin: MiB,

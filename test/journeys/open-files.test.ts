@@ -17,7 +17,7 @@ test("with a low limit on open files a broker serves many partitions, says what 
   const partitions = 300;
   const limits = { openFilesMax: 256 };
   let broker = await Broker.start(root, [], limits);
-  expect(broker.command.err).toContain(`"openFilesMax":256,"openSegments":42,"openSegmentsWanted":2048`);
+  expect(broker.command.err).toContain(`"openFilesMax":256,"openSegments":56,"openSegmentsWanted":4096`);
   const create = new Command(["topic", "create", "wide", "--partitions", `${partitions}`, "-b", broker.address]);
   expect(await create.ended).toMatchObject({ code: 0 });
   for (const round of [0, 1]) {
