@@ -1,13 +1,15 @@
 import type { TimeMs } from "@millrace/base/units";
 import type { CoordinatorRecord } from "./shard-log.ts";
 
-/** What one kind of coordinator is made of. A machine names these four and the runtime hosts it. */
+/** What one kind of coordinator is made of. A machine names these and the runtime hosts it. */
 export interface MachineTypes {
   /** Hard state: what the log holds. */
   readonly record: unknown;
   /** Soft state: what only this broker's memory holds and clients rebuild (who waits, who was heard). Never logged. */
   readonly soft: unknown;
   readonly timer: CoordinatorTimer;
+  /** What the host is to do once a decision is committed, outside of this log; never, where there is no such thing. */
+  readonly effect: unknown;
   /** What happened, for people: logged lines and explanations. Nothing depends on it. */
   readonly event: unknown;
 }
@@ -55,6 +57,8 @@ export interface Decision<Types extends MachineTypes> {
   readonly soft: readonly Types["soft"][];
   readonly timers: readonly TimerChange<Types["timer"]>[];
   readonly replies: readonly Reply[];
+  /** Begun when everything queued so far is committed: nothing outside happens for what a failover could take back. */
+  readonly effects: readonly Types["effect"][];
   readonly events: readonly Types["event"][];
 }
 

@@ -13,6 +13,7 @@ interface WordTypes {
   readonly record: string;
   readonly soft: { readonly waiting: Ticket<string> | null };
   readonly timer: { readonly id: string };
+  readonly effect: string;
   readonly event: string;
 }
 
@@ -49,7 +50,7 @@ class WordMachine implements ShardMachine<WordTypes> {
 }
 
 function decision(parts: Partial<Decision<WordTypes>>): Decision<WordTypes> {
-  return { records: [], isAtomic: true, soft: [], timers: [], replies: [], events: [], ...parts };
+  return { records: [], isAtomic: true, soft: [], timers: [], replies: [], effects: [], events: [], ...parts };
 }
 
 /** A clock whose process can be stopped: time has passed, and no timer has fired meanwhile. */
@@ -79,6 +80,7 @@ let clock: StallingClock;
 let log: MemoryLog;
 let machines: WordMachine[];
 let events: string[];
+let effects: string[];
 let runtime: CoordinatorRuntime<WordTypes, WordMachine>;
 
 beforeEach(() => {
@@ -86,6 +88,7 @@ beforeEach(() => {
   log = new MemoryLog();
   machines = [];
   events = [];
+  effects = [];
   runtime = new CoordinatorRuntime<WordTypes, WordMachine>({
     name: "word",
     clock,
@@ -98,6 +101,7 @@ beforeEach(() => {
     commitTimeoutMs: 5_000,
     batchBytesMax: 200,
     observe: (_partition, event) => events.push(event),
+    act: (partition, effect) => effects.push(`${partition}: ${effect}`),
     fatal: (error) => {
       throw error;
     },
@@ -123,6 +127,47 @@ const read = () =>
   runtime.ask<string>(3, (machine, _nowMs, ticket) =>
     decision({ replies: [{ ticket, response: machine.words.join(" "), when: "committed" }] }),
   );
+
+describe("an effect", () => {
+  test("begins when its decision is committed, after the answer, and in order", async () => {
+    await lead();
+    log.isAutoCommit = false;
+    const answered = runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+      decision({ records: ["one"], replies: [{ ticket, response: "", when: "committed" }], effects: ["one", "more"] }),
+    );
+    void answered.then(() => effects.push("answered"));
+    runtime.tellAll(() => decision({ records: ["two"], effects: ["two"] }));
+    await clock.settle();
+    expect(effects).toEqual([]);
+    log.commit(1);
+    expect(effects).toEqual(["3: one", "3: more"]);
+    await clock.settle();
+    log.commit();
+    expect(effects).toEqual(["3: one", "3: more", "answered", "3: two"]);
+    runtime.tellAll(() => decision({ effects: ["now"] }));
+    expect(effects.at(-1)).toBe("3: now");
+  });
+
+  test("does not begin when its decision is lost", async () => {
+    await lead();
+    log.isAutoCommit = false;
+    runtime.tellAll(() => decision({ records: ["one"], effects: ["one"] }));
+    log.lose("not-leader");
+    await clock.settle();
+    log.commit();
+    expect(effects).toEqual([]);
+  });
+
+  test("of what was loaded waits until that is committed", async () => {
+    log.isAutoCommit = false;
+    log.append([{ key: Buffer.from([0]), value: Buffer.from("old") }], clock.now());
+    await lead();
+    runtime.tellAll(() => decision({ effects: ["again"] }));
+    expect(effects).toEqual([]);
+    log.commit();
+    expect(effects).toEqual(["3: again"]);
+  });
+});
 
 describe("a request", () => {
   test("is replayed at once, and answered when the log has it", async () => {

@@ -20,6 +20,8 @@ export interface RuntimeOptions<Types extends MachineTypes, Machine extends Shar
   readonly commitTimeoutMs: number;
   readonly batchBytesMax?: number;
   observe?(partition: number, event: Types["event"]): void;
+  /** A decision is committed, and asks for something outside of its log. */
+  act?(partition: number, effect: Types["effect"]): void;
   /** A bug in a machine showed itself outside any request. */
   fatal(error: unknown): void;
 }
@@ -61,6 +63,7 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       commitTimeoutMs: options.commitTimeoutMs,
       batchBytesMax: options.batchBytesMax ?? BATCH_BYTES_MAX,
       observe: (partition, event) => options.observe?.(partition, event),
+      act: (partition, effect) => options.act?.(partition, effect),
       onFailed: ({ partition, log }, failure) => this.#failed(partition, log, failure),
       onTimersChanged: () => this.#schedule(),
     };

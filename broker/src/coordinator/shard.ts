@@ -34,6 +34,8 @@ export interface ShardHost<Types extends MachineTypes> {
   /** Records of one decision that is not atomic are split into batches of at most this. */
   readonly batchBytesMax: number;
   observe(partition: number, event: Types["event"]): void;
+  /** Its decision is committed. Lost with the shard: the next incarnation decides on it again. */
+  act(partition: number, effect: Types["effect"]): void;
   /** The log refused or lost something: the shard has answered everyone and is of no use any more. */
   onFailed(shard: { readonly partition: number; readonly log: ShardLog }, failure: ShardCommitFailure): void;
   /** `nextCheckMs` came closer. */
@@ -75,6 +77,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   #committedOffset = 0;
   #askedOffset = 0;
   readonly #waiting = new Deque<Waiting>();
+  readonly #effects = new Deque<{ readonly nextOffset: number; readonly effect: Types["effect"] }>();
 
   constructor(options: {
     readonly partition: number;
@@ -184,6 +187,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     }
     this.#move(decision.timers);
     for (const reply of decision.replies) this.#reply(reply);
+    for (const effect of decision.effects) this.#act(effect);
     for (const event of decision.events) this.#host.observe(this.partition, event);
   }
 
@@ -257,6 +261,21 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
       this.#waiting.shift();
       first.settle(ok(first.response));
     }
+    for (
+      let first = this.#effects.first();
+      first !== undefined && first.nextOffset <= this.#committedOffset;
+      first = this.#effects.first()
+    ) {
+      this.#effects.shift();
+      this.#host.act(this.partition, first.effect);
+    }
+  }
+
+  #act(effect: Types["effect"]): void {
+    this.#askForCommit();
+    if (this.#isGone()) return;
+    if (this.#endOffset <= this.#committedOffset) this.#host.act(this.partition, effect);
+    else this.#effects.push({ nextOffset: this.#endOffset, effect });
   }
 
   #reply({ ticket, response, when }: Reply): void {

@@ -150,6 +150,7 @@ export class GroupDraft {
       // What is written must be safe before anyone hears of it.
       replies:
         this.#records.length === 0 ? this.#replies : this.#replies.map((reply) => ({ ...reply, when: "committed" })),
+      effects: [],
       events: this.#events,
     };
   }
@@ -157,7 +158,7 @@ export class GroupDraft {
 
 /** A decision of the parts that are given. */
 export function decisionOf(parts: Partial<GroupDecision>): GroupDecision {
-  return { records: [], isAtomic: true, soft: [], timers: [], replies: [], events: [], ...parts };
+  return { records: [], isAtomic: true, soft: [], timers: [], replies: [], effects: [], events: [], ...parts };
 }
 
 /** An answer and nothing else. */

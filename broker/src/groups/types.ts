@@ -26,6 +26,7 @@ export interface GroupTypes {
   readonly record: GroupRecord;
   readonly soft: SoftGroup;
   readonly timer: GroupTimer;
+  readonly effect: never;
   readonly event: GroupEvent;
 }
 

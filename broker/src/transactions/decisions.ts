@@ -1,0 +1,105 @@
+import type { TimeMs } from "@millrace/base/units";
+import type { Reply, Ticket } from "../coordinator/machine.ts";
+import { EPOCH_MAX, isPrepared, NONE } from "./transaction.ts";
+import type { ClientVersion, Outcome, Transaction } from "./transaction.ts";
+import { timeoutTimer } from "./types.ts";
+import type { MarkersToWrite, TransactionDecision } from "./types.ts";
+
+/** A decision of the parts that are given. */
+export function decisionOf(parts: Partial<TransactionDecision>): TransactionDecision {
+  return { records: [], isAtomic: true, soft: [], timers: [], replies: [], effects: [], events: [], ...parts };
+}
+
+/** An answer and nothing else. */
+export function answered<Response>(
+  ticket: Ticket<Response>,
+  response: Response,
+  when: Reply["when"] = "now",
+): TransactionDecision {
+  return decisionOf({ replies: [{ ticket, response, when }] });
+}
+
+/** Who asks, and what it is answered when all that the decision writes is durable. */
+export interface Asked {
+  readonly ticket: Ticket;
+  readonly response: unknown;
+}
+
+/**
+ * The epoch with which the coordinator aborts by itself: above what its producer has, and not the one that an EndTxn of version 2 would have
+ * given, or the producer's own EndTxn would be taken for a retry of that.
+ */
+export function fencingEpoch({ producerEpoch, clientVersion }: Transaction): number {
+  return Math.min(EPOCH_MAX, producerEpoch + (clientVersion === 2 ? 2 : 1));
+}
+
+/** The transaction is decided. */
+export function decided(
+  transaction: Transaction,
+  how: {
+    readonly outcome: Outcome;
+    readonly nowMs: TimeMs;
+    /** What its producer sends with a lower one is refused from the marker on. */
+    readonly producerEpoch: number;
+    readonly nextProducerId: number;
+    readonly clientVersion: ClientVersion;
+    readonly reason: string;
+    readonly asked: Asked | null;
+  },
+): TransactionDecision {
+  const { transactionalId, startMs } = transaction;
+  const next: Transaction = {
+    ...transaction,
+    state: how.outcome === "commit" ? "PrepareCommit" : "PrepareAbort",
+    producerEpoch: how.producerEpoch,
+    nextProducerId: how.nextProducerId,
+    updateMs: how.nowMs,
+    startMs: startMs === NONE ? how.nowMs : startMs,
+    clientVersion: how.clientVersion,
+  };
+  return decisionOf({
+    records: [{ transactionalId, transaction: next }],
+    soft: [{ transactionalId, retriedFromEpoch: null }],
+    timers: [{ timer: timeoutTimer(transactionalId), afterMs: null }],
+    replies: how.asked === null ? [] : [{ ...how.asked, when: "committed" }],
+    effects: [markersOf(next)],
+    events: [
+      {
+        kind: "decided",
+        transactionalId,
+        producerId: next.producerId,
+        outcome: how.outcome,
+        producerEpoch: next.producerEpoch,
+        reason: how.reason,
+      },
+    ],
+  });
+}
+
+export function markersOf(transaction: Transaction): MarkersToWrite {
+  const { transactionalId, producerId, producerEpoch, partitions, state } = transaction;
+  return {
+    transactionalId,
+    producerId,
+    producerEpoch,
+    outcome: state === "PrepareCommit" ? "commit" : "abort",
+    topics: Array.from(partitions, ([topic, indexes]) => ({ topic, partitions: indexes })),
+  };
+}
+
+/** After this the id is as it is between two transactions. */
+export function completed(transaction: Transaction, nowMs: TimeMs): Transaction {
+  const { state, producerId, producerEpoch, nextProducerId, previousProducerId } = transaction;
+  if (!isPrepared(state)) throw new Error(`a transaction in state ${state} cannot be complete`);
+  const isRotated = nextProducerId !== NONE;
+  return {
+    ...transaction,
+    state: state === "PrepareCommit" ? "CompleteCommit" : "CompleteAbort",
+    producerId: isRotated ? nextProducerId : producerId,
+    producerEpoch: isRotated ? 0 : producerEpoch,
+    previousProducerId: isRotated ? producerId : previousProducerId,
+    nextProducerId: NONE,
+    partitions: new Map(),
+    updateMs: nowMs,
+  };
+}
