@@ -284,8 +284,8 @@ class Recovery {
       });
       endOffset = Math.max(endOffset, scanned.nextOffset) as Offset;
       if (scanned.fault !== null && (await areZeros(segment.log, scanned.position, segment.sizeBytes))) {
-        // A file that ends there: the process that died had made room behind what it wrote.
-        await segment.cutLog(scanned.position);
+        // A file that ends there: the process that died had made room behind what it wrote. Cut when all is known to be well.
+        segment.sizeBytes = scanned.position;
         this.#isTrimmed = true;
       } else if (scanned.fault !== null) {
         const isTail = await this.#judgeTail(segment, scanned.position, endOffset, scanned.fault);

@@ -159,6 +159,24 @@ describe.for([false, true])("after a death of the process, with a journal=%s", (
     expect(await readAll(again.log("orders"))).toHaveLength(6);
   });
 
+  test("zeros in the place of what was acknowledged are corruption, and nothing is changed", async () => {
+    const { inner, log, limits } = await setUp({ "segment.bytes": 10_000 }, isJournaled);
+    const firstBytes = log.sizeBytes;
+    for (let batch = 0; batch < 5; batch++) {
+      append(log, { sizeBytes: 3000 });
+      await durable(log);
+    }
+    const image = inner.afterProcessDeath();
+    for (const name of ["millrace.journal.0", "millrace.journal.1"]) await image.removeFile(`/data/${name}`);
+    const file = await image.open(path, "write");
+    const lastAt = firstBytes + ((log.sizeBytes - firstBytes) * 2) / 5;
+    file.writeNow(Buffer.alloc(8000), lastAt);
+    await file.close();
+    const again = await Bench.open({ disk: image, limits });
+    expect(again.report.offline).toMatchObject([{ message: expect.stringContaining(`position ${lastAt}`) as string }]);
+    expect((await image.stat(path))?.sizeBytes).toBe(lastAt + 8000);
+  });
+
   test("what was found without them stays found when the power fails next", async () => {
     const { inner, bench, log, limits } = await setUp({}, isJournaled);
     append(log, { sizeBytes: 3000 });
