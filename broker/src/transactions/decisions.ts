@@ -25,12 +25,9 @@ export interface Asked {
   readonly response: unknown;
 }
 
-/**
- * The epoch with which the coordinator aborts by itself: above what its producer has, and not the one that an EndTxn of version 2 would have
- * given, or the producer's own EndTxn would be taken for a retry of that.
- */
-export function fencingEpoch({ producerEpoch, clientVersion }: Transaction): number {
-  return Math.min(EPOCH_MAX, producerEpoch + (clientVersion === 2 ? 2 : 1));
+/** The epoch with which the coordinator aborts by itself: above what its producer has, whose writes are refused from the marker on. */
+export function fencingEpoch({ producerEpoch }: Transaction): number {
+  return Math.min(EPOCH_MAX, producerEpoch + 1);
 }
 
 /** The transaction is decided. */

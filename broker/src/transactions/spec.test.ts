@@ -60,7 +60,6 @@ interface Event {
 
 const events: Readonly<Record<string, Event>> = {
   "InitProducerId, new process": { happen: (host) => host.init() },
-  "InitProducerId, new process, version 2": { clientVersion: 2, happen: (host) => host.init() },
   "InitProducerId, the same process": { happen: (host, producer) => host.init({ expected: producer }) },
   "InitProducerId, a fenced process": { happen: (host, producer) => host.init({ expected: before(producer) }) },
   AddPartitionsToTxn: { happen: (host, producer) => host.add(producer, [1]) },
@@ -87,7 +86,14 @@ const events: Readonly<Record<string, Event>> = {
   },
   "every marker is written": { happen: (host) => host.writeMarkers() },
   "timeout of the transaction": { happen: (host) => host.advance(60_000) },
-  "timeout of the transaction, version 2": { clientVersion: 2, happen: (host) => host.advance(60_000) },
+  "timeout, then EndTxn v5, commit": {
+    clientVersion: 2,
+    happen: (host, producer) => {
+      host.advance(60_000);
+      host.writeMarkers();
+      return host.end(producer, "commit", { clientVersion: 2 });
+    },
+  },
   failover: { happen: (host) => host.failover() },
   "nobody uses the id": { happen: (host) => host.advance(8 * 86_400_000) },
 };
