@@ -85,7 +85,7 @@ export async function scanBatches(file: Readable, options: ScanOptions): Promise
   return end(null);
 }
 
-/** Whether nothing but zeros lies there: the room that was made for what came next (segment-room.ts). */
+/** Whether nothing but zeros lies there. */
 export async function areZeros(file: Readable, from: number, to: number): Promise<boolean> {
   const window = new FileWindow(file, to, CHUNK_BYTES);
   for (let position = from; position < to;) {

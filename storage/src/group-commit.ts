@@ -21,8 +21,8 @@ export interface CommitterOptions {
   /** Segments that one group covers, and that durability `os` leaves unsynced: each of them is open meanwhile. */
   readonly groupSegmentsMax: number;
   readonly room: RoomLimits;
-  /** A sync failed: nothing is known about the directory any more (R16). */
-  onSyncFailed(error: unknown): void;
+  /** A sync, or the setting aside of blocks, failed: nothing is known about the directory any more (R16). */
+  onDiskFailed(error: unknown): void;
 }
 
 /** So little costs less to write on the calling thread than to hand to another: 20 us for 60 KB. */
@@ -304,7 +304,7 @@ export class Committer {
 
   #writeHere({ queue, portion, group }: Started): void {
     const { segment, position, sizeBytes } = portion;
-    const { room, onSyncFailed } = this.#options;
+    const { room, onDiskFailed } = this.#options;
     let failure: { readonly error: unknown } | null = null;
     try {
       segment.writeNow(this.#joined(portion), position, room);
@@ -313,7 +313,7 @@ export class Committer {
     }
     if (failure !== null) return this.#onWriteFailed(queue, portion, group, failure.error);
     if (sizeBytes >= room.fromBytes)
-      segment.room?.reserveAhead(segment.log, position + sizeBytes, room)?.catch(onSyncFailed);
+      segment.room?.reserveAhead(segment.log, position + sizeBytes, room)?.catch(onDiskFailed);
     this.#onWritten(queue, portion, group);
   }
 
@@ -383,7 +383,7 @@ export class Committer {
         this.#tellInOrder();
       },
       (error: unknown) => {
-        if (!this.#isFailed) this.#options.onSyncFailed(error);
+        if (!this.#isFailed) this.#options.onDiskFailed(error);
       },
     );
     // Logs with much to write do so meanwhile.

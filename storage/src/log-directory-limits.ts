@@ -1,4 +1,5 @@
 import { days, GiB, KiB, MiB, seconds } from "@millrace/base/units";
+import { ZEROED_BYTES_MAX } from "./segment-room.ts";
 import type { RoomLimits } from "./segment-room.ts";
 
 /** What a log directory takes at most, and how often it looks. */
@@ -28,7 +29,7 @@ export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   unsyncedBytesMax: 16 * MiB,
   eagerBytes: MiB,
   journalBytes: 2 * GiB,
-  room: { fromBytes: 16 * KiB, zeroedBytes: 256 * KiB, reservedBytes: 32 * MiB, spareBytes: 2 * GiB },
+  room: { fromBytes: 16 * KiB, zeroedBytes: ZEROED_BYTES_MAX, reservedBytes: 32 * MiB, spareBytes: 2 * GiB },
   openSegmentsMax: 4096,
   loadingMax: 16,
   checkpointIntervalMs: seconds(60),

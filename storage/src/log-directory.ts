@@ -160,7 +160,7 @@ export class LogDirectory {
       eagerBytes: limits.eagerBytes,
       groupSegmentsMax: segmentBounds(limits).ofGroup,
       room: limits.room,
-      onSyncFailed: failDirectory,
+      onDiskFailed: failDirectory,
     });
     this.#environment = {
       disk,
@@ -446,13 +446,12 @@ export class LogDirectory {
     const { checkpointBytesMin } = this.#limits;
     // Asked each time: it may change while the directory is open.
     const { producerExpirationMs } = { ...this.#limits, ...this.#options.limits };
-    for (const log of [...this.#logs.values()]) {
-      log.expireProducers(producerExpirationMs);
-      await log.forgetIdle();
-    }
+    for (const log of this.#logs.values()) log.expireProducers(producerExpirationMs);
+    const { syncedTogether } = segmentBounds(this.#limits);
+    await forEachOf([...this.#logs.values()], syncedTogether, (log) => log.forgetIdle());
     const grown = [...this.#logs.values()].filter((log) => log.uncheckedBytes >= checkpointBytesMin);
     await this.#environment.committer.writeback.spreadAfterBurst();
-    await forEachOf(grown, segmentBounds(this.#limits).syncedTogether, (log) => log.checkpoint());
+    await forEachOf(grown, syncedTogether, (log) => log.checkpoint());
     // So that a start after a crash has little to replay.
     await this.#journal?.tidy();
     await this.#journal?.wipe();

@@ -4,7 +4,7 @@ import type { Result } from "@millrace/base/result";
 import type { DirectoryEntry, Disk } from "@millrace/base/world";
 import { readInt64Exact } from "kafka-protocol-ts/records/int64";
 import { BATCH_HEADER_BYTES, BatchField } from "kafka-protocol-ts/records/batch";
-import { areZeros, findBatchAfter, scanBatches } from "./batch-scan.ts";
+import { findBatchAfter, scanBatches } from "./batch-scan.ts";
 import type { ScanEnd } from "./batch-scan.ts";
 import type { JointSync } from "./concurrency.ts";
 import { DELETED_SUFFIX, fileNames, parseSegmentFileName, segmentFileName } from "./file-names.ts";
@@ -21,6 +21,7 @@ import { removeSegments } from "./segment-removal.ts";
 import { SegmentIndexer } from "./segment-indexer.ts";
 import { readTail } from "./segment-tail.ts";
 import { Segment } from "./segment.ts";
+import { isRoom } from "./segment-room.ts";
 import { Segments } from "./segments.ts";
 import { TIME_ENTRY_BYTES } from "./time-index.ts";
 import { restartSegments } from "./truncation.ts";
@@ -283,7 +284,7 @@ class Recovery {
         isCrcChecked: true,
       });
       endOffset = Math.max(endOffset, scanned.nextOffset) as Offset;
-      if (scanned.fault !== null && (await areZeros(segment.log, scanned.position, segment.sizeBytes))) {
+      if (scanned.fault !== null && (await isRoom(segment.log, scanned.position, segment.sizeBytes))) {
         // A file that ends there: the process that died had made room behind what it wrote. Cut when all is known to be well.
         segment.sizeBytes = scanned.position;
         this.#isTrimmed = true;

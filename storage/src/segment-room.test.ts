@@ -4,6 +4,8 @@ import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { Prng } from "@millrace/base/prng";
 import { describe, expect, test } from "vitest";
 import { append, Bench, durable, readAll, smallRoom } from "../test/support.ts";
+import type { PartitionLog } from "./log.ts";
+import { ZEROED_BYTES_MAX } from "./segment-room.ts";
 import { verifyDirectory } from "./verify.ts";
 
 const room = { ...smallRoom, fromBytes: 1000 };
@@ -14,7 +16,9 @@ async function setUp(config: Parameters<Bench["create"]>[1] = {}, isJournaled = 
   const inner = new SimulatedDisk({ clock });
   await inner.makeDirectory("/data");
   const disk = await RecordingDisk.over(inner, "/data");
-  const limits = { room, checkpointBytesMin: 1, journalBytes: isJournaled ? 131_072 : 0 };
+  // Little enough that a recovery need not begin at the start of a log.
+  const unsyncedBytesMax = 4000;
+  const limits = { room, unsyncedBytesMax, checkpointBytesMin: 1, journalBytes: isJournaled ? 131_072 : 0 };
   const bench = await Bench.open({ disk, clock, limits });
   const log = await bench.create("orders", config);
   // Its file is open from here on, so that writes are made on the calling thread.
@@ -25,6 +29,32 @@ async function setUp(config: Parameters<Bench["create"]>[1] = {}, isJournaled = 
   const reservedFor = (of: string): readonly number[] =>
     disk.reservations.filter((each) => each.path === of).map(({ sizeBytes }) => sizeBytes);
   return { clock, inner, disk, bench, log, limits, sizeOf, reservedFor };
+}
+
+/** One after the other; gives where the first begins. */
+async function appendFive(log: PartitionLog): Promise<number> {
+  const firstBytes = log.sizeBytes;
+  for (let batch = 0; batch < 5; batch++) {
+    append(log, { sizeBytes: 3000 });
+    await durable(log);
+  }
+  return firstBytes;
+}
+
+/** What a death of the process leaves of two segments, of which neither is finished; and where each of the first one's batches ends. */
+async function rolled(isJournaled: boolean) {
+  const { inner, log, limits } = await setUp({ "segment.bytes": 10_000 }, isJournaled);
+  const firstBytes = await appendFive(log);
+  const batchBytes = (log.sizeBytes - firstBytes) / 5;
+  const positions = [0, 1, 2, 3].map((count) => firstBytes + count * batchBytes) as [number, number, number, number];
+  return { image: inner.afterProcessDeath(), limits, positions };
+}
+
+/** With zeros. */
+async function overwrite(image: SimulatedDisk, position: number, sizeBytes: number): Promise<void> {
+  const file = await image.open(path, "write");
+  file.writeNow(Buffer.alloc(sizeBytes), position);
+  await file.close();
 }
 
 describe("behind a segment that grows with large writes", () => {
@@ -51,11 +81,7 @@ describe("behind a segment that grows with large writes", () => {
 
   test("nothing is left when it is closed for appends, and when the log is", async () => {
     const { bench, log, sizeOf } = await setUp({ "segment.bytes": 10_000 });
-    const firstBytes = log.sizeBytes;
-    for (let batch = 0; batch < 5; batch++) {
-      append(log, { sizeBytes: 3000 });
-      await durable(log);
-    }
+    const firstBytes = await appendFive(log);
     await bench.clock.settle();
     const batchBytes = (log.sizeBytes - firstBytes) / 5;
     const next = "/data/orders-0/00000000000000000004.log";
@@ -142,16 +168,8 @@ describe.for([false, true])("after a death of the process, with a journal=%s", (
   });
 
   test("zeros behind a segment that is not the last are no gap", async () => {
-    const { inner, log, limits } = await setUp({ "segment.bytes": 10_000 }, isJournaled);
-    const firstBytes = log.sizeBytes;
-    for (let batch = 0; batch < 5; batch++) {
-      append(log, { sizeBytes: 3000 });
-      await durable(log);
-    }
-    const image = inner.afterProcessDeath();
-    const file = await image.open(path, "write");
-    file.writeNow(Buffer.alloc(5000), firstBytes + ((log.sizeBytes - firstBytes) * 3) / 5);
-    await file.close();
+    const { image, limits, positions } = await rolled(isJournaled);
+    await overwrite(image, positions[3], 5000);
     const { problems } = await verifyDirectory(image, "/data");
     expect(problems.map(({ kind }) => kind)).toEqual(["tail", "tail"]);
     const again = await Bench.open({ disk: image, limits });
@@ -160,35 +178,37 @@ describe.for([false, true])("after a death of the process, with a journal=%s", (
   });
 
   test("zeros in the place of what was acknowledged are corruption, and nothing is changed", async () => {
-    const { inner, log, limits } = await setUp({ "segment.bytes": 10_000 }, isJournaled);
-    const firstBytes = log.sizeBytes;
-    for (let batch = 0; batch < 5; batch++) {
-      append(log, { sizeBytes: 3000 });
-      await durable(log);
-    }
-    const image = inner.afterProcessDeath();
+    const { image, limits, positions } = await rolled(isJournaled);
     for (const name of ["millrace.journal.0", "millrace.journal.1"]) await image.removeFile(`/data/${name}`);
-    const file = await image.open(path, "write");
-    const lastAt = firstBytes + ((log.sizeBytes - firstBytes) * 2) / 5;
-    file.writeNow(Buffer.alloc(8000), lastAt);
-    await file.close();
+    const [, , lastAt] = positions;
+    await overwrite(image, lastAt, 8000);
     const again = await Bench.open({ disk: image, limits });
     expect(again.report.offline).toMatchObject([{ message: expect.stringContaining(`position ${lastAt}`) as string }]);
     expect((await image.stat(path))?.sizeBytes).toBe(lastAt + 8000);
   });
 
+  test("more zeros than room ever has are a torn tail, and said to be cut", async () => {
+    const { inner, log, limits } = await setUp({}, isJournaled);
+    const image = inner.afterProcessDeath();
+    await overwrite(image, log.sizeBytes, ZEROED_BYTES_MAX);
+    const again = await Bench.open({ disk: image, limits });
+    expect(again.report).toMatchObject({ cutBytes: ZEROED_BYTES_MAX, offline: [] });
+    expect(await readAll(again.log("orders"))).toHaveLength(1);
+  });
+
   test("what was found without them stays found when the power fails next", async () => {
-    const { inner, bench, log, limits } = await setUp({}, isJournaled);
-    append(log, { sizeBytes: 3000 });
-    await durable(log);
+    const { inner, bench, log, limits } = await setUp({ "index.interval.bytes": 1 }, isJournaled);
+    await appendFive(log);
     await bench.directory.checkpoint();
     const disk = await RecordingDisk.over(inner.afterProcessDeath(), "/data");
     const again = await Bench.open({ disk, limits });
+    // Else it would find out epochs anew, and sync the log for them.
+    expect(again.report.recoveredBytes).toBeLessThan(log.sizeBytes);
     await again.directory.close();
     for (let seed = 1; seed <= 10; seed++) {
       const lost = await Bench.open({ disk: disk.afterPowerLoss(new Prng(seed)), limits });
       expect(lost.report).toMatchObject({ isClean: true, offline: [] });
-      expect(await readAll(lost.log("orders"))).toHaveLength(2);
+      expect(await readAll(lost.log("orders"))).toHaveLength(6);
     }
   });
 });

@@ -1,11 +1,17 @@
+import { KiB } from "@millrace/base/units";
 import type { DiskFile } from "@millrace/base/world";
+import { areZeros } from "./batch-scan.ts";
+import type { Readable } from "./file-window.ts";
 import { isOutOfSpace } from "./out-of-space.ts";
+
+/** No room has more zeros: a start after a crash takes so many for room, so it may grow and not shrink. */
+export const ZEROED_BYTES_MAX: number = 256 * KiB;
 
 /** What is made ready behind the end of a segment that grows fast. */
 export interface RoomLimits {
   /** From a write of so many bytes on. */
   readonly fromBytes: number;
-  /** The file reaches up to the next multiple of it, with zeros behind its last batch. */
+  /** The file reaches up to the next multiple of it, with zeros behind its last batch. At most ZEROED_BYTES_MAX. */
   readonly zeroedBytes: number;
   /** Blocks of the disk are set aside for so much more, or for as much as there is already where that is less. */
   readonly reservedBytes: number;
@@ -67,4 +73,9 @@ export class SegmentRoom {
   async settled(): Promise<void> {
     await this.#reserving?.catch(() => undefined);
   }
+}
+
+/** Whether what lies behind a file's last batch is room that was made, and nothing else. */
+export async function isRoom(file: Readable, from: number, to: number): Promise<boolean> {
+  return to - from < ZEROED_BYTES_MAX && (await areZeros(file, from, to));
 }

@@ -1,6 +1,6 @@
 import { DiskError } from "@millrace/base/world";
 import type { Disk } from "@millrace/base/world";
-import { areZeros, scanBatches } from "./batch-scan.ts";
+import { scanBatches } from "./batch-scan.ts";
 import { decodeOffsets } from "./checkpoints.ts";
 import type { OffsetsByPartition } from "./checkpoints.ts";
 import {
@@ -19,6 +19,7 @@ import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
 import { decodePartitionMetadata } from "./partition-metadata.ts";
 import { decodeSnapshot } from "./producer-snapshot.ts";
 import { markerOf, ProducerStates } from "./producer-state.ts";
+import { isRoom } from "./segment-room.ts";
 import { TIME_ENTRY_BYTES } from "./time-index.ts";
 import { decodeAborted, TRANSACTION_ENTRY_BYTES } from "./transaction-index.ts";
 import type { AbortedTransaction } from "./transaction-index.ts";
@@ -364,7 +365,7 @@ class Verifier {
         }
         return end.nextOffset;
       }
-      const isTail = end.nextOffset >= log.recoveryPoint && (isLast || (await areZeros(file, end.position, sizeBytes)));
+      const isTail = end.nextOffset >= log.recoveryPoint && (isLast || (await isRoom(file, end.position, sizeBytes)));
       const message = isTail ? `${end.fault}: the last stop was not clean` : end.fault;
       this.#note({ path, position: end.position, offset: end.nextOffset, message, kind: isTail ? "tail" : "corrupt" });
       return end.nextOffset;

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { errno, Native, isSyncfsHonest } from "@millrace/base/node/native";
 import type { NativeCalls } from "@millrace/base/node/native";
-import { NodeDisk, SyncQueue } from "@millrace/base/node/node-disk";
+import { NodeDisk } from "@millrace/base/node/node-disk";
+import { SyncQueue } from "@millrace/base/node/sync-queue";
 import { setThreadPoolSize, threadPoolSize } from "@millrace/base/node/thread-pool";
 import { diskCases } from "@millrace/base/test/disk-cases";
 

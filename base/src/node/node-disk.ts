@@ -6,8 +6,10 @@ import type { DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode } from "../worl
 import { reserveBlocks } from "./block-reservation.ts";
 import { ColdReads } from "./cold-reads.ts";
 import { DirectWrites } from "./direct-writes.ts";
+import { diskError, settle } from "./disk-errors.ts";
 import type { NativeSource } from "./native.ts";
 import { lockFile } from "./file-lock.ts";
+import { SyncQueue } from "./sync-queue.ts";
 import { dirtyBytesMax, openFilesMax } from "./system-limits.ts";
 import { threadPoolSize } from "./thread-pool.ts";
 import { WarmRange } from "./warm-range.ts";
@@ -490,9 +492,11 @@ function writeWithZeros(
   if (zeros.length < zeroBytes) zeros = Buffer.alloc(zeroBytes);
   try {
     return Math.min(bytes.length, fs.writevSync(fd, [bytes, zeros.subarray(0, zeroBytes)], position));
-  } catch {
-    // The bytes alone may still have room; or they fail, and tell why.
-    return 0;
+  } catch (error) {
+    // The bytes alone may still have room.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOSPC" || code === "EDQUOT") return 0;
+    throw error;
   }
 }
 
@@ -510,38 +514,6 @@ function dropBytes(buffers: readonly Uint8Array[], count: number): Uint8Array[] 
   return [cut.subarray(count - dropped), ...buffers.slice(index + 1)];
 }
 
-// --- Syncs -----------------------------------------------------------------------------------------------------------
-
-/**
- * Syncs wait long, and each of them holds a thread of the pool while it waits. At most half of the threads are given to
- * them, so that reads and writes always find one.
- */
-export class SyncQueue {
-  readonly #runningMax: number;
-  #running = 0;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(runningMax: number) {
-    this.#runningMax = runningMax;
-  }
-
-  run(call: (done: (error: Error | null) => void) => void, path: string, operation: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const start = (): void => {
-        this.#running++;
-        call((error) => {
-          this.#running--;
-          this.#waiting.shift()?.();
-          if (error === null) resolve();
-          else reject(diskError(error, path, operation));
-        });
-      };
-      if (this.#running < this.#runningMax) start();
-      else this.#waiting.push(start);
-    });
-  }
-}
-
 /** Waits for all, so that no call is under way when the failure of one is told. */
 async function allSettled(calls: readonly Promise<void>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(calls)) {
@@ -549,28 +521,12 @@ async function allSettled(calls: readonly Promise<void>[]): Promise<void> {
   }
 }
 
-// --- Calls and errors ------------------------------------------------------------------------------------------------
-
-function diskError(error: NodeJS.ErrnoException, path: string, operation: string): DiskError {
-  return error instanceof DiskError ? error : new DiskError(error.code ?? "EIO", path, operation, error);
-}
+// --- Calls ----------------------------------------------------------------------------------------------------------
 
 function makeOne(path: string): Promise<NodeJS.ErrnoException | null> {
   return new Promise((resolve) => {
     fs.mkdir(path, (error) => resolve(error));
   });
-}
-
-function settle(
-  path: string,
-  operation: string,
-  resolve: () => void,
-  reject: (error: DiskError) => void,
-): (error: NodeJS.ErrnoException | null) => void {
-  return (error) => {
-    if (error === null) resolve();
-    else reject(diskError(error, path, operation));
-  };
 }
 
 function openFd(path: string, flags: number): Promise<number> {

@@ -62,6 +62,17 @@ export interface Decision<Types extends MachineTypes> {
   readonly events: readonly Types["event"][];
 }
 
+/** What every decision begins with: a machine adds to it what it wants. */
+export const nothingDecided: Decision<{ record: never; soft: never; timer: never; effect: never; event: never }> = {
+  records: [],
+  isAtomic: true,
+  soft: [],
+  timers: [],
+  replies: [],
+  effects: [],
+  events: [],
+};
+
 /** Where in the log a replayed record stands. */
 export interface RecordPlace {
   readonly offset: number;

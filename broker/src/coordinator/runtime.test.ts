@@ -3,6 +3,7 @@ import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { encodeBatch } from "kafka-protocol-ts/records/record";
 import { beforeEach, describe, expect, test } from "vitest";
+import { nothingDecided } from "./machine.ts";
 import type { Decision, RecordPlace, ShardMachine, Ticket } from "./machine.ts";
 import { CoordinatorRuntime } from "./runtime.ts";
 import type { CoordinatorRecord } from "./shard-log.ts";
@@ -50,7 +51,7 @@ class WordMachine implements ShardMachine<WordTypes> {
 }
 
 function decision(parts: Partial<Decision<WordTypes>>): Decision<WordTypes> {
-  return { records: [], isAtomic: true, soft: [], timers: [], replies: [], effects: [], events: [], ...parts };
+  return { ...nothingDecided, ...parts };
 }
 
 /** A clock whose process can be stopped: time has passed, and no timer has fired meanwhile. */

@@ -1,4 +1,5 @@
 import type { TimeMs } from "@millrace/base/units";
+import { nothingDecided } from "../coordinator/machine.ts";
 import type { Reply, Ticket, TimerChange } from "../coordinator/machine.ts";
 import { joinRefused, syncRefused } from "./answers.ts";
 import type { JoinAnswer } from "./answers.ts";
@@ -158,7 +159,7 @@ export class GroupDraft {
 
 /** A decision of the parts that are given. */
 export function decisionOf(parts: Partial<GroupDecision>): GroupDecision {
-  return { records: [], isAtomic: true, soft: [], timers: [], replies: [], effects: [], events: [], ...parts };
+  return { ...nothingDecided, ...parts };
 }
 
 /** An answer and nothing else. */

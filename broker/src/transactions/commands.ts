@@ -12,8 +12,14 @@ export interface Producer {
   readonly producerEpoch: number;
 }
 
+/** Of InitProducerId, and of EndTxn: the producer to go on with. */
+export type ProducerAnswer =
+  | { readonly kind: "granted"; readonly producer: Producer }
+  | { readonly kind: "needs-producer-id" }
+  | { readonly kind: "refused"; readonly failure: TransactionFailure };
+
 export interface InitCommand {
-  readonly ticket: Ticket<InitAnswer>;
+  readonly ticket: Ticket<ProducerAnswer>;
   readonly transactionalId: string;
   readonly timeoutMs: number;
   /** Who asks for its next epoch, and names the present one (KIP-360); null for a new process. */
@@ -21,11 +27,6 @@ export interface InitCommand {
   /** Never given before; null until the machine asks for one. */
   readonly newProducerId: number | null;
 }
-
-export type InitAnswer =
-  | { readonly kind: "given"; readonly producer: Producer }
-  | { readonly kind: "needs-producer-id" }
-  | { readonly kind: "refused"; readonly failure: TransactionFailure };
 
 export interface AddCommand extends Producer {
   readonly ticket: Ticket<AddAnswer>;
@@ -53,18 +54,12 @@ export interface VerifyAnswer {
 }
 
 export interface EndCommand extends Producer {
-  readonly ticket: Ticket<EndAnswer>;
+  readonly ticket: Ticket<ProducerAnswer>;
   readonly transactionalId: string;
   readonly outcome: Outcome;
   readonly clientVersion: ClientVersion;
   readonly newProducerId: number | null;
 }
-
-export type EndAnswer =
-  /** With the producer id and epoch of the next transaction. */
-  | { readonly kind: "decided"; readonly producer: Producer }
-  | { readonly kind: "needs-producer-id" }
-  | { readonly kind: "refused"; readonly failure: TransactionFailure };
 
 /** Every marker of the decision stands in its partition. */
 export interface CompletedCommand extends Producer {

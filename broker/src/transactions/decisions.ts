@@ -1,4 +1,6 @@
 import type { TimeMs } from "@millrace/base/units";
+import { assert } from "@millrace/base/assert";
+import { nothingDecided } from "../coordinator/machine.ts";
 import type { Reply, Ticket } from "../coordinator/machine.ts";
 import { EPOCH_MAX, isPrepared, NONE } from "./transaction.ts";
 import type { ClientVersion, Outcome, Transaction } from "./transaction.ts";
@@ -7,7 +9,7 @@ import type { MarkersToWrite, TransactionDecision } from "./types.ts";
 
 /** A decision of the parts that are given. */
 export function decisionOf(parts: Partial<TransactionDecision>): TransactionDecision {
-  return { records: [], isAtomic: true, soft: [], timers: [], replies: [], effects: [], events: [], ...parts };
+  return { ...nothingDecided, ...parts };
 }
 
 /** An answer and nothing else. */
@@ -87,7 +89,7 @@ export function markersOf(transaction: Transaction): MarkersToWrite {
 /** After this the id is as it is between two transactions. */
 export function completed(transaction: Transaction, nowMs: TimeMs): Transaction {
   const { state, producerId, producerEpoch, nextProducerId, previousProducerId } = transaction;
-  if (!isPrepared(state)) throw new Error(`a transaction in state ${state} cannot be complete`);
+  assert(isPrepared(state), "what is completed was prepared");
   const isRotated = nextProducerId !== NONE;
   return {
     ...transaction,

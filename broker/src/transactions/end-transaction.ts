@@ -1,5 +1,5 @@
 import type { TimeMs } from "@millrace/base/units";
-import type { CompletedCommand, EndAnswer, EndCommand } from "./commands.ts";
+import type { CompletedCommand, ProducerAnswer, EndCommand } from "./commands.ts";
 import { answered, completed, decided, decisionOf, fencingEpoch } from "./decisions.ts";
 import type { TransactionFailure } from "./failures.ts";
 import { isComplete, isEpochUsedUp, isPrepared, NONE, outcomeOf } from "./transaction.ts";
@@ -45,7 +45,7 @@ function end(transaction: Transaction, command: EndCommand, nowMs: TimeMs): Tran
   const { producerId, producerEpoch } = transaction;
   const isRaised = clientVersion === 2;
   const isRotated = isRaised && isEpochUsedUp(producerEpoch);
-  if (isRotated && newProducerId === null) return answered<EndAnswer>(ticket, { kind: "needs-producer-id" });
+  if (isRotated && newProducerId === null) return answered<ProducerAnswer>(ticket, { kind: "needs-producer-id" });
   const nextProducerId = isRotated && newProducerId !== null ? newProducerId : NONE;
   const producer = isRotated
     ? { producerId: nextProducerId, producerEpoch: 0 }
@@ -57,12 +57,12 @@ function end(transaction: Transaction, command: EndCommand, nowMs: TimeMs): Tran
     nextProducerId,
     clientVersion,
     reason: "its producer asked for it",
-    asked: { ticket, response: { kind: "decided", producer } satisfies EndAnswer },
+    asked: { ticket, response: { kind: "granted", producer } satisfies ProducerAnswer },
   });
 }
 
 function answeredAgain({ producerId, producerEpoch }: Transaction, { ticket }: EndCommand): TransactionDecision {
-  return answered<EndAnswer>(ticket, { kind: "decided", producer: { producerId, producerEpoch } }, "committed");
+  return answered<ProducerAnswer>(ticket, { kind: "granted", producer: { producerId, producerEpoch } }, "committed");
 }
 
 /** The transaction is open for longer than its producer said it would be: nobody is to wait for it any more. */
@@ -105,7 +105,7 @@ function refused(
   failure: TransactionFailure,
   by: Transaction | null = null,
 ): TransactionDecision {
-  const decision = answered<EndAnswer>(ticket, { kind: "refused", failure });
+  const decision = answered<ProducerAnswer>(ticket, { kind: "refused", failure });
   if (by === null) return decision;
   const reason = `EndTxn of producer ${producerId} with epoch ${producerEpoch}: it is ${by.producerId} with ${by.producerEpoch} now`;
   return { ...decision, events: [{ kind: "refused", transactionalId, producerId, reason }] };

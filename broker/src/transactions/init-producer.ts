@@ -1,5 +1,5 @@
 import type { TimeMs } from "@millrace/base/units";
-import type { InitAnswer, InitCommand } from "./commands.ts";
+import type { ProducerAnswer, InitCommand } from "./commands.ts";
 import { answered, decided, decisionOf, fencingEpoch } from "./decisions.ts";
 import type { TransactionFailure } from "./failures.ts";
 import { isEpochUsedUp, isPrepared, NONE } from "./transaction.ts";
@@ -36,7 +36,7 @@ export function decideInit(
   if (expected !== null && expected.producerEpoch === around.retriedFromEpoch) {
     // It had asked before, and missed the answer.
     const { producerId, producerEpoch } = transaction;
-    return answered<InitAnswer>(ticket, { kind: "given", producer: { producerId, producerEpoch } }, "committed");
+    return answered<ProducerAnswer>(ticket, { kind: "granted", producer: { producerId, producerEpoch } }, "committed");
   }
   if (isEpochUsedUp(transaction.producerEpoch)) return givenNewId(transaction, command, around.nowMs);
   return given(transaction, command, {
@@ -61,7 +61,7 @@ function isKnown(
 
 function givenNewId(before: Transaction | null, command: InitCommand, nowMs: TimeMs): TransactionDecision {
   const { ticket, transactionalId, newProducerId } = command;
-  if (newProducerId === null) return answered<InitAnswer>(ticket, { kind: "needs-producer-id" });
+  if (newProducerId === null) return answered<ProducerAnswer>(ticket, { kind: "needs-producer-id" });
   return given(before, command, {
     transactionalId,
     producerId: newProducerId,
@@ -84,7 +84,7 @@ function given(before: Transaction | null, command: InitCommand, next: Transacti
   const { ticket, transactionalId, expected } = command;
   const { producerId, producerEpoch } = next;
   const isSameId = before !== null && before.producerId === producerId;
-  const response: InitAnswer = { kind: "given", producer: { producerId, producerEpoch } };
+  const response: ProducerAnswer = { kind: "granted", producer: { producerId, producerEpoch } };
   return decisionOf({
     records: [{ transactionalId, transaction: next }],
     soft: [{ transactionalId, retriedFromEpoch: expected !== null && isSameId ? before.producerEpoch : null }],
@@ -101,7 +101,7 @@ function given(before: Transaction | null, command: InitCommand, next: Transacti
   });
 }
 
-function refusal(failure: TransactionFailure): InitAnswer {
+function refusal(failure: TransactionFailure): ProducerAnswer {
   return { kind: "refused", failure };
 }
 

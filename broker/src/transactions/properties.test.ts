@@ -67,7 +67,7 @@ class History {
     switch (each.kind) {
       case "init": {
         const answer = host.init({ id, ...(each.isSame && process.producer ? { expected: process.producer } : {}) });
-        if (answer.kind === "given") process.producer = answer.producer;
+        if (answer.kind === "granted") process.producer = answer.producer;
         break;
       }
       case "add":
@@ -81,7 +81,7 @@ class History {
       case "end": {
         if (process.producer === null) break;
         const answer = host.end(process.producer, each.outcome, { ...process, id });
-        if (answer.kind === "decided" && !each.isAnswerLost) process.producer = answer.producer;
+        if (answer.kind === "granted" && !each.isAnswerLost) process.producer = answer.producer;
         break;
       }
       case "markers":

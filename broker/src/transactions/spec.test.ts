@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import type { EndAnswer, InitAnswer, Producer } from "./commands.ts";
+import type { ProducerAnswer, Producer } from "./commands.ts";
 import { TransactionHost } from "./testing/transaction-host.ts";
 
 /*
@@ -20,8 +20,8 @@ function begun(clientVersion: 1 | 2): ReturnType<Scene> {
   return { host, producer };
 }
 
-function producerOf(answer: InitAnswer | EndAnswer): Producer {
-  if (answer.kind !== "given" && answer.kind !== "decided") throw new Error(`answered ${JSON.stringify(answer)}`);
+function producerOf(answer: ProducerAnswer): Producer {
+  if (answer.kind !== "granted") throw new Error(`answered ${JSON.stringify(answer)}`);
   return answer.producer;
 }
 

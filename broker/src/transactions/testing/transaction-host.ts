@@ -1,6 +1,14 @@
 import type { TimeMs } from "@millrace/base/units";
 import type { Ticket } from "../../coordinator/machine.ts";
-import type { AddAnswer, EndAnswer, InitAnswer, Producer, VerifyAnswer } from "../commands.ts";
+import type {
+  AddAnswer,
+  DescribeAnswer,
+  ListAnswer,
+  ListCommand,
+  Producer,
+  ProducerAnswer,
+  VerifyAnswer,
+} from "../commands.ts";
 import { TransactionShard } from "../transaction-shard.ts";
 import type { TransactionSettings } from "../transaction-shard.ts";
 import type { ClientVersion, Outcome, Transaction, TransactionState } from "../transaction.ts";
@@ -35,10 +43,12 @@ export class TransactionHost {
     return this.transaction(id)?.state ?? "no id";
   }
 
-  init(options: { readonly id?: string; readonly expected?: Producer; readonly timeoutMs?: number } = {}): InitAnswer {
+  init(
+    options: { readonly id?: string; readonly expected?: Producer; readonly timeoutMs?: number } = {},
+  ): ProducerAnswer {
     const { id: transactionalId = "t", expected = null, timeoutMs = 60_000 } = options;
-    const ask = (newProducerId: number | null): InitAnswer =>
-      this.#ask<InitAnswer>((ticket) => {
+    const ask = (newProducerId: number | null): ProducerAnswer =>
+      this.#ask<ProducerAnswer>((ticket) => {
         const command = { ticket, transactionalId, timeoutMs, expected, newProducerId };
         return this.shard.decideInit(command, this.nowMs as TimeMs);
       });
@@ -77,15 +87,25 @@ export class TransactionHost {
     producer: Producer,
     outcome: Outcome,
     options: { readonly id?: string; readonly clientVersion?: ClientVersion } = {},
-  ): EndAnswer {
+  ): ProducerAnswer {
     const { id: transactionalId = "t", clientVersion = 1 } = options;
-    const ask = (newProducerId: number | null): EndAnswer =>
-      this.#ask<EndAnswer>((ticket) => {
+    const ask = (newProducerId: number | null): ProducerAnswer =>
+      this.#ask<ProducerAnswer>((ticket) => {
         const command = { ticket, transactionalId, outcome, clientVersion, newProducerId, ...producer };
         return this.shard.decideEnd(command, this.nowMs as TimeMs);
       });
     const answer = ask(null);
     return answer.kind === "needs-producer-id" ? ask(this.#nextProducerId++) : answer;
+  }
+
+  describe(transactionalIds: readonly string[]): DescribeAnswer["transactions"] {
+    return this.#ask<DescribeAnswer>((ticket) => this.shard.decideDescribe({ ticket, transactionalIds })).transactions;
+  }
+
+  list(filter: Partial<Omit<ListCommand, "ticket">>): ListAnswer["transactions"] {
+    const all = { states: new Set<TransactionState>(), producerIds: new Set<number>(), openForMs: null, pattern: null };
+    return this.#ask<ListAnswer>((ticket) => this.shard.decideList({ ...all, ...filter, ticket }, this.nowMs as TimeMs))
+      .transactions;
   }
 
   /** All that is asked for so far. */
