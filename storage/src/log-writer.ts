@@ -1,15 +1,13 @@
 import { assert } from "@millrace/base/assert";
 import type { TimeMs } from "@millrace/base/units";
 import { DiskError } from "@millrace/base/world";
-import type { DiskFile } from "@millrace/base/world";
 import { BATCH_OVERHEAD_BYTES, BatchField } from "kafka-protocol-ts/records/batch";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { readInt64, readInt64Exact } from "kafka-protocol-ts/records/int64";
-import { fileNames, segmentFileName } from "./file-names.ts";
-import { encodeEpochs } from "./leader-epochs.ts";
 import type { LeaderEpochs } from "./leader-epochs.ts";
 import type { LogConfig } from "./log-config.ts";
 import type { LogEnvironment } from "./log-environment.ts";
+import { LogPersistence } from "./log-persistence.ts";
 import { OFFSET_ENTRY_BYTES } from "./offset-index.ts";
 import { encodeSnapshot } from "./producer-snapshot.ts";
 import type { ProducerStates } from "./producer-state.ts";
@@ -18,7 +16,6 @@ import { RecentBatches } from "./recent-batches.ts";
 import { SegmentIndexer } from "./segment-indexer.ts";
 import { Segment } from "./segment.ts";
 import type { Segments } from "./segments.ts";
-import { encodeAborted } from "./transaction-index.ts";
 import type { ExactTimestamp, FilePosition, LeaderEpoch, Offset } from "./types.ts";
 import { WriteQueue } from "./write-queue.ts";
 import type { Portion, WriteQueueOwner } from "./write-queue.ts";
@@ -85,13 +82,13 @@ export class LogWriter implements WriteQueueOwner {
   /** Exclusive: where the newest of what is to be synced ends. */
   #flushWantedUpTo: Offset = 0 as Offset;
   #appendPosition: number;
+  readonly #persistence: LogPersistence;
   readonly #indexer: SegmentIndexer = new SegmentIndexer();
   /** The active segment's time index ends with its largest timestamp. */
   #isSealed = true;
   /** Of the active segment's first batch: from it on `segment.ms` counts. */
   #rollTimestamp: ExactTimestamp | null = null;
   #rollJitterMs = 0;
-  #snapshotOffset: Offset | null;
   /** Appended since the last checkpoint. */
   uncheckedBytes: number;
   #isFailed = false;
@@ -102,8 +99,6 @@ export class LogWriter implements WriteQueueOwner {
   readonly #rolled: RolledSegment[] = [];
   /** Finishing of rolled segments and checkpoints, one after the other. */
   #background: Promise<void> = nothingUnderWay;
-  /** What the index of aborted transactions of a segment is known to hold; null while there was none. */
-  #persistedAborted: { readonly segment: Segment; readonly count: number } | null = null;
   readonly #flushWaiters: { readonly offset: Offset; readonly resolve: (isFlushed: boolean) => void }[] = [];
 
   constructor(
@@ -121,7 +116,7 @@ export class LogWriter implements WriteQueueOwner {
     this.endOffset = state.endOffset;
     this.recoveryPoint = state.recoveryPoint;
     this.#durableOffset = state.endOffset;
-    this.#snapshotOffset = state.snapshotOffset;
+    this.#persistence = new LogPersistence(environment, state);
     this.#rollTimestamp = state.rollTimestamp;
     this.uncheckedBytes = state.uncheckedBytes;
     this.#appendPosition = state.segments.active.sizeBytes;
@@ -223,7 +218,7 @@ export class LogWriter implements WriteQueueOwner {
         try {
           segment.sealIndexes();
           await segment.giveBackRoom();
-          await this.#persist(segment, endOffset, snapshot);
+          await this.#persistence.persist(segment, endOffset, snapshot);
         } finally {
           segment.release();
         }
@@ -410,7 +405,7 @@ export class LogWriter implements WriteQueueOwner {
     const target = this.endOffset;
     const { uncheckedBytes } = this;
     // After a cut there may be no snapshot for an end that is durable already.
-    const isSnapshotThere = this.#snapshotOffset === target || this.producers.size === 0;
+    const isSnapshotThere = this.#persistence.snapshotOffset === target || this.producers.size === 0;
     if (target === this.recoveryPoint && !this.epochs.isChanged && isSnapshotThere) return;
     const segment = this.segments.active;
     const snapshot = encodeSnapshot(this.producers);
@@ -418,78 +413,12 @@ export class LogWriter implements WriteQueueOwner {
     await this.#environment.openSegments.use(segment);
     try {
       segment.flushIndexes();
-      await this.#persist(segment, target, snapshot);
+      await this.#persistence.persist(segment, target, snapshot);
     } finally {
       segment.release();
     }
     this.recoveryPoint = Math.max(this.recoveryPoint, target) as Offset;
     this.uncheckedBytes -= uncheckedBytes;
-  }
-
-  /** The segment's indexes, the snapshot at `offset`, and the epochs; all durable, with one sync and one of the directory. */
-  async #persist(segment: Segment, offset: Offset, snapshot: Buffer): Promise<void> {
-    const { disk, jointSync } = this.#environment;
-    const epochsPath = `${this.#directory}/${fileNames.leaderEpochs}`;
-    const areEpochsChanged = this.epochs.isChanged;
-    this.epochs.isChanged = false;
-    const before = this.#snapshotOffset;
-    const written: DiskFile[] = [];
-    try {
-      await this.#persistAborted(segment);
-      if (areEpochsChanged)
-        written.push(await this.#write(`${epochsPath}.tmp`, Buffer.from(encodeEpochs(this.epochs.all()))));
-      if (before !== offset) written.push(await this.#write(this.#snapshotPath(offset), snapshot));
-      // Its batches may so far be durable in the journal only.
-      await jointSync.sync([segment.log, ...segment.indexFiles(), ...written]);
-    } catch (error) {
-      this.epochs.isChanged ||= areEpochsChanged;
-      throw error;
-    } finally {
-      await Promise.allSettled(written.map((file) => file.close()));
-    }
-    if (areEpochsChanged) await disk.rename(`${epochsPath}.tmp`, epochsPath);
-    if (before === null || before < offset) {
-      this.#snapshotOffset = offset;
-      // One in the middle of a segment is of no use beside a newer one. Its removal is as durable as the rest: should it come
-      // back after a cut, it would speak of records that are gone.
-      const isStray = before !== null && this.segments.all().every(({ baseOffset }) => baseOffset !== before);
-      if (isStray) await disk.removeFile(this.#snapshotPath(before));
-    }
-    await disk.syncDirectory(this.#directory);
-  }
-
-  /** Before the snapshot's name can be there: it says that nobody need look at older batches for aborted transactions. */
-  async #persistAborted(segment: Segment): Promise<void> {
-    const count = segment.aborted?.length ?? 0;
-    const persisted = this.#persistedAborted;
-    if (segment.aborted === null || count === 0 || (persisted?.segment === segment && persisted.count === count))
-      return;
-    const { disk, jointSync } = this.#environment;
-    const file = await this.#write(segment.path(".txnindex"), Buffer.concat(segment.aborted.map(encodeAborted)));
-    try {
-      await jointSync.sync([file]);
-    } finally {
-      await file.close();
-    }
-    await disk.syncDirectory(this.#directory);
-    this.#persistedAborted = { segment, count };
-  }
-
-  #snapshotPath(offset: Offset): string {
-    return `${this.#directory}/${segmentFileName(offset, ".snapshot")}`;
-  }
-
-  /** Open still, to be synced with others. */
-  async #write(path: string, bytes: Buffer): Promise<DiskFile> {
-    const file = await this.#environment.disk.open(path, "create");
-    try {
-      await file.write([bytes], 0);
-      await file.truncate(bytes.length);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
-    return file;
   }
 
   // --- Cutting and closing --------------------------------------------------------------------------------------------
@@ -515,7 +444,7 @@ export class LogWriter implements WriteQueueOwner {
     rollTimestamp,
   }: Pick<LogState, "endOffset" | "snapshotOffset" | "rollTimestamp">): void {
     this.endOffset = endOffset;
-    this.#snapshotOffset = snapshotOffset;
+    this.#persistence.restart(snapshotOffset);
     this.#rollTimestamp = rollTimestamp;
     this.#appendPosition = this.segments.active.sizeBytes;
     this.#isSealed = false;
@@ -524,7 +453,6 @@ export class LogWriter implements WriteQueueOwner {
     this.#rolled.splice(0, this.#rolled.length, ...this.#rolled.filter(isWhole));
     this.#indexer.restart();
     this.#flushWantedOffset = null;
-    this.#persistedAborted = null;
     this.#messagesSinceFlush = 0;
     this.#forgetRecent();
     this.queue.reset(endOffset);
