@@ -1,4 +1,5 @@
 import { partitionKey } from "./marks.ts";
+import type { ExpectedTransaction } from "./transactions.ts";
 import type { Commit, Mark, SentBatch, TopicMade } from "./marks.ts";
 
 /** A partition as clients know it at some moment. */
@@ -29,6 +30,8 @@ export class Expectation {
   readonly commits = new Map<string, { answered: Commit | null; sent: Commit }>();
   readonly settings = new Map<string, { answered: number | null; sent: number }>();
   readonly producerIds = new Set<number>();
+  /** By number: those whose end was asked for. */
+  readonly transactions = new Map<number, ExpectedTransaction>();
 
   constructor(marks: Iterable<Mark>) {
     for (const mark of marks) this.#apply(mark);
@@ -90,6 +93,12 @@ export class Expectation {
       case "producer-id":
         this.producerIds.add(mark.producerId);
         break;
+      case "transaction-ending":
+      case "transaction-ended": {
+        const { transaction } = mark;
+        this.transactions.set(transaction.number, { transaction, isAnswered: mark.kind === "transaction-ended" });
+        break;
+      }
     }
   }
 

@@ -14,7 +14,8 @@ export type Mark =
   | { readonly kind: "trimmed"; readonly topicId: string; readonly partition: number; readonly startOffset: number }
   | { readonly kind: "committing" | "committed"; readonly commit: Commit }
   | { readonly kind: "configuring" | "configured"; readonly topicId: string; readonly retentionMs: number }
-  | { readonly kind: "producer-id"; readonly producerId: number };
+  | { readonly kind: "producer-id"; readonly producerId: number }
+  | { readonly kind: "transaction-ending" | "transaction-ended"; readonly transaction: SentTransaction };
 
 export interface TopicMade {
   readonly name: string;
@@ -49,6 +50,14 @@ export interface Commit {
   readonly partition: number;
   /** Grows with each commit of the group for the partition. */
   readonly offset: number;
+}
+
+export interface SentTransaction {
+  /** Unique in a run, and the offset that it commits. */
+  readonly number: number;
+  readonly transactionalId: string;
+  readonly values: readonly { readonly partition: number; readonly value: string }[];
+  readonly outcome: "commit" | "abort";
 }
 
 export const partitionKey = (topicId: string, partition: number): string => `${topicId}/${partition}`;
