@@ -61,11 +61,15 @@ export class TransactionalProducer {
     return answer.errorCode;
   }
 
+  nextSequence(topic: string, partition: number): number {
+    return this.#sequences.get(`${topic}-${partition}`) ?? 0;
+  }
+
   /** One batch, a record a value. */
   async send(values: readonly string[], options: SendOptions = {}): Promise<{ errorCode: number; baseOffset: number }> {
     const { topic = "orders", partition = 0, version = 12, isTransactional = true } = options;
     const place = `${topic}-${partition}`;
-    const sequence = options.sequence ?? this.#sequences.get(place) ?? 0;
+    const sequence = options.sequence ?? this.nextSequence(topic, partition);
     const { producerId, producerEpoch } = this;
     const records = encodeBatch({
       records: values.map((value) => ({ value: Buffer.from(value), timestamp: 1_700_000_000_000 })),

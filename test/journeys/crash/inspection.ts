@@ -126,7 +126,12 @@ class Inspector {
     await this.#commits();
     await this.#settings();
     await this.#producerId();
-    this.violations.push(...(await inspectTransactions(this.#client, this.#clock, this.#expected.transactions)));
+    const transactions = {
+      expectation: this.#expected,
+      areProducersAlive: this.#options.seed % 2 === 0,
+      mark: (mark: Mark) => this.#mark(mark),
+    };
+    this.violations.push(...(await inspectTransactions(this.#client, this.#clock, transactions)));
   }
 
   #found(kind: Violation["kind"], what: string): void {

@@ -5,10 +5,11 @@ import { offsetFetch } from "kafka-protocol-ts/messages/09-offset-fetch";
 import { createTopic, describeTopics } from "../calls.ts";
 import { coordinatorOf } from "../members.ts";
 import type { RawClient } from "../raw-client.ts";
-import { readValues, TransactionalProducer } from "../transactional.ts";
+import { readValues, transactionCoordinatorOf, TransactionalProducer } from "../transactional.ts";
 import type { Pause } from "../transactional.ts";
 import type { Violation } from "./inspection.ts";
-import type { Mark, SentTransaction } from "./marks.ts";
+import type { Expectation } from "./expectation.ts";
+import type { Mark, SentTransaction, TransactionWrite } from "./marks.ts";
 
 export const ledger = "ledger";
 const partitions = 3;
@@ -17,6 +18,8 @@ const producers = [
   { transactionalId: "ledger-1", version: 1 },
   { transactionalId: "ledger-2", version: 2 },
 ] as const;
+/** None is aborted by itself: a run takes less. */
+const transactionTimeoutMs = 900_000;
 const groupOf = (transactionalId: string): string => `${transactionalId}-readers`;
 
 /** Producers that write to several partitions and commit an offset, all or nothing, again and again. */
@@ -45,7 +48,7 @@ export class TransactionWork {
         await using client = await connect();
         const producer = new TransactionalProducer(client, transactionalId, around.think);
         await coordinatorOf(client, groupOf(transactionalId), around.think);
-        expectCode("a transactional id", await producer.init());
+        expectCode("a transactional id", await producer.init({ timeoutMs: transactionTimeoutMs }));
         while (around.isGoingOn()) {
           await around.think();
           await this.#transaction(producer, version, around.think);
@@ -75,8 +78,13 @@ export class TransactionWork {
       expectCode("naming a group", await producer.addOffsets(group));
     }
     for (const { partition, value } of values) {
+      const { producerId, producerEpoch } = producer;
+      const sequence = producer.nextSequence(ledger, partition);
+      const write = { transactionalId, number, producerId, producerEpoch, partition, value, sequence };
+      this.#mark({ kind: "transaction-writing", write });
       const sent = await producer.send([value], { topic: ledger, partition, version: version === 1 ? 11 : 12 });
       expectCode(`a record of transaction ${number}`, sent.errorCode);
+      this.#mark({ kind: "transaction-written", write });
       if (prng.chance(0.2)) await think();
     }
     const commit = { topic: ledger, version: version === 1 ? 4 : 5 };
@@ -92,11 +100,63 @@ function expectCode(what: string, errorCode: number | undefined): void {
   if (code !== ErrorCode.NONE) throw new Error(`${what}: ${errorName(code)}`);
 }
 
+type Found = (kind: Violation["kind"], what: string) => void;
+
 /** What clients were told of each transaction by the time of the crash. */
 export interface ExpectedTransaction {
   readonly transaction: SentTransaction;
   isAnswered: boolean;
 }
+
+export interface OpenTransaction {
+  readonly number: number;
+  readonly writes: { readonly write: TransactionWrite; isAnswered: boolean }[];
+  ending: SentTransaction | null;
+}
+
+/**
+ * Producers outlive the broker's crash: they send again what was not answered, and go on to commit. What they are told counts as it always
+ * does; only one whose last record was not answered may be told that the transaction cannot go on.
+ */
+async function goOn(
+  client: RawClient,
+  pause: Pause,
+  { expected, mark, found }: { readonly expected: Expectation; mark(mark: Mark): void; readonly found: Found },
+): Promise<void> {
+  for (const [transactionalId, { number, writes, ending }] of [...expected.openTransactions]) {
+    const first = writes[0]?.write;
+    if (first === undefined) continue;
+    const isFirstVersion = transactionalId === producers[0].transactionalId;
+    const producer = new TransactionalProducer(client, transactionalId, pause);
+    Object.assign(producer, { producerId: first.producerId, producerEpoch: first.producerEpoch });
+    await transactionCoordinatorOf(client, transactionalId, pause);
+    const last = writes.at(-1)!;
+    if (!last.isAnswered) {
+      const { partition, value, sequence } = last.write;
+      const version = isFirstVersion ? 11 : 12;
+      const { errorCode } = await producer.send([value], { topic: ledger, partition, sequence, version });
+      if (mayStop.has(errorCode)) continue;
+      if (errorCode !== ErrorCode.NONE) return found("does not append", `${value} once more: ${errorName(errorCode)}`);
+      mark({ kind: "transaction-written", write: last.write });
+    }
+    const values = writes.map(({ write: { partition, value } }) => ({ partition, value }));
+    const transaction = ending ?? { number, transactionalId, values, outcome: "commit" };
+    if (ending === null) {
+      const group = groupOf(transactionalId);
+      await coordinatorOf(client, group, pause);
+      if (isFirstVersion) expectCode("naming a group", await producer.addOffsets(group));
+      const commit = { topic: ledger, version: isFirstVersion ? 4 : 5 };
+      expectCode("an offset", await producer.commitOffset(group, number, commit));
+    }
+    mark({ kind: "transaction-ending", transaction });
+    expectCode(`ending transaction ${number}`, await producer.end(transaction.outcome, isFirstVersion ? 3 : 5));
+    mark({ kind: "transaction-ended", transaction });
+    expected.transactions.set(number, { transaction, isAnswered: true });
+  }
+}
+
+/** The producer aborts, and begins anew. */
+const mayStop: ReadonlySet<number> = new Set([ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode.TRANSACTION_ABORTABLE]);
 
 /**
  * After a crash each transaction is there as a whole or not at all, and as its producer was told; the offset that it committed goes with it;
@@ -105,17 +165,26 @@ export interface ExpectedTransaction {
 export async function inspectTransactions(
   client: RawClient,
   clock: Clock,
-  expected: ReadonlyMap<number, ExpectedTransaction>,
+  options: { readonly expectation: Expectation; readonly areProducersAlive: boolean; mark(mark: Mark): void },
 ): Promise<readonly Violation[]> {
   const violations: Violation[] = [];
-  const found = (kind: Violation["kind"], what: string): void => void violations.push({ kind, what });
+  const found: Found = (kind, what) => void violations.push({ kind, what });
+  const expected = options.expectation.transactions;
   const isThere = (await describeTopics(client, null)).some(({ name }) => name === ledger);
   if (!isThere) {
     if (expected.size > 0) found("lost topic", ledger);
     return violations;
   }
   const pause = patience(clock);
+  if (options.areProducersAlive) {
+    try {
+      await goOn(client, pause, { expected: options.expectation, mark: (mark) => options.mark(mark), found });
+    } catch (error) {
+      found("lost write", `a producer that goes on: ${String(error)}`);
+    }
+  }
   for (const { transactionalId } of producers) {
+    options.mark({ kind: "transaction-fencing", transactionalId });
     try {
       const errorCode = await new TransactionalProducer(client, transactionalId, pause).init();
       expectCode(transactionalId, errorCode);
@@ -186,7 +255,7 @@ async function inspectOffset(
   }: {
     readonly expected: ReadonlyMap<number, ExpectedTransaction>;
     readonly visible: ReadonlyMap<number, readonly string[]>;
-    found(kind: Violation["kind"], what: string): void;
+    readonly found: Found;
   },
 ): Promise<void> {
   const groupId = groupOf(transactionalId);
