@@ -10,7 +10,6 @@ export interface Served {
 
 /** Why an API of Kafka is not served. Every API is in here or has a handler, and none both: `test/docs.test.ts`. */
 export const leftOut: readonly { readonly why: string; readonly keys: readonly number[] }[] = [
-  { why: "Transactions have no coordinator yet.", keys: [24, 25, 26, 27, 28, 61, 65, 66] },
   {
     why: "There is no authentication, authorization or delegation yet.",
     keys: [17, 29, 30, 31, 36, 38, 39, 40, 41, 50, 51],

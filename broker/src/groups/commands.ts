@@ -1,4 +1,5 @@
 import type { Ticket } from "../coordinator/machine.ts";
+import type { TransactionalProducer } from "../coordinator/shard-log.ts";
 import type {
   CommitAnswer,
   DeleteGroupsAnswer,
@@ -81,6 +82,8 @@ export interface CommitCommand {
   readonly instanceId: string | null;
   /** −1: from outside of the group. */
   readonly generation: number;
+  /** TxnOffsetCommit: the offsets count when its transaction is committed. */
+  readonly producer: TransactionalProducer | null;
   /** From v9 on clients know that a group may not be there; before, its generation is what is wrong. */
   readonly knowsGroupIdNotFound: boolean;
   /** Null: the broker's retention. */

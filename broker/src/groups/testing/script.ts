@@ -205,6 +205,7 @@ class ScriptRunner {
             memberId: client?.memberId ?? "",
             instanceId: client?.instanceId ?? null,
             generation: Number(options.get("generation") ?? client?.generation ?? -1),
+            producer: null,
             knowsGroupIdNotFound: true,
             expireAfterMs: null,
             offsets,
