@@ -32,7 +32,7 @@ export async function run(args: readonly string[] = []): Promise<void> {
     options: {
       rounds: { type: "string", default: "5" },
       seconds: { type: "string", default: "4" },
-      megabytes: { type: "string", default: "2500" },
+      megabytes: { type: "string", default: "2000" },
       only: { type: "string" },
       target: { type: "string" },
       directory: { type: "string", default: tmpdir() },
@@ -52,6 +52,7 @@ export async function run(args: readonly string[] = []): Promise<void> {
   const extent = { measureMs: Number(values.seconds) * 1_000, warmUpMs: 1_000, megabytesMax: Number(values.megabytes) };
   const rounds = Number(values.rounds);
   const loadAtStart = loadavg()[0] ?? 0;
+  const beganMs = performance.now();
 
   await using stack = new AsyncDisposableStack();
   const keptDirectory = mkdtempSync(join(tmpdir(), "bench-coordinators-"));
@@ -77,14 +78,14 @@ export async function run(args: readonly string[] = []): Promise<void> {
   console.log(
     report.render(
       `${availableParallelism()} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${release()}, Node ${process.version}; ` +
-        `${rounds} rounds of ${extent.measureMs / 1000} s; load average ${loadAtStart.toFixed(1)} at the start, ${(loadavg()[0] ?? 0).toFixed(1)} at the end.`,
+        `${rounds} rounds of ${extent.measureMs / 1000} s, ${((performance.now() - beganMs) / 60_000).toFixed(1)} minutes in all; load average ${loadAtStart.toFixed(1)} at the start, ${(loadavg()[0] ?? 0).toFixed(1)} at the end.`,
     ),
   );
 }
 
 const preload = join(import.meta.dirname, "sync-trace.js");
-/** Whoever comes first does not wait for others: how long that takes is asked of the broker, not of a setting. */
-const settings = { "group.initial.rebalance.delay.ms": "0" };
+/** How long a rebalance takes is asked of the broker, not of settings that let it wait for more to come. */
+const settings = { "group.initial.rebalance.delay.ms": "0", "group.consumer.assignment.interval.ms": "0" };
 
 function profiled(directory: string): Readonly<Record<string, string>> {
   return { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${directory}` };
@@ -138,27 +139,28 @@ class CoordinatorBench {
 
   async measure(load: CoordinatorLoad): Promise<SamplesByTarget> {
     const samples = new Map(this.#targets.map(({ name }) => [name, [] as CoordinatorSample[]]));
-    for (const target of this.#targets) await this.#sample(load, target);
+    const short = { ...this.#extent, measureMs: this.#extent.measureMs / 2 };
+    for (const target of this.#targets) await this.#sample(load, target, short);
     for (let round = 0; round < this.#rounds; round++) {
       this.#syncLatenciesMs.push(syncLatencyMs(this.#directory));
       for (const target of round % 2 === 0 ? this.#targets : this.#targets.toReversed()) {
-        samples.get(target.name)?.push(await this.#sample(load, target));
+        samples.get(target.name)?.push(await this.#sample(load, target, this.#extent));
       }
     }
     return samples;
   }
 
-  async #sample(load: CoordinatorLoad, target: Target): Promise<CoordinatorSample> {
+  async #sample(load: CoordinatorLoad, target: Target, extent: Extent): Promise<CoordinatorSample> {
     using _frozen = freezeOthers(target, this.#targets);
     const topic = `bench-${load.name}`;
     const key = `${target.name} ${topic}`;
     const topicId = this.#topicIds.get(key) ?? (await createTopic(target.port, topic, load.partitions));
     if (load.isTopicKept) this.#topicIds.set(key, topicId);
-    await diskAtRest(this.#directory);
-    if (load.name === "txn-throughput") await memoryAtHand(this.#extent.megabytesMax);
+    if (load.needs.includes("disk at rest")) await diskAtRest(this.#directory);
+    if (load.needs.includes("memory at hand")) await memoryAtHand(extent.megabytesMax);
     const keptFile = join(this.#keptDirectory, `${target.name}-${load.name}.json`);
     const place = { port: target.port, topic, topicId, run: `${load.name}-${this.#runs++}`, keptFile };
-    const sample = await sampleOf(target, load, place, this.#extent);
+    const sample = await sampleOf(target, load, place, extent);
     if (!load.isTopicKept) await removeTopic(target, topic);
     return sample;
   }

@@ -132,7 +132,7 @@ export class ClassicMember implements GroupMember {
 
   /** Whatever the member held it gives up, and joins again. */
   async #again(code: number, what: string): Promise<void> {
-    this.#meter.retry(code);
+    this.#meter.retry(what, code);
     this.isStable = false;
     this.owned = [];
     if (code === ErrorCode.REBALANCE_IN_PROGRESS || code === ErrorCode.ILLEGAL_GENERATION) return;

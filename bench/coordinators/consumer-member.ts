@@ -67,7 +67,7 @@ export class ConsumerMember implements GroupMember {
         : { memberEpoch: this.epoch, ...(this.isStable ? {} : { topicPartitions }) },
     );
     if (answer.errorCode !== ErrorCode.NONE) {
-      this.#meter.retry(answer.errorCode);
+      this.#meter.retry("ConsumerGroupHeartbeat", answer.errorCode);
       const isOut =
         answer.errorCode === ErrorCode.FENCED_MEMBER_EPOCH || answer.errorCode === ErrorCode.UNKNOWN_MEMBER_ID;
       if (isOut) this.#forget();

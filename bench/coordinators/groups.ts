@@ -222,7 +222,7 @@ export async function runCommits(plan: CommitPlan): Promise<void> {
           committed[partitionIndex] = offset;
           meter.count(performance.now() - sentMs);
         } else if (code === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS || code === ErrorCode.NOT_COORDINATOR) {
-          meter.retry(code);
+          meter.retry("OffsetCommit", code);
         } else failRun(`OffsetCommit was answered with ${errorName(code)}`);
         if (meter.isEnded) resolve();
         else commit(code === ErrorCode.NONE ? offset + 1 : offset);

@@ -8,6 +8,8 @@ export interface CoordinatorLoad {
   /** Of the topic that it uses. It is a new one in each run, except where nothing is written to it. */
   readonly partitions: number;
   readonly isTopicKept: boolean;
+  /** What a run waits for before it begins, since it would be measured otherwise. */
+  readonly needs: readonly ("disk at rest" | "memory at hand")[];
   plan(place: LoadPlace, extent: Extent): CoordinatorPlan;
 }
 
@@ -30,7 +32,7 @@ export interface LoadPlace {
   readonly keptFile: string;
 }
 
-const oneRecord = { inFlight: 1, recordsPerBatch: 1, recordBytes: 1024, commitEveryMs: 0, isTopicKept: false } as const;
+const oneRecord = { inFlight: 1, recordsPerBatch: 1, recordBytes: 1024, commitEveryMs: 0 } as const;
 
 export const coordinatorLoads: readonly CoordinatorLoad[] = [
   transactions("txn-throughput", "60 x 1 KB, a commit each 100 ms", {
@@ -45,6 +47,7 @@ export const coordinatorLoads: readonly CoordinatorLoad[] = [
     what: "2,000 groups of 10, each 3 s",
     partitions: 1,
     isTopicKept: true,
+    needs: [],
     plan: ({ port, keptFile }, { warmUpMs, measureMs }) => ({
       ...{ kind: "heartbeats", port, warmUpMs, measureMs, membersFile: keptFile },
       ...{ groups: 2_000, membersPerGroup: 10, connections: 200, intervalMs: 3_000 },
@@ -55,6 +58,7 @@ export const coordinatorLoads: readonly CoordinatorLoad[] = [
     what: "100 groups, 1 commit on its way",
     partitions: 100,
     isTopicKept: true,
+    needs: ["disk at rest"],
     plan: ({ port, topic, run }, { warmUpMs, measureMs }) => ({
       ...{ kind: "commits", port, warmUpMs, measureMs, topic, committers: 100, groupPrefix: `commits-${run}` },
     }),
@@ -69,17 +73,19 @@ function transactions(
   const { partitions } = shape;
   return {
     ...{ name: kind, what, partitions, isTopicKept: false },
+    needs: kind === "txn-throughput" ? ["disk at rest", "memory at hand"] : ["disk at rest"],
     plan: ({ port, topic, topicId }, extent) => ({ kind, port, topic, topicId, ...shape, ...extent }),
   };
 }
 
 /** How soon a member learns of a rebalance: less than a consumer's 3 s, which would be all that could be seen. */
-const heartbeatMs = 20;
+const heartbeatMs = 10;
 
 function rebalance(name: CoordinatorLoadName, protocol: "classic" | "consumer"): CoordinatorLoad {
   const partitions = 1_000;
   return {
     ...{ name, what: "100 members, 1,000 partitions", partitions, isTopicKept: true },
+    needs: [],
     plan: ({ port, topic, topicId, run }, { measureMs }) => ({
       ...{ kind: "rebalance", port, warmUpMs: 0, measureMs, protocol, groupId: `rebalance-${run}` },
       ...{ topic, topicId, partitions, members: 100, heartbeatMs },

@@ -44,8 +44,8 @@ export class Meter {
   }
 
   /** An error after which the same is tried again. */
-  retry(code: number): void {
-    const name = errorName(code);
+  retry(what: string, code: number): void {
+    const name = `${what} ${errorName(code)}`;
     this.#retried.set(name, (this.#retried.get(name) ?? 0) + 1);
   }
 

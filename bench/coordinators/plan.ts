@@ -71,7 +71,7 @@ export interface CoordinatorResult {
   readonly count: number;
   readonly latencyMsMedian: number;
   readonly latencyMsP99: number;
-  /** How often which error was answered and tried again, in the whole run. */
+  /** How often which request was answered with which error and tried again, in the whole run. */
   readonly retried: Readonly<Record<string, number>>;
   /** What was read back, in words. A run whose check fails ends with an error instead. */
   readonly checked: string;

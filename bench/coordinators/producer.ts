@@ -189,7 +189,7 @@ export class Producer {
 
   async #backOff(code: number, what: string): Promise<void> {
     if (!isRetriable(code)) failRun(`${what} was answered with ${errorName(code)}`);
-    this.#meter.retry(code);
+    this.#meter.retry(what, code);
     await sleep(retryBackoffMs);
   }
 }
