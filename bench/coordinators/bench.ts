@@ -72,7 +72,15 @@ export async function run(args: readonly string[] = []): Promise<void> {
   }
   const bench = new CoordinatorBench({ targets, directory: values.directory, keptDirectory, rounds, extent });
   const report = new Report();
-  for (const load of loads) report.add(load, await bench.measure(load), bench.takeSyncLatenciesMs());
+  for (const load of loads) {
+    try {
+      report.add(load, await bench.measure(load), bench.takeSyncLatenciesMs());
+    } catch (error) {
+      // What the other loads have taken minutes for is not lost.
+      report.addFailure(load, error);
+      process.exitCode = 1;
+    }
+  }
   // A profile is written by a process that ends by itself.
   if (values.profile !== undefined) for (const target of targets) await target.stop();
   console.log(

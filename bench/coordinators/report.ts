@@ -117,6 +117,10 @@ export class Report {
     if (load.name === "txn-latency" && ours !== undefined) this.#notes.push(...syncNotes(ours, syncLatenciesMs));
   }
 
+  addFailure(load: CoordinatorLoad, error: unknown): void {
+    this.#notes.push(`${load.name}: FAILED: ${error instanceof Error ? error.message : String(error)}`);
+  }
+
   render(scene: string): string {
     return [
       renderTable(columns, this.#rows),
