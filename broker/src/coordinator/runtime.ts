@@ -70,7 +70,7 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       observe: (partition, event) => options.observe?.(partition, event),
       act: (partition, effect, isCurrent) => options.act?.(partition, effect, isCurrent),
       onFailed: ({ partition, log }, failure) => this.#failed(partition, log, failure),
-      onTimersChanged: () => this.#schedule(),
+      onTimersChanged: (nextCheckMs) => this.#timersChanged(nextCheckMs),
     };
   }
 
@@ -189,6 +189,12 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       this.#begin(partition, log),
     );
     this.#reloads.set(partition, { timer, attempt });
+  }
+
+  /** Most answers wait for a commit long before the time at which somebody looks at them: then the other shards are let alone. */
+  #timersChanged(nextCheckMs: number): void {
+    const isLookedAtInTime = this.#wake !== null && this.#wakeAtMs <= nextCheckMs;
+    if (!isLookedAtInTime) this.#schedule();
   }
 
   #schedule(): void {

@@ -55,7 +55,7 @@ export interface ShardHost<Types extends MachineTypes> {
   /** The log refused or lost something: the shard has answered everyone and is of no use any more. */
   onFailed(shard: { readonly partition: number; readonly log: ShardLog }, failure: ShardCommitFailure): void;
   /** `nextCheckMs` came closer. */
-  onTimersChanged(): void;
+  onTimersChanged(nextCheckMs: number): void;
 }
 
 type Settle = (result: Result<unknown, CoordinatorFailure>) => void;
@@ -324,7 +324,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     } else {
       const isFirst = this.#waiting.length === 0;
       this.#waiting.push({ nextOffset: this.#endOffset, response, settle, sinceMs: this.#host.heardMs() });
-      if (isFirst) this.#host.onTimersChanged();
+      if (isFirst) this.#host.onTimersChanged(this.nextCheckMs);
     }
   }
 
@@ -345,7 +345,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
       if (afterMs === null) this.timers.cancel(timer.id);
       else this.timers.set(timer, nowMs + afterMs);
     }
-    if (this.timers.nextCheckMs < before) this.#host.onTimersChanged();
+    if (this.timers.nextCheckMs < before) this.#host.onTimersChanged(this.nextCheckMs);
   }
 
   #fail(failure: ShardCommitFailure): void {

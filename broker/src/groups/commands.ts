@@ -31,7 +31,7 @@ export interface JoinCommand {
   readonly protocols: readonly MemberProtocol[];
   readonly sessionTimeoutMs: number;
   readonly rebalanceTimeoutMs: number;
-  /** The member id it gets if it is new. */
+  /** The member id it gets if it is new; of no meaning if it is not. */
   readonly newMemberId: string;
   /** KIP-394: a new member has to come a second time, with the member id that it was given. */
   readonly isMemberIdRequired: boolean;

@@ -157,7 +157,9 @@ export class GroupCoordinator {
     if (groupId === "") return joinError(ErrorCode.INVALID_GROUP_ID, memberId, version);
     const isTimeoutAllowed = sessionTimeoutMs >= sessionTimeoutMinMs && sessionTimeoutMs <= sessionTimeoutMaxMs;
     if (!isTimeoutAllowed) return joinError(ErrorCode.INVALID_SESSION_TIMEOUT, memberId, version);
-    const command = joinCommand(request, context, randomUuid(this.#options.random));
+    // Who has a member id needs no other.
+    const memberUuid = memberId === "" ? randomUuid(this.#options.random) : "";
+    const command = joinCommand(request, context, memberUuid);
     const answer = await this.#ask<JoinAnswer>(groupId, (shard, ticket, nowMs) =>
       shard.decideJoin({ ...command, ticket }, nowMs),
     );
