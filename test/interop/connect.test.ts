@@ -19,12 +19,13 @@ interface Status {
 
 /**
  * Kafka Connect in distributed mode: a file goes into a topic, exactly once (KIP-618), and from there into another file,
- * at least once. Two workers share the work by a group protocol of their own; one is killed, and all are restarted.
+ * at least once. Two workers share the work by a group protocol of their own; one is killed, the broker is, and all
+ * workers are restarted.
  */
 describe("Kafka Connect, distributed", () => {
   beforeEach((context) => skipWhenMissing(context, whyMissing("java")));
 
-  test("a file is copied through a topic while a worker is killed and all are restarted", async () => {
+  test("a file is copied through a topic while a worker and the broker are killed and all are restarted", async () => {
     using workspace = new Workspace();
     await using target = await Target.start({ settings: quickGroups });
     await using program = ClientProgram.start(clients.java, target.address);
@@ -74,6 +75,9 @@ describe("Kafka Connect, distributed", () => {
     const victim = await workerOfTask(ports, "source");
     append();
     await workers.get(victim)?.kill();
+    append();
+    await target.kill();
+    await target.start();
     append();
     const survivor = ports.find((one) => one !== victim) ?? expect.unreachable();
     await waitUntil("all is copied by the worker that is left", isCopied, () => allLogs(workers));

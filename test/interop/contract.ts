@@ -80,8 +80,8 @@ export type Answer =
   | { readonly id: number; readonly error: string }
   | { readonly id: number; readonly progress: number };
 
-/** How a group shares out its partitions: the classic assignors, with static members or not, or the newer protocol. */
-export type GroupMode = "range" | "cooperative" | "static" | "consumer";
+/** How a group shares out its partitions: the classic protocol, in one step or two, with static members (range, too), or the newer protocol. */
+export type GroupMode = "eager" | "cooperative" | "static" | "consumer";
 
 /** What happens to a member of a group; programs of members append these to one log, with the member's name. */
 export type MemberEvent =

@@ -19,7 +19,7 @@ export type Tell = (event: MemberEvent) => void;
 
 /** `MEMBERS BOOTSTRAP LOG TOPIC GROUP MODE NAME...`: a member for each name, until the standard input ends. */
 export async function runMembers(join: (args: MemberArgs, log: MemberLog) => Promise<Leave>): Promise<void> {
-  const [bootstrap = "", path = "", topic = "", group = "", mode = "range", ...names] = process.argv.slice(2);
+  const [bootstrap = "", path = "", topic = "", group = "", mode = "eager", ...names] = process.argv.slice(2);
   const members = await Promise.all(
     names.map(async (name) => {
       const log = new MemberLog(path, name);
