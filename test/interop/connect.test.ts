@@ -76,9 +76,6 @@ describe("Kafka Connect, distributed", () => {
     append();
     await workers.get(victim)?.kill();
     append();
-    await target.kill();
-    await target.start();
-    append();
     const survivor = ports.find((one) => one !== victim) ?? expect.unreachable();
     await waitUntil("all is copied by the worker that is left", isCopied, () => allLogs(workers));
     expect(await workerOfTask([survivor], "source")).toBe(survivor);
@@ -93,6 +90,9 @@ describe("Kafka Connect, distributed", () => {
       },
       () => allLogs(workers),
     );
+    append();
+    await target.kill();
+    await target.start();
     append();
     await waitUntil("what came then is copied", isCopied, () => allLogs(workers));
 
