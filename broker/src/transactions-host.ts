@@ -15,7 +15,7 @@ import type { ProducerIds } from "./producer-ids.ts";
 import { admit } from "./transactions/admission.ts";
 import type { Admission, AdmissionRequest } from "./transactions/admission.ts";
 import { TransactionCoordinator } from "./transactions/coordinator.ts";
-import type { OpenTransaction } from "./transactions/coordinator.ts";
+import type { OpenTransaction } from "./transactions/orphans.ts";
 import type { MarkerFailure } from "./transactions/marker-writer.ts";
 
 export const transactionsTopic = "__transaction_state";
@@ -130,7 +130,9 @@ export class TransactionsHost {
     for (const { topic, index, log } of this.#options.partitions.all()) {
       if (topic === transactionsTopic) continue;
       for (const { producerId, epoch, currentTxnFirstOffset } of log.producers()) {
-        if (currentTxnFirstOffset !== -1) yield { topic, partition: index, producerId, producerEpoch: epoch };
+        if (currentTxnFirstOffset === -1) continue;
+        const hasSequences = topic !== offsetsTopic;
+        yield { topic, partition: index, producerId, producerEpoch: epoch, hasSequences };
       }
     }
   }

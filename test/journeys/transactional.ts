@@ -1,4 +1,4 @@
-import { ErrorCode } from "kafka-protocol-ts/errors";
+import { ErrorCode, errorName } from "kafka-protocol-ts/errors";
 import { produce } from "kafka-protocol-ts/messages/00-produce";
 import { findCoordinator } from "kafka-protocol-ts/messages/10-find-coordinator";
 import { initProducerId } from "kafka-protocol-ts/messages/22-init-producer-id";
@@ -23,6 +23,10 @@ export interface SendOptions {
   readonly isTransactional?: boolean;
 }
 
+/** Before a client asks again. Rejects when it has asked for long enough. */
+export type Pause = () => Promise<void>;
+const noPause: Pause = async () => {};
+
 /** A transactional producer of either version, that does just what a test tells it. Each call gives the error code. */
 export class TransactionalProducer {
   readonly client: RawClient;
@@ -31,9 +35,12 @@ export class TransactionalProducer {
   producerEpoch = -1;
   readonly #sequences = new Map<string, number>();
 
-  constructor(client: RawClient, transactionalId: string) {
+  readonly #pause: Pause;
+
+  constructor(client: RawClient, transactionalId: string, pause: Pause = noPause) {
     this.client = client;
     this.transactionalId = transactionalId;
+    this.#pause = pause;
   }
 
   /** Asks until the transaction of a predecessor is over. */
@@ -42,8 +49,8 @@ export class TransactionalProducer {
     version = 5,
     isExpected = false,
   }: { readonly timeoutMs?: number; readonly version?: number; readonly isExpected?: boolean } = {}): Promise<number> {
-    await transactionCoordinatorOf(this.client, this.transactionalId);
-    const answer = await untilReady(() =>
+    await transactionCoordinatorOf(this.client, this.transactionalId, this.#pause);
+    const answer = await untilReady(this.#pause, () =>
       this.client.request(initProducerId, version, {
         transactionalId: this.transactionalId,
         transactionTimeoutMs: timeoutMs,
@@ -54,11 +61,15 @@ export class TransactionalProducer {
     return answer.errorCode;
   }
 
+  nextSequence(topic: string, partition: number): number {
+    return this.#sequences.get(`${topic}-${partition}`) ?? 0;
+  }
+
   /** One batch, a record a value. */
   async send(values: readonly string[], options: SendOptions = {}): Promise<{ errorCode: number; baseOffset: number }> {
     const { topic = "orders", partition = 0, version = 12, isTransactional = true } = options;
     const place = `${topic}-${partition}`;
-    const sequence = options.sequence ?? this.#sequences.get(place) ?? 0;
+    const sequence = options.sequence ?? this.nextSequence(topic, partition);
     const { producerId, producerEpoch } = this;
     const records = encodeBatch({
       records: values.map((value) => ({ value: Buffer.from(value), timestamp: 1_700_000_000_000 })),
@@ -77,7 +88,10 @@ export class TransactionalProducer {
       });
       const answer = must(responses[0]?.partitionResponses[0], "each partition is answered");
       // To be asked again, for older and newer producers.
-      if (retried.has(answer.errorCode) || answer.errorCode === ErrorCode.NOT_ENOUGH_REPLICAS) continue;
+      if (retried.has(answer.errorCode) || answer.errorCode === ErrorCode.NOT_ENOUGH_REPLICAS) {
+        await this.#pause();
+        continue;
+      }
       if (answer.errorCode === ErrorCode.NONE) this.#sequences.set(place, sequence + values.length);
       return answer;
     }
@@ -95,14 +109,15 @@ export class TransactionalProducer {
       const codes = results
         .toSorted((a, b) => a.partitionIndex - b.partitionIndex)
         .map((each) => each.partitionErrorCode);
-      if (!codes.includes(ErrorCode.CONCURRENT_TRANSACTIONS)) return codes;
+      if (!codes.some((code) => retried.has(code))) return codes;
+      await this.#pause();
     }
   }
 
   async addOffsets(groupId: string, version = 3): Promise<number> {
     const { transactionalId, producerId, producerEpoch } = this;
     const body = { transactionalId, producerId, producerEpoch, groupId };
-    return (await untilReady(() => this.client.request(addOffsetsToTxn, version, body))).errorCode;
+    return (await untilReady(this.#pause, () => this.client.request(addOffsetsToTxn, version, body))).errorCode;
   }
 
   async commitOffset(
@@ -128,13 +143,14 @@ export class TransactionalProducer {
       });
       const { errorCode } = must(topics[0]?.partitions[0], "each partition is answered");
       if (!retried.has(errorCode)) return errorCode;
+      await this.#pause();
     }
   }
 
   async end(outcome: "commit" | "abort", version = 5): Promise<number> {
     const { transactionalId, producerId, producerEpoch } = this;
     const body = { transactionalId, producerId, producerEpoch, committed: outcome === "commit" };
-    const answer = await untilReady(() => this.client.request(endTxn, version, body));
+    const answer = await untilReady(this.#pause, () => this.client.request(endTxn, version, body));
     if (answer.errorCode === ErrorCode.NONE && version >= 5) this.#goOn(answer);
     return answer.errorCode;
   }
@@ -151,6 +167,7 @@ export class TransactionalProducer {
     for (;;) {
       const { transactionState } = await this.describe();
       if (!transactionState.startsWith("Prepare")) return transactionState;
+      await this.#pause();
     }
   }
 
@@ -169,16 +186,21 @@ const retried: ReadonlySet<number> = new Set([
   ErrorCode.NOT_COORDINATOR,
 ]);
 
-async function untilReady<T extends { readonly errorCode: number }>(ask: () => Promise<T>): Promise<T> {
+async function untilReady<T extends { readonly errorCode: number }>(pause: Pause, ask: () => Promise<T>): Promise<T> {
   for (;;) {
     const answer = await ask();
     if (!retried.has(answer.errorCode)) return answer;
+    await pause();
   }
 }
 
 /** Settles when the transactional id has a coordinator that has loaded it. */
-export async function transactionCoordinatorOf(client: RawClient, transactionalId: string): Promise<void> {
-  for (;;) {
+export async function transactionCoordinatorOf(
+  client: RawClient,
+  transactionalId: string,
+  pause: Pause = noPause,
+): Promise<void> {
+  for (; ; await pause()) {
     const { coordinators } = await client.request(findCoordinator, 4, {
       keyType: 1,
       coordinatorKeys: [transactionalId],
@@ -200,6 +222,7 @@ export async function readValues(
   const values: string[] = [];
   for (let offset = 0; ;) {
     const answer = await fetchFrom(client, { topic, partition, offset, isolationLevel: isCommitted ? 1 : 0 });
+    if (answer.errorCode !== ErrorCode.NONE) throw new Error(`${topic}-${partition}: ${errorName(answer.errorCode)}`);
     const aborted = [...(answer.abortedTransactions ?? [])].toSorted((a, b) => a.firstOffset - b.firstOffset);
     const abortedNow = new Set<number>();
     for (const batch of batchesIn(answer.records ?? Buffer.alloc(0))) {

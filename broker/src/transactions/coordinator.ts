@@ -28,6 +28,8 @@ import type { TransactionEvent } from "./events.ts";
 import type { TransactionFailure } from "./failures.ts";
 import { MarkerWriter } from "./marker-writer.ts";
 import type { MarkerWriterOptions } from "./marker-writer.ts";
+import { orphansOf } from "./orphans.ts";
+import type { OpenTransaction } from "./orphans.ts";
 import type { Transaction } from "./transaction.ts";
 import { TransactionShard } from "./transaction-shard.ts";
 import type { TransactionSettings } from "./transaction-shard.ts";
@@ -52,12 +54,6 @@ export interface TransactionCoordinatorOptions {
   openTransactions(): Iterable<OpenTransaction>;
   /** A bug showed itself outside of any request. */
   fatal(error: unknown): void;
-}
-
-/** Records of a producer in a partition that no marker follows. */
-export interface OpenTransaction extends Producer {
-  readonly topic: string;
-  readonly partition: number;
 }
 
 /** Why a request got nothing. */
@@ -253,31 +249,14 @@ export class TransactionCoordinator {
       this.#runtime.tell(partition, (shard, nowMs) => shard.decideCompleted(markers, nowMs));
   }
 
-  /**
-   * A transaction that is open in a partition here, of a producer whose id is coordinated by this shard and whose transaction has no such
-   * partition: its first batch came to the disk before a crash and the record that names the partition did not, or was lost. Nothing of it
-   * was acknowledged, and nobody would ever end it.
-   */
+  /** See orphansOf. */
   async #endOrphans(partition: number, shard: TransactionShard): Promise<void> {
-    const byProducerId = new Map(Array.from(shard.transactions.values(), (each) => [each.producerId, each]));
-    const orphans: MarkersToWrite[] = [];
-    for (const open of this.#options.openTransactions()) {
-      const transaction = byProducerId.get(open.producerId);
-      if (transaction === undefined) continue;
-      const isKnown = transaction.partitions.get(open.topic)?.includes(open.partition) ?? false;
-      if (isKnown) continue;
-      const { transactionalId, producerId } = transaction;
-      const topics = [{ topic: open.topic, partitions: [open.partition] }];
-      orphans.push({ transactionalId, producerId, producerEpoch: open.producerEpoch, outcome: "abort", topics });
-      this.#options.logger.warn("a transaction that its coordinator does not know of is aborted", {
-        transactionalId,
-        producerId,
-        topic: open.topic,
-        partition: open.partition,
-      });
-    }
+    const { logger, coordinatorEpoch } = this.#options;
+    const orphans = orphansOf(shard.transactions.values(), this.#options.openTransactions());
+    for (const { topics, ...orphan } of orphans)
+      logger.warn("a transaction that its coordinator does not know of is aborted", { ...orphan, ...topics[0] });
     const isCurrent = (): boolean => this.#runtime.isActive(partition);
-    const epoch = this.#options.coordinatorEpoch(partition);
+    const epoch = coordinatorEpoch(partition);
     await Promise.all(orphans.map((markers) => this.#markers.write(markers, epoch, isCurrent)));
   }
 

@@ -42,8 +42,8 @@ export class MarkerWriter {
 
   /** True when every partition has its marker; false when `isCurrent` said no before. */
   async write(markers: MarkersToWrite, coordinatorEpoch: number, isCurrent: () => boolean): Promise<boolean> {
-    const { producerId, producerEpoch, outcome, topics } = markers;
-    const marker: TransactionMarker = { producerId, producerEpoch, outcome, coordinatorEpoch };
+    const { producerId, producerEpoch, outcome, isEpochRaised, topics } = markers;
+    const marker: TransactionMarker = { producerId, producerEpoch, outcome, coordinatorEpoch, isEpochRaised };
     const written = await Promise.all(
       topics.flatMap(({ topic, partitions }) =>
         partitions.map((partition) => this.#writeOne(topic, partition, marker, isCurrent)),
