@@ -49,6 +49,8 @@ export interface CommitAnswer {
 }
 
 export interface FetchAnswer {
+  /** Refuses all of it. */
+  readonly failure: GroupFailure | null;
   readonly topics: readonly FetchedTopic[];
 }
 

@@ -227,7 +227,12 @@ test("topics that clients ask for have the defaults; internal ones what they nee
 test("the features are finalised at the first start, and once", async () => {
   const disk = new SimulatedDisk();
   const first = await metadataService({ disk, isRegistered: false });
-  expect(first.image.features).toEqual(new Map([["metadata.version", 30]]));
+  expect(first.image.features).toEqual(
+    new Map([
+      ["metadata.version", 30],
+      ["group.version", 1],
+    ]),
+  );
   const { offset } = first.image;
   await first.close();
   expect((await metadataService({ disk, isRegistered: false })).image.offset).toBe(offset);

@@ -123,7 +123,7 @@ export class TestClient {
     const { groupId, memberId, instanceId, generation } = this;
     let failure: GroupFailure | null = null;
     this.#host.ask<HeartbeatAnswer>(
-      (shard, ticket) => shard.decideHeartbeat({ ticket, groupId, memberId, instanceId, generation }),
+      (shard, ticket) => shard.decideHeartbeat({ ticket, groupId, memberId, instanceId, generation }, this.#host.nowMs),
       (answer) => (failure = answer?.failure ?? null),
     );
     this.failure = failure;

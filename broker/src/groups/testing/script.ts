@@ -11,15 +11,20 @@ import type {
   SyncAnswer,
 } from "../answers.ts";
 import type { ClassicGroup } from "../classic-group.ts";
+import { assignmentOf } from "../consumer-protocol.ts";
 import { defaultGroupSettings } from "../settings.ts";
 import type { GroupSettings } from "../settings.ts";
+import type { Group } from "../types.ts";
 import { subscription, TestClient } from "./client.ts";
+import type { ConsumerClient } from "./consumer-client.ts";
+import { consumerText, runConsumerCommand } from "./consumer-script.ts";
 import { GroupHost } from "./group-host.ts";
 
 /**
  * Runs a script against one shard. Blocks of commands, `----`, what happened; then an empty line:
  *
- *     settings delay=0s size=2        initial rebalance delay, group.max.size, retention, pending members
+ *     settings delay=0s size=2        initial rebalance delay, group.max.size, retention, pending members; of consumer groups:
+ *                                     interval (between targets), consumers (group size), policy (migration)
  *     client a group=g instance=i     without it: group g, no instance id
  *     join a protocols=range,rr       also: type= session= rebalance= topics= v=3 (joins at once) v=8 (cannot skip)
  *     sync a a=0,1 b=2                what the leader assigns, by client; followers: sync b; generation=2
@@ -29,6 +34,18 @@ import { GroupHost } from "./group-host.ts";
  *     fetch g t-0 · fetch g           some or all offsets
  *     describe g · list states=empty · delete g h · delete-offsets g t-0 · topics-deleted t
  *     advance 10s · failover          time passes; another broker takes over with nothing but the log
+ *
+ * Of the consumer protocol:
+ *
+ *     consumer a group=g instance=i   without it: group g, no instance id
+ *     consume a topics=t,u            joins; also: regex= assignor= rack= rebalance=
+ *     hb a                            heartbeat, with what it has if that has changed; also: epoch= topics= regex=; `full` says
+ *                                     everything, `silent` does not say what it has, `lost`: the answer never comes
+ *     holds a · yields a              it does not give up what it is told to, or does so again (as from the beginning)
+ *     quit a · away a · reborn a      leaves; leaves for a moment (static); the process is new
+ *     topic t=4 · topic t=0           t has 4 partitions now; t is gone
+ *     describe-consumer g
+ *     commit a … · member-fetch a t-0 as the member, with its epoch or epoch=3
  *
  * `<=` is an answer that waits until the log has it, `<-` one that does not. A changed group is shown after its block.
  */
@@ -47,8 +64,9 @@ export function runScript(script: string): string {
 }
 
 class ScriptRunner {
-  #host = new GroupHost(defaultGroupSettings);
+  #host = new GroupHost(settingsOf(new Map()));
   readonly #clients = new Map<string, TestClient>();
+  readonly #consumers = new Map<string, ConsumerClient>();
   readonly #shown = new Map<string, string>();
 
   run(commands: readonly string[]): string[] {
@@ -76,6 +94,13 @@ class ScriptRunner {
       words.filter((word) => word.includes("=")).map((word) => word.split("=", 2) as [string, string]),
     );
     const host = this.#host;
+    const context = {
+      host,
+      consumers: this.#consumers,
+      answer: (who: string, when: "committed" | "now" | "lost", text: string) => this.#answer(who, when, text),
+      durationMs,
+    };
+    if (runConsumerCommand(context, { verb, words: [subject, ...rest], options })) return;
     switch (verb) {
       case "settings":
         this.#host = new GroupHost(settingsOf(options));
@@ -104,7 +129,11 @@ class ScriptRunner {
       case "commit":
         return this.#commit(subject, rest, options);
       case "fetch":
-        return this.#fetch(subject, rest);
+        return this.#fetch(subject, rest, { memberId: null, memberEpoch: -1 });
+      case "member-fetch": {
+        const { memberId, epoch } = this.#consumers.get(subject) ?? { memberId: subject, epoch: 1 };
+        return this.#fetch("g", rest, { memberId, memberEpoch: Number(options.get("epoch") ?? epoch) });
+      }
       case "describe":
       case "list":
         return this.#read(verb, subject, options);
@@ -191,7 +220,10 @@ class ScriptRunner {
 
   #commit(subject: string, places: readonly string[], options: ReadonlyMap<string, string>): void {
     const outside = subject.startsWith("@");
-    const client = outside ? null : this.#client(subject);
+    const consumer = this.#consumers.get(subject);
+    const client = outside || consumer !== undefined ? null : this.#client(subject);
+    const member = consumer ?? client;
+    const epoch = options.get("epoch") ?? consumer?.epoch;
     const offsets = places.map((text) => {
       const [place = "", offset = "0"] = text.split("=");
       return { ...placeOf(place), offset: Number(offset), topicId: null, leaderEpoch: -1, metadata: "" };
@@ -201,11 +233,11 @@ class ScriptRunner {
         shard.decideCommit(
           {
             ticket,
-            groupId: client?.groupId ?? subject.slice(1),
-            memberId: client?.memberId ?? "",
-            instanceId: client?.instanceId ?? null,
-            generation: Number(options.get("generation") ?? client?.generation ?? -1),
-            knowsGroupIdNotFound: true,
+            groupId: member?.groupId ?? subject.slice(1),
+            memberId: member?.memberId ?? "",
+            instanceId: member?.instanceId ?? null,
+            generation: Number(epoch ?? options.get("generation") ?? client?.generation ?? -1),
+            knowsGroupIdNotFound: options.get("v") !== "8",
             expireAfterMs: null,
             offsets,
           },
@@ -220,7 +252,11 @@ class ScriptRunner {
     );
   }
 
-  #fetch(groupId: string, places: readonly string[]): void {
+  #fetch(
+    groupId: string,
+    places: readonly string[],
+    member: { readonly memberId: string | null; readonly memberEpoch: number },
+  ): void {
     const topics = places.map((text) => ({
       topic: placeOf(text).topic,
       topicId: null,
@@ -228,12 +264,19 @@ class ScriptRunner {
     }));
     this.#host.ask<FetchAnswer>(
       (shard, ticket) =>
-        shard.decideFetch({ ticket, groupId, topics: places.length === 0 ? null : topics, isStableRequired: false }),
+        shard.decideFetch({
+          ticket,
+          groupId,
+          ...member,
+          topics: places.length === 0 ? null : topics,
+          isStableRequired: false,
+        }),
       (answer, when) => {
         const texts = (answer?.topics ?? []).flatMap(({ topic, partitions }) =>
           partitions.map((one) => `${topic}-${one.partition}=${one.failure ?? one.offset}`),
         );
-        this.#answer(groupId, when, texts.length === 0 ? "no offsets" : texts.join(" "));
+        const text = texts.length === 0 ? "no offsets" : texts.join(" ");
+        this.#answer(groupId, when, answer?.failure ?? text);
       },
     );
   }
@@ -289,10 +332,19 @@ function joinText(answer: JoinAnswer): string {
 }
 
 function syncText(answer: SyncAnswer): string {
-  return answer.failure ?? `assigned [${Buffer.from(answer.assignment).toString()}]`;
+  if (answer.failure !== null) return answer.failure;
+  // What the coordinator assigns itself is a message of the embedded protocol; scripts assign texts.
+  const parsed = answer.assignment[0] === 0 ? assignmentOf(answer.assignment) : null;
+  if (parsed === null) return `assigned [${Buffer.from(answer.assignment).toString()}]`;
+  const texts = parsed.assignedPartitions.map(({ topic, partitions }) => `${topic}[${partitions.join(",")}]`);
+  return `assigned ${texts.join(" ") || "nothing"} by the coordinator`;
 }
 
-function groupText(group: ClassicGroup): string {
+function groupText(group: Group): string {
+  return group.type === "consumer" ? consumerText(group) : classicText(group);
+}
+
+function classicText(group: ClassicGroup): string {
   const members = [...group.members.values()].map((member) => {
     const waits = member.joinTicket !== null ? " joins" : member.syncTicket !== null ? " syncs" : "";
     return `${member.memberId}${member.memberId === group.leaderId ? "*" : ""}${waits}`;
@@ -300,6 +352,22 @@ function groupText(group: ClassicGroup): string {
   const pending = group.pendingMembers.size === 0 ? "" : ` · pending ${[...group.pendingMembers].join(" ")}`;
   const missing = group.pendingSync.size === 0 ? "" : ` · to sync ${[...group.pendingSync].join(" ")}`;
   return `${group.state} generation ${group.generation}${members.length === 0 ? "" : ` · ${members.join(", ")}`}${pending}${missing}`;
+}
+
+function consumerSettingsOf(options: ReadonlyMap<string, string>): GroupSettings["consumer"] {
+  const { consumer } = defaultGroupSettings;
+  const policy = options.get("policy") ?? "bidirectional";
+  const intervalText = options.get("interval");
+  const times = consumer.ofGroup("");
+  return {
+    ...consumer,
+    sizeMax: Number(options.get("consumers") ?? consumer.sizeMax),
+    canUpgrade: policy === "bidirectional" || policy === "upgrade",
+    canDowngrade: policy === "bidirectional" || policy === "downgrade",
+    isMigrationDisabled: policy === "disabled",
+    // Most stories are about something else than waiting for the next target.
+    ofGroup: () => ({ ...times, assignmentIntervalMs: intervalText === undefined ? 0 : durationMs(intervalText) }),
+  };
 }
 
 function settingsOf(options: ReadonlyMap<string, string>): GroupSettings {
@@ -312,6 +380,7 @@ function settingsOf(options: ReadonlyMap<string, string>): GroupSettings {
     groupSizeMax: Number(options.get("size") ?? defaultGroupSettings.groupSizeMax),
     pendingMembersMax: Number(options.get("pending") ?? defaultGroupSettings.pendingMembersMax),
     recordBytesMax: Number(options.get("record") ?? defaultGroupSettings.recordBytesMax),
+    consumer: consumerSettingsOf(options),
   };
 }
 
