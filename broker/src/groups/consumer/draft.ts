@@ -30,6 +30,8 @@ export class ConsumerDraft implements ConsumerGroupView {
   readonly regexResolver: RegexResolver;
   readonly nowMs: TimeMs;
   readonly hasOffsets: boolean;
+  /** The group was a classic one until now: its members need a target, whatever the newcomer reads. */
+  isUpgraded = false;
   readonly #base: ConsumerGroup;
   groupEpoch: number;
   metadataHash: number;

@@ -57,6 +57,7 @@ export function upgrade(group: ClassicGroup, around: ConsumerSurroundings): Resu
   for (const record of records) upgraded.replay(record);
   const draft = new ConsumerDraft(upgraded, around);
   draft.begin(records);
+  draft.isUpgraded = true;
   forgetClassic(draft, group);
   for (const member of members) draft.renewSession(member);
   draft.tell({ kind: "protocol-changed", groupId, to: "consumer", reason: "a member speaks the consumer protocol" });

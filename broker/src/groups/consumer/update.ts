@@ -29,7 +29,7 @@ function updateSubscription(draft: ConsumerDraft, before: ConsumerMember, update
   if (isNew || !sameSubscription(before, updated)) draft.writeSubscription(updated);
   const hasRegexChanged = updateRegexes(draft, before, updated);
   const hasChanged = hasRegexChanged || !sameNames(before.topicNames, updated.topicNames);
-  if (hasChanged) draft.bumpEpoch(`${updated.memberId} ${isNew ? "joins" : "reads other topics"}`);
+  if (hasChanged || draft.isUpgraded) draft.bumpEpoch(`${updated.memberId} ${isNew ? "joins" : "reads other topics"}`);
   return hasChanged;
 }
 

@@ -13,6 +13,8 @@ export interface ConsumeOptions {
 
 export interface BeatOptions extends ConsumeOptions {
   readonly epoch?: number;
+  /** What it says it has, whatever it has. */
+  readonly owned?: Assignment;
   /** Says all that it could say. */
   readonly isFull?: boolean;
   /** Does not say what it has, whatever has changed. */
@@ -38,6 +40,7 @@ export class ConsumerClient {
   /** It holds on to what it should give up. */
   isStubborn = false;
   #hasToReport = false;
+  #hasMissedAnswer = false;
   #incarnation = 1;
   readonly #host: GroupHost;
 
@@ -86,17 +89,22 @@ export class ConsumerClient {
 
   beat(options: BeatOptions = {}, told: Told = () => {}): void {
     if (!this.isStubborn) this.giveUp();
-    const { isFull = false, topics = isFull ? (this.options.topics ?? ["t"]) : null, regex = null } = options;
+    if (options.topics !== undefined || options.regex !== undefined) this.options = { ...this.options, ...options };
+    // Whoever missed an answer says everything once more, and is told everything.
+    const isFull = options.isFull === true || this.#hasMissedAnswer;
     const saysOwned = (this.#hasToReport || isFull) && options.isSilent !== true;
+    const { topics = this.options.regex === undefined ? ["t"] : null, regex = null } = this.options;
+    const saidTopics = isFull ? topics : (options.topics ?? null);
+    this.#hasMissedAnswer = options.isLost === true;
     this.#ask(
       {
         memberEpoch: options.epoch ?? this.epoch,
         rackId: null,
         rebalanceTimeoutMs: isFull ? (this.options.rebalanceTimeoutMs ?? 60_000) : null,
-        topicNames: topics === null ? null : [...topics].sort(),
-        topicRegex: regex,
+        topicNames: saidTopics === null ? null : [...saidTopics].sort(),
+        topicRegex: isFull ? regex : (options.regex ?? null),
         serverAssignor: options.assignor ?? null,
-        owned: saysOwned ? this.owned : null,
+        owned: options.owned ?? (saysOwned ? this.owned : null),
       },
       options.isLost ?? false,
       told,
@@ -133,6 +141,7 @@ export class ConsumerClient {
     this.owned = new Map();
     this.told = new Map();
     this.#hasToReport = false;
+    this.#hasMissedAnswer = false;
   }
 
   #ask(

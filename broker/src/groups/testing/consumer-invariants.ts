@@ -11,21 +11,29 @@ import type { GroupHost } from "./group-host.ts";
 /** All of a consumer group as text: to see that nothing has changed, or that a replayed one is the same. */
 export function consumerGroupText(group: ConsumerGroup, { withSoft }: { readonly withSoft: boolean }): string {
   const { groupId, groupEpoch, metadataHash: hash, assignmentEpoch, assignmentTimestampMs } = group;
-  const members = [...group.members()]
-    .sort(byId)
-    .map((member) => [
-      { ...member, assigned: ownedText(member.assigned), pendingRevocation: ownedText(member.pendingRevocation) },
-      assignmentText(group.target(member.memberId)),
-    ]);
+  const members = [...group.members()].sort(byId).map((member) => [
+    {
+      ...member,
+      assigned: ownedText(member.assigned),
+      pendingRevocation: ownedText(member.pendingRevocation),
+      classic: classicText(member),
+    },
+    assignmentText(group.target(member.memberId)),
+  ]);
   const regexes = [...group.regexes()]
     .sort()
     .map((regex) => [regex, [...(group.resolved(regex)?.topics ?? [])].sort()]);
   const counts = [sorted(group.nameCounts), sorted(group.regexCounts)];
   const soft = withSoft ? [...group.awaitedJoins] : [];
   const all = [groupId, groupEpoch, hash, assignmentEpoch, assignmentTimestampMs, members, regexes, counts, soft];
-  return JSON.stringify(all, (_key, value: unknown) =>
-    value instanceof Uint8Array ? Buffer.from(value).toString("latin1") : value,
+  return JSON.stringify(all);
+}
+
+function classicText({ classic }: ConsumerMember): string {
+  const protocols = (classic?.protocols ?? []).map(
+    ({ name, metadata }) => `${name}=${Buffer.from(metadata).toString("hex")}`,
   );
+  return `${classic?.sessionTimeoutMs} ${protocols.join(" ")}`;
 }
 
 function byId(a: ConsumerMember, b: ConsumerMember): number {

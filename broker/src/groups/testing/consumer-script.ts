@@ -1,3 +1,4 @@
+import type { Assignment } from "../assignors/types.ts";
 import type { ConsumerDescribeAnswer, ConsumerHeartbeatAnswer } from "../consumer/commands.ts";
 import type { ConsumerGroup } from "../consumer/group.ts";
 import { assignmentOf } from "../consumer/member.ts";
@@ -52,6 +53,7 @@ export function runConsumerCommand(
         {
           ...consumeOptions(context, options),
           ...(epoch === undefined ? {} : { epoch: Number(epoch) }),
+          ...(options.has("owned") ? { owned: ownedFrom(host, options.get("owned") ?? "") } : {}),
           isFull: flags.includes("full"),
           isSilent: flags.includes("silent"),
           isLost: flags.includes("lost"),
@@ -91,6 +93,16 @@ export function runConsumerCommand(
     default:
       return false;
   }
+}
+
+/** `t-0,1;u-0` */
+function ownedFrom({ topics }: GroupHost, text: string): Assignment {
+  return new Map(
+    text.split(";").map((one) => {
+      const [name = "", partitions = ""] = one.split("-");
+      return [topics.byName(name)?.id ?? "", partitions.split(",").map(Number)] as const;
+    }),
+  );
 }
 
 function consumeOptions(context: ScriptContext, options: ReadonlyMap<string, string>): ConsumeOptions {

@@ -11,7 +11,7 @@ import type {
   SyncAnswer,
 } from "../answers.ts";
 import type { ClassicGroup } from "../classic-group.ts";
-import { assignmentOf } from "../consumer-protocol.ts";
+import { assignmentBytes, assignmentOf } from "../consumer-protocol.ts";
 import { defaultGroupSettings } from "../settings.ts";
 import type { GroupSettings } from "../settings.ts";
 import type { Group } from "../types.ts";
@@ -27,7 +27,8 @@ import { GroupHost } from "./group-host.ts";
  *                                     interval (between targets), consumers (group size), policy (migration)
  *     client a group=g instance=i     without it: group g, no instance id
  *     join a protocols=range,rr       also: type= session= rebalance= topics= v=3 (joins at once) v=8 (cannot skip)
- *     sync a a=0,1 b=2                what the leader assigns, by client; followers: sync b; generation=2
+ *     sync a a=0,1 b=2                what the leader assigns, by client; followers: sync b; generation=2; a=embedded:t-0,1;u-0
+ *                                     assigns in words that the coordinator knows, too
  *     beat a · leave a b · evict i    heartbeat; several leave at once; an administrator removes by instance id
  *     restart a                       the process is new and knows nothing
  *     commit a t-0=5 · commit @g t-0=5        as the member (or generation=3); from outside of group g
@@ -39,7 +40,7 @@ import { GroupHost } from "./group-host.ts";
  *
  *     consumer a group=g instance=i   without it: group g, no instance id
  *     consume a topics=t,u            joins; also: regex= assignor= rack= rebalance=
- *     hb a                            heartbeat, with what it has if that has changed; also: epoch= topics= regex=; `full` says
+ *     hb a                            heartbeat, with what it has if that has changed; also: epoch= topics= regex= owned=t-0,1; `full` says
  *                                     everything, `silent` does not say what it has, `lost`: the answer never comes
  *     holds a · yields a              it does not give up what it is told to, or does so again (as from the beginning)
  *     quit a · away a · reborn a      leaves; leaves for a moment (static); the process is new
@@ -104,6 +105,8 @@ class ScriptRunner {
     switch (verb) {
       case "settings":
         this.#host = new GroupHost(settingsOf(options));
+        this.#clients.clear();
+        this.#consumers.clear();
         return;
       case "client":
         this.#clients.set(
@@ -196,7 +199,9 @@ class ScriptRunner {
 
   #sync(client: TestClient, options: ReadonlyMap<string, string>): void {
     const assigned = [...options].filter(([name]) => name !== "generation");
-    const assignments = new Map(assigned.map(([name, text]) => [this.#client(name).memberId, text] as const));
+    const assignments = new Map(
+      assigned.map(([name, text]) => [this.#client(name).memberId, assignmentFrom(text)] as const),
+    );
     client.generation = Number(options.get("generation") ?? client.generation);
     client.sync(assignments, (answer) =>
       this.#answer(client.name, answer.failure === null ? "committed" : "now", syncText(answer)),
@@ -303,7 +308,7 @@ class ScriptRunner {
         const [group] = answer ?? [];
         const members = (group?.members ?? []).map(
           ({ memberId, metadata, assignment }) =>
-            `${memberId} metadata ${metadata.length} B assignment [${Buffer.from(assignment).toString()}]`,
+            `${memberId} metadata ${metadata.length} B assignment ${assignedText(assignment)}`,
         );
         this.#answer(
           groupId,
@@ -331,13 +336,30 @@ function joinText(answer: JoinAnswer): string {
   return `joined generation ${answer.generation} as ${answer.memberId}, leader ${answer.leaderId}, ${answer.protocolName}${members}${skip}`;
 }
 
+/** `embedded:t-0,1;u-0` is a message of the embedded consumer protocol; any other text stands for itself. */
+function assignmentFrom(text: string): string | Uint8Array {
+  if (!text.startsWith("embedded:")) return text;
+  const topics = text
+    .slice("embedded:".length)
+    .split(";")
+    .map((one) => {
+      const [topic = "", partitions = ""] = one.split("-");
+      return { topic, partitions: partitions.split(",").map(Number) };
+    });
+  return assignmentBytes(topics, subscription([]));
+}
+
 function syncText(answer: SyncAnswer): string {
   if (answer.failure !== null) return answer.failure;
-  // What the coordinator assigns itself is a message of the embedded protocol; scripts assign texts.
-  const parsed = answer.assignment[0] === 0 ? assignmentOf(answer.assignment) : null;
-  if (parsed === null) return `assigned [${Buffer.from(answer.assignment).toString()}]`;
+  return `assigned ${assignedText(answer.assignment)}`;
+}
+
+/** Scripts assign texts; what the coordinator assigns is a message of the embedded protocol. */
+function assignedText(assignment: Uint8Array): string {
+  const parsed = assignment[0] === 0 ? assignmentOf(assignment) : null;
+  if (parsed === null) return `[${Buffer.from(assignment).toString()}]`;
   const texts = parsed.assignedPartitions.map(({ topic, partitions }) => `${topic}[${partitions.join(",")}]`);
-  return `assigned ${texts.join(" ") || "nothing"} by the coordinator`;
+  return texts.join(" ") || "nothing";
 }
 
 function groupText(group: Group): string {
