@@ -1,5 +1,6 @@
 import { rangeAssignor } from "./assignors/range.ts";
 import type { Assignor } from "./assignors/types.ts";
+import { uniformAssignor } from "./assignors/uniform.ts";
 
 /** What the group coordinator takes from the broker's configuration. */
 export interface GroupSettings {
@@ -63,7 +64,7 @@ const defaultTimes: ConsumerGroupTimes = {
 };
 
 /** Every assignor that group.consumer.assignors may name. */
-export const knownAssignors: readonly Assignor[] = [rangeAssignor];
+export const knownAssignors: readonly Assignor[] = [uniformAssignor, rangeAssignor];
 
 export const defaultConsumerGroupSettings: ConsumerGroupSettings = {
   isServed: true,
