@@ -56,6 +56,11 @@ export function whyClientMissing(name: ClientName): string | null {
   return runtime === null ? null : whyMissing(runtime);
 }
 
+/** The program of one member of a group (consumer-groups.test.ts). */
+export function javaMember(): Command {
+  return javaProgram("GroupMember");
+}
+
 function javaProgram(main: string): Command {
   return ["java", "-Xmx512m", "-XX:+UseSerialGC", log4jOption, "-cp", javaClassPath(), main];
 }
