@@ -86,8 +86,10 @@ export interface ListedGroup {
 
 export interface DescribedGroup {
   readonly groupId: string;
-  /** Dead: there is no such group. */
+  /** Dead: there is no such classic group. */
   readonly state: string;
+  /** Why it is Dead, where there is more to say; otherwise null. */
+  readonly message: string | null;
   readonly protocolType: string;
   readonly protocolName: string;
   readonly members: readonly DescribedMember[];

@@ -26,11 +26,15 @@ export function decideDescribe(groups: ReadonlyMap<string, Group>, command: Desc
 
 /** What is not a classic group is not there, for this API. */
 function describe(groupId: string, group: Group | null): DescribedGroup {
-  if (group?.type !== "classic") return { groupId, state: "Dead", protocolType: "", protocolName: "", members: [] };
+  if (group?.type !== "classic") {
+    const message = group === null ? null : `group ${groupId} is not a classic group`;
+    return { groupId, state: "Dead", message, protocolType: "", protocolName: "", members: [] };
+  }
   const isStable = group.state === "Stable";
   return {
     groupId,
     state: group.state,
+    message: null,
     protocolType: group.protocolType ?? "",
     protocolName: isStable ? (group.protocolName ?? "") : "",
     members: Array.from(group.members.values(), (member) => ({

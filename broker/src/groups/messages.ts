@@ -151,7 +151,7 @@ export function describeResponse(
   const isMissing = group.state === "Dead" && version >= 6;
   return {
     errorCode: isMissing ? ErrorCode.GROUP_ID_NOT_FOUND : ErrorCode.NONE,
-    errorMessage: isMissing ? errorMessage(ErrorCode.GROUP_ID_NOT_FOUND) : null,
+    errorMessage: isMissing ? (group.message ?? errorMessage(ErrorCode.GROUP_ID_NOT_FOUND)) : null,
     groupId: group.groupId,
     groupState: group.state,
     protocolType: group.protocolType,

@@ -26,7 +26,11 @@ export function decideCommit(
   const { ticket, groupId, memberId } = command;
   const failure =
     group?.type === "consumer"
-      ? refuseConsumerCommit(group, { ...command, knowsMemberEpochs: command.knowsGroupIdNotFound }, topics)
+      ? refuseConsumerCommit(
+          group,
+          { ...command, isTransactional: false, knowsMemberEpochs: command.knowsGroupIdNotFound },
+          topics,
+        )
       : refuseCommit(group, command);
   if (failure !== null) return answered(ticket, { failure, partitions: [] });
 

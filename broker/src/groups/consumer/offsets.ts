@@ -9,6 +9,8 @@ export interface CommitterOfConsumerGroup {
   readonly instanceId: string | null;
   /** A member epoch, or a generation; −1: from outside. */
   readonly generation: number;
+  /** As part of a transaction; then a producer that says nothing of a group is from outside, too. */
+  readonly isTransactional: boolean;
   /** OffsetCommit before v9 has no place for the errors of the consumer protocol. */
   readonly knowsMemberEpochs: boolean;
   readonly offsets: readonly { readonly topic: string; readonly topicId: string | null; readonly partition: number }[];
@@ -20,13 +22,14 @@ export interface CommitterOfConsumerGroup {
  */
 export function refuseConsumerCommit(
   group: ConsumerGroup,
-  { memberId, generation, knowsMemberEpochs, offsets }: CommitterOfConsumerGroup,
+  { memberId, instanceId, generation, isTransactional, knowsMemberEpochs, offsets }: CommitterOfConsumerGroup,
   topics: TopicLookup,
 ): GroupFailure | null {
   if (generation < 0 && group.memberCount === 0) return null;
+  if (isTransactional && generation === -1 && memberId === "" && instanceId === null) return null;
   const member = group.member(memberId);
   if (member === null) return "unknown-member-id";
-  if (member.classic === null && !knowsMemberEpochs) return "unsupported-version";
+  if (member.classic === null && !isTransactional && !knowsMemberEpochs) return "unsupported-version";
   if (generation === member.memberEpoch) return null;
   const stale = staleFailure(member);
   if (generation > member.memberEpoch) return stale;

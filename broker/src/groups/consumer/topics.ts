@@ -32,7 +32,7 @@ export function decideTopicsCheck(
 function checkTopics(draft: ConsumerDraft, group: ConsumerGroup): void {
   for (const regex of group.regexCounts.keys()) {
     const present = group.resolved(regex);
-    const matching = draft.regexResolver.resolve(regex, draft.topics.names());
+    const matching = draft.regexResolver.resolve(regex, draft.topics);
     if (present === null || !isSame(present.topics, matching)) resolveRegex(draft, regex);
   }
   if (metadataHash(draft.subscribedTopics(), draft.topics) !== group.metadataHash)
@@ -40,5 +40,5 @@ function checkTopics(draft: ConsumerDraft, group: ConsumerGroup): void {
 }
 
 function isSame(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
-  return a.size === b.size && [...a].every((name) => b.has(name));
+  return a === b || (a.size === b.size && [...a].every((name) => b.has(name)));
 }

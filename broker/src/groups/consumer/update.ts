@@ -1,7 +1,7 @@
 import type { Assignment } from "../assignors/types.ts";
 import { revocationTimer } from "../types.ts";
 import type { ConsumerDraft } from "./draft.ts";
-import { countOwned, hasRegex, isReconciledTo, samePartitions } from "./member.ts";
+import { countOwned, isReconciledTo, samePartitions } from "./member.ts";
 import type { ConsumerMember, MemberSubscription } from "./member.ts";
 import { reconcile } from "./reconcile.ts";
 import { updateTarget } from "./target.ts";
@@ -45,7 +45,7 @@ function updateRegexes(draft: ConsumerDraft, before: ConsumerMember, updated: Co
 
 export function resolveRegex(draft: ConsumerDraft, regex: string): void {
   const { topics, regexResolver, nowMs } = draft;
-  const matching = regexResolver.resolve(regex, topics.names());
+  const matching = regexResolver.resolve(regex, topics);
   draft.writeRegex(regex, { topics: matching, version: topics.version, timestampMs: nowMs });
 }
 
@@ -147,8 +147,4 @@ function sameClassic(a: MemberSubscription["classic"], b: MemberSubscription["cl
 /** Both sorted. */
 export function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a === b || (a.length === b.length && a.every((name, at) => name === b[at]));
-}
-
-export function regexOf(member: ConsumerMember): string | null {
-  return hasRegex(member) ? member.topicRegex : null;
 }
