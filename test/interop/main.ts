@@ -16,6 +16,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   kafkajs: ["kafkajs"],
   platformatic: ["platformatic"],
   "kafka-python": ["kafka-python"],
+  "consumer-group-answers": ["consumer-group-answers"],
   "cross-client": ["cross-client"],
   "key-sums": ["key-sums"],
   "real-input": ["real-input"],

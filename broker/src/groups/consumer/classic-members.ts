@@ -16,7 +16,7 @@ import { refuseStatic } from "./heartbeat.ts";
 import { removeMembers, replaceStaticMember } from "./leave.ts";
 import { assignmentOf, newMember } from "./member.ts";
 import type { ClassicProtocol, ConsumerMember } from "./member.ts";
-import { canDowngradeWithout, downgrade, named } from "./migration.ts";
+import { canDowngradeWithout, downgrade, joinedWithoutLeader, named } from "./migration.ts";
 import { isTargetDue } from "./target.ts";
 import { ownersAwaited, sameNames, updateMember } from "./update.ts";
 
@@ -48,6 +48,8 @@ export function decideJoinConsumer(
     const refusal = refuseStatic(present, memberId, instanceId);
     if (refusal !== null) return refuse(refusal.failure);
   }
+  // A member of the consumer protocol does not become a classic one under the same member id.
+  if (present?.memberId === memberId && present.classic === null) return refuse("unknown-member-id");
   const owned = ownedOf(subscription.ownedPartitions, around.topics);
   const updatedFrom = (member: ConsumerMember): ConsumerMember => ({
     ...member,
@@ -100,9 +102,8 @@ function joinByDowngrade(
     isSame && present.state !== "unreleased" && memberEpoch === draft.assignmentEpoch
       ? { ...joining, state: "stable" as const }
       : joining;
-  draft.reply(command.ticket, joined(joining, draft.groupEpoch), "committed");
   const reason = `${present.instanceId ?? ""} is back as ${memberId} with the classic protocol`;
-  return downgrade(draft, { leaving: [present], joining: settled, reason });
+  return downgrade(draft, { leaving: [present], joining: { member: settled, ticket: command.ticket }, reason });
 }
 
 /** All classic members must know one protocol in common. */
@@ -124,17 +125,8 @@ function ownedOf(
   return owned;
 }
 
-function joined(member: ConsumerMember, generation: number = member.memberEpoch): JoinAnswer {
-  return {
-    failure: null,
-    memberId: member.memberId,
-    generation,
-    protocolType: CONSUMER_PROTOCOL_TYPE,
-    protocolName: protocolNameOf(member.classic),
-    leaderId: "",
-    members: [],
-    skipAssignment: false,
-  };
+function joined({ memberId, memberEpoch, classic }: ConsumerMember): JoinAnswer {
+  return joinedWithoutLeader(memberId, { generation: memberEpoch, protocolName: protocolNameOf(classic) });
 }
 
 function protocolNameOf(classic: ClassicProtocol | null): string {

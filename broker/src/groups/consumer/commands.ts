@@ -61,6 +61,7 @@ export interface DescribedConsumerMember {
   readonly clientHost: string;
   readonly topicNames: readonly string[];
   readonly topicRegex: string | null;
+  /** With what it has not given up yet. */
   readonly assignment: Assignment;
   readonly target: Assignment;
   readonly isClassic: boolean;

@@ -4,7 +4,7 @@ import type { Group, GroupDecision } from "../types.ts";
 import type { ConsumerDescribeAnswer, ConsumerDescribeCommand, DescribedConsumerMember } from "./commands.ts";
 import type { ConsumerGroup } from "./group.ts";
 import { notFound } from "./heartbeat.ts";
-import { assignmentOf } from "./member.ts";
+import { assignmentOf, ownedByMember } from "./member.ts";
 import type { ConsumerMember } from "./member.ts";
 import { preferredAssignor } from "./target.ts";
 
@@ -42,7 +42,7 @@ function describeMember(group: ConsumerGroup, member: ConsumerMember): Described
     clientHost,
     topicNames,
     topicRegex,
-    assignment: assignmentOf(member.assigned),
+    assignment: assignmentOf(ownedByMember(member)),
     target: group.target(memberId),
     isClassic: member.classic !== null,
   };

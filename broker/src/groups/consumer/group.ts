@@ -44,10 +44,10 @@ export interface ConsumerGroupView {
 export class ConsumerGroup implements ConsumerGroupView {
   readonly type = "consumer";
   readonly groupId: string;
-  groupEpoch: number = FIRST_EPOCH;
-  metadataHash = 0;
-  assignmentEpoch: number = FIRST_EPOCH;
-  assignmentTimestampMs = 0;
+  #groupEpoch: number = FIRST_EPOCH;
+  #metadataHash = 0;
+  #assignmentEpoch: number = FIRST_EPOCH;
+  #assignmentTimestampMs = 0;
   readonly #members = new Map<string, ConsumerMember>();
   readonly #staticMembers = new Map<string, string>();
   readonly #targets = new Map<string, Assignment>();
@@ -62,6 +62,22 @@ export class ConsumerGroup implements ConsumerGroupView {
 
   constructor(groupId: string) {
     this.groupId = groupId;
+  }
+
+  get groupEpoch(): number {
+    return this.#groupEpoch;
+  }
+
+  get metadataHash(): number {
+    return this.#metadataHash;
+  }
+
+  get assignmentEpoch(): number {
+    return this.#assignmentEpoch;
+  }
+
+  get assignmentTimestampMs(): number {
+    return this.#assignmentTimestampMs;
   }
 
   get memberCount(): number {
@@ -127,8 +143,8 @@ export class ConsumerGroup implements ConsumerGroupView {
     switch (record.kind) {
       case "consumer-group":
         if (record.value === null) return;
-        this.groupEpoch = record.value.epoch;
-        this.metadataHash = record.value.metadataHash;
+        this.#groupEpoch = record.value.epoch;
+        this.#metadataHash = record.value.metadataHash;
         return;
       case "consumer-member":
         if (record.value === null) this.#remove(record.memberId);
@@ -143,8 +159,8 @@ export class ConsumerGroup implements ConsumerGroupView {
         else this.#targets.set(record.memberId, record.value);
         return;
       case "consumer-target-epoch":
-        this.assignmentEpoch = record.value?.epoch ?? FIRST_EPOCH;
-        this.assignmentTimestampMs = record.value?.timestampMs ?? 0;
+        this.#assignmentEpoch = record.value?.epoch ?? FIRST_EPOCH;
+        this.#assignmentTimestampMs = record.value?.timestampMs ?? 0;
         return;
       case "consumer-regex":
         if (record.value === null) this.#resolved.delete(record.regex);

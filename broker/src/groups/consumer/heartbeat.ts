@@ -116,7 +116,7 @@ function findDynamic(draft: ConsumerDraft, command: ConsumerHeartbeatCommand): R
     return failed({ failure: "unknown-member-id", message: `${memberId} is no member of group ${groupId}` });
   }
   const failure = refuseEpoch(member, command);
-  return failure === null ? ok(member) : failed(fenced(draft, member, failure));
+  return failure === null ? ok(member) : failed({ failure: "fenced-member-epoch", message: failure });
 }
 
 /** A static member that comes back takes the place of the one that said it would leave for a moment. */
@@ -139,7 +139,7 @@ function findStatic(
   if (refusal !== null) return failed(refusal);
   if (present === null) return failed({ failure: "unknown-member-id", message: `there is no ${instanceId}` });
   const failure = refuseEpoch(present, command);
-  return failure === null ? ok(present) : failed(fenced(draft, present, failure));
+  return failure === null ? ok(present) : failed({ failure: "fenced-member-epoch", message: failure });
 }
 
 export function refuseStatic(present: ConsumerMember | null, memberId: string, instanceId: string): Refusal | null {
@@ -172,11 +172,6 @@ function isWithin(owned: Assignment | null, { assigned }: ConsumerMember): boole
     if (!partitions.every((partition) => owns(assigned, topicId, partition))) return false;
   }
   return true;
-}
-
-function fenced(draft: ConsumerDraft, { memberId }: ConsumerMember, message: string): Refusal {
-  draft.tell({ kind: "member-fenced", groupId: draft.groupId, memberId, reason: message });
-  return { failure: "fenced-member-epoch", message };
 }
 
 /** The member as the request says it is. The same one if the request says nothing new. */

@@ -129,6 +129,15 @@ export function assignmentOf(owned: Owned): Assignment {
   );
 }
 
+/** All that the member may still read from: also what it was told to give up. */
+export function ownedByMember({ assigned, pendingRevocation }: MemberAssignment): Owned {
+  if (pendingRevocation.size === 0) return assigned;
+  const all = new Map(assigned);
+  for (const [topicId, partitions] of pendingRevocation)
+    all.set(topicId, new Map([...(all.get(topicId) ?? []), ...partitions]));
+  return all;
+}
+
 /** The same partitions, whatever their epochs. */
 export function samePartitions(a: Owned, b: Owned): boolean {
   if (a === b) return true;

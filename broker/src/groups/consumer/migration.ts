@@ -1,7 +1,9 @@
 import { must } from "@millrace/base/assert";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
+import type { Ticket } from "../../coordinator/machine.ts";
 import { joinRefused, syncRefused } from "../answers.ts";
+import type { JoinAnswer } from "../answers.ts";
 import type { Assignment } from "../assignors/types.ts";
 import { CONSUMER_PROTOCOL_TYPE, metadataOf, newClassicGroup, noBytes, selectProtocol } from "../classic-group.ts";
 import type { ClassicGroup, ClassicMember } from "../classic-group.ts";
@@ -164,15 +166,16 @@ export function downgrade(
     reason,
   }: {
     readonly leaving: readonly ConsumerMember[];
-    readonly joining: ConsumerMember | null;
+    readonly joining: { readonly member: ConsumerMember; readonly ticket: Ticket<JoinAnswer> } | null;
     readonly reason: string;
   },
 ): GroupDecision {
   const { groupId, nowMs, topics } = draft;
   const goneIds = new Set(leaving.map(({ memberId }) => memberId));
   const members = [...draft.members()].filter(({ memberId }) => !goneIds.has(memberId));
-  if (joining !== null) members.push(joining);
+  if (joining !== null) members.push(joining.member);
   const value = classicValue(draft.groupEpoch, members, { topics, nowMs });
+  if (joining !== null) draft.reply(joining.ticket, joinedWithoutLeader(joining.member.memberId, value));
   for (const { memberId } of [...leaving, ...members]) draft.cancelTimers(memberId);
   for (const member of members) draft.renewSession(member);
   const isSettled = members.every((member) => isReconciledTo(member, draft.groupEpoch));
@@ -181,6 +184,23 @@ export function downgrade(
   draft.tell({ kind: "protocol-changed", groupId, to: "classic", reason });
   draft.begin([...tombstonesOfConsumerGroup(draft), { kind: "group", groupId, value }]);
   return draft.decision();
+}
+
+/** A JoinGroup that is answered with no leader: whoever gets it assigns nothing, and takes what SyncGroup tells it. */
+export function joinedWithoutLeader(
+  memberId: string,
+  { generation, protocolName }: Pick<GroupValue, "generation" | "protocolName">,
+): JoinAnswer {
+  return {
+    failure: null,
+    memberId,
+    generation,
+    protocolType: CONSUMER_PROTOCOL_TYPE,
+    protocolName,
+    leaderId: "",
+    members: [],
+    skipAssignment: false,
+  };
 }
 
 function classicValue(
