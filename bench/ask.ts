@@ -13,7 +13,7 @@ import { ByteReader } from "kafka-protocol-ts/reader";
 import { ByteWriter } from "kafka-protocol-ts/writer";
 
 /** One request on a connection of its own: what a bench asks of a broker before it begins. */
-async function ask<Req, Res, ReqInput, ResInput>(
+export async function ask<Req, Res, ReqInput, ResInput>(
   port: number,
   api: Api<Req, Res, ReqInput, ResInput>,
   version: number,

@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import {
   closeSync,
+  constants,
   existsSync,
   fdatasyncSync,
   mkdtempSync,
@@ -14,7 +15,7 @@ import {
 import { open } from "node:fs/promises";
 import { createConnection, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { median } from "./statistics.ts";
 
 /** What the machine does with the same bytes and no broker, in the minute in which a round is measured. */
@@ -67,11 +68,10 @@ export class LimitProbe implements AsyncDisposable {
 
   async measure(): Promise<Limits> {
     const path = join(this.#directory, "written");
-    const syncs = 200;
     const limits = {
       syncedMegabytesPerSecond: (fileMebibytes * mebibyte) / 1e6 / writeSynced(path, mebibyte, fileMebibytes),
       spreadMegabytesPerSecond: await writeSpread(path),
-      syncsPerSecond: syncs / writeSynced(path, 4096, syncs),
+      syncsPerSecond: syncs / writeSynced(path, pageBytes, syncs),
       loopbackMegabytesPerSecond: await this.#receive(),
       echoesPerSecond: await this.#echo(),
     };
@@ -140,6 +140,28 @@ export class LimitProbe implements AsyncDisposable {
 
 function elapsed(): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, loopbackMs));
+}
+
+const pageBytes = 4096;
+const syncs = 200;
+
+/**
+ * How long the disk takes for one sync, in the middle of many: a page is written over and synced, as in a journal, so that
+ * the file system has nothing of its own to write.
+ */
+export function syncLatencyMs(directory: string): number {
+  const path = join(mkdtempSync(join(directory, "bench-syncs-")), "written");
+  writeSynced(path, pageBytes * syncs, 1);
+  const file = openSync(path, constants.O_WRONLY | constants.O_DSYNC);
+  const chunk = Buffer.alloc(pageBytes, 0x5a);
+  const times = Array.from({ length: syncs }, (_, index) => {
+    const startedMs = performance.now();
+    writeSync(file, chunk, 0, pageBytes, index * pageBytes);
+    return performance.now() - startedMs;
+  });
+  closeSync(file);
+  rmSync(dirname(path), { recursive: true });
+  return median(times);
 }
 
 /** Seconds that so many writes to a new file take, each synced before the next. */

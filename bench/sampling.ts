@@ -135,22 +135,28 @@ export async function sampleOf(target: Target, plan: LoadPlan): Promise<Sample> 
 
 /** Runs the load generator in a process of its own. */
 export async function generate(plan: LoadPlan, onMeasuring: () => void = () => undefined): Promise<LoadResult> {
-  const script = join(import.meta.dirname, "load.ts");
+  const timeoutMs = plan.warmUpMs + Math.min(plan.measureMs, 120_000) + 60_000;
+  let result: LoadResult | null = null;
+  await runGenerator<LoadEvent>({ script: join(import.meta.dirname, "load.ts"), plan, timeoutMs }, (event) => {
+    if (event.event === "measuring") onMeasuring();
+    else result = event;
+  });
+  if (result === null) throw new Error("the load generator had no result");
+  return result;
+}
+
+/** A script that takes its plan as JSON and prints events, each a line of JSON. Rejects when it ends with an error. */
+export async function runGenerator<Event>(
+  { script, plan, timeoutMs }: { readonly script: string; readonly plan: object; readonly timeoutMs: number },
+  onEvent: (event: Event) => void,
+): Promise<void> {
   const child = spawn(process.execPath, ["--conditions=source", script, JSON.stringify(plan)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const timer = setTimeout(() => child.kill("SIGKILL"), plan.warmUpMs + Math.min(plan.measureMs, 120_000) + 60_000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
   const ended = once(child, "exit");
-  let result: LoadResult | null = null;
-  for await (const line of createInterface({ input: child.stdout })) {
-    const event = JSON.parse(line) as LoadEvent;
-    if (event.event === "measuring") onMeasuring();
-    else result = event;
-  }
+  for await (const line of createInterface({ input: child.stdout })) onEvent(JSON.parse(line) as Event);
   await ended;
   clearTimeout(timer);
-  if (result === null || child.exitCode !== 0) {
-    throw new Error(`the load generator ended with ${child.exitCode ?? child.signalCode}`);
-  }
-  return result;
+  if (child.exitCode !== 0) throw new Error(`the load generator ended with ${child.exitCode ?? child.signalCode}`);
 }

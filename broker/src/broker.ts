@@ -16,6 +16,7 @@ import { loadStaticConfig } from "./config/static-config.ts";
 import type { ConfigSources } from "./config/static-config.ts";
 import { FetchSessions } from "./fetch/sessions.ts";
 import { GroupsHost } from "./groups-host.ts";
+import type { MetadataImage } from "./metadata/image.ts";
 import { MetadataService } from "./metadata/metadata.ts";
 import type { AdmissionLimits } from "./network/admission.ts";
 import { FramePool } from "./network/frame-pool.ts";
@@ -24,6 +25,7 @@ import type { ServerLimits } from "./network/server.ts";
 import { Partitions } from "./partitions/partitions.ts";
 import { ProducerIds } from "./producer-ids.ts";
 import type { Services } from "./services.ts";
+import { TransactionsHost } from "./transactions-host.ts";
 
 export interface BrokerOptions extends Omit<ConfigSources, "set"> {
   /** Settings by their Kafka names; stronger than file and environment. */
@@ -106,13 +108,31 @@ async function assemble(
   const { logs, metadata, brokerEpoch } = data;
   const { configs } = metadata;
   const partitions = new Partitions({ logs, configs, clock, workers, logger });
-  const groups = new GroupsHost({ clock, random, logger, configs, partitions, image: () => metadata.image, fatal });
+  const producerIds = new ProducerIds(metadata);
+  const image = (): MetadataImage => metadata.image;
+  const groups = new GroupsHost({ clock, random, logger, configs, partitions, image, fatal });
+  const transactions = new TransactionsHost({
+    clock,
+    logger,
+    configs,
+    partitions,
+    groups: groups.coordinator,
+    producerIds,
+    image,
+    fatal,
+  });
   await partitions.start(metadata.image);
-  groups.apply({ changedTopics: [...metadata.image.topics()], deletedTopics: [] });
-  onOffline = () => groups.partitionsWentOffline();
+  const all = { changedTopics: [...metadata.image.topics()], deletedTopics: [] };
+  groups.apply(all);
+  transactions.apply(all);
+  onOffline = () => {
+    groups.partitionsWentOffline();
+    transactions.partitionsWentOffline();
+  };
   metadata.onChange(async (delta) => {
     await partitions.apply(delta);
     groups.apply(delta);
+    transactions.apply(delta);
     if (delta.isBrokerReconfigured) server.admissionLimitsChanged();
   });
 
@@ -134,7 +154,8 @@ async function assemble(
     logs,
     partitions,
     groups: groups.coordinator,
-    producerIds: new ProducerIds(metadata),
+    transactions,
+    producerIds,
     fetchSessions: new FetchSessions({
       slotsMax: atStart["max.incremental.fetch.session.cache.slots"],
       evictionMs: sessionEvictionMs,
@@ -148,6 +169,7 @@ async function assemble(
     const closed = server.close(stopGraceMs);
     // Members that wait for a rebalance are told to look for another coordinator: else they would be waited for.
     groups.coordinator.close();
+    transactions.coordinator.close();
     await closed;
   });
   server.serve({ services, admissionLimits: () => admissionLimits(configs.broker), fatal });

@@ -8,6 +8,7 @@ import type { GroupCoordinator } from "./groups/coordinator.ts";
 import type { MetadataService } from "./metadata/metadata.ts";
 import type { Partitions } from "./partitions/partitions.ts";
 import type { ProducerIds } from "./producer-ids.ts";
+import type { TransactionsHost } from "./transactions-host.ts";
 
 /** What handlers work with. Built once by `startBroker`; nobody reaches around it. */
 export interface Services {
@@ -20,6 +21,7 @@ export interface Services {
   readonly logs: LogDirectories;
   readonly partitions: Partitions;
   readonly groups: GroupCoordinator;
+  readonly transactions: TransactionsHost;
   readonly producerIds: ProducerIds;
   readonly fetchSessions: FetchSessions;
   /** The handlers registered on a kind of listener: the ApiVersions answer comes from these. */

@@ -15,7 +15,7 @@ import type { LogState } from "./log-writer.ts";
 import { isOutOfSpace } from "./out-of-space.ts";
 import { loadProducers } from "./producer-loading.ts";
 import { markerOf } from "./producer-state.ts";
-import type { ProducerEntry, SequenceVerdict } from "./producer-state.ts";
+import type { ProducerEntry, ProducerView, SequenceVerdict } from "./producer-state.ts";
 import { expiredCount } from "./retention.ts";
 import { discardSegments } from "./segment-removal.ts";
 import type { Segment } from "./segment.ts";
@@ -219,7 +219,7 @@ export class PartitionLog {
     const [batch] = batches.batches;
     assert(batch !== undefined && batches.batches.length === 1, "a leader appends one batch at a time");
     if (batch.hasProducerId) {
-      const verdict = this.#judge(batch);
+      const verdict = this.#judge(batch, options.origin);
       if (verdict.kind === "refused") return refused(verdict.failure, verdict.message);
       if (verdict.kind === "duplicate") return ok(this.#answerAgain(verdict.mark));
     }
@@ -231,9 +231,10 @@ export class PartitionLog {
     return ok(this.#appended(firstOffset, isLogAppendTime ? options.nowMs : -1));
   }
 
-  #judge(batch: RecordBatchView): SequenceVerdict {
+  #judge(batch: RecordBatchView, origin: AppendOptions["origin"]): SequenceVerdict {
     const { producers } = this.#writer;
-    if (!batch.isControl) return producers.check(batch);
+    // A coordinator that writes for a producer has no sequence of its own.
+    if (!batch.isControl) return origin === "coordinator" ? producers.checkEpoch(batch) : producers.check(batch);
     const marker = markerOf(batch);
     return marker === null ? producers.check(batch) : producers.checkMarker(batch, marker.coordinatorEpoch);
   }
@@ -313,6 +314,11 @@ export class PartitionLog {
 
   producers(): Iterable<ProducerEntry> {
     return this.#writer.producers.entries();
+  }
+
+  /** Null: nothing is remembered of it. */
+  producer(producerId: number): ProducerView | null {
+    return this.#writer.producers.get(producerId) ?? null;
   }
 
   segments(): Segments {

@@ -58,6 +58,14 @@ export class ProducerEntry {
   }
 }
 
+/** What others may see of a producer. */
+export type ProducerView = Readonly<
+  Pick<
+    ProducerEntry,
+    "producerId" | "epoch" | "coordinatorEpoch" | "lastTimestamp" | "lastSequence" | "currentTxnFirstOffset"
+  >
+>;
+
 export type SequenceFailure = "stale-producer-epoch" | "sequence-gap" | "stale-coordinator-epoch" | "no-transaction";
 
 /** What the checks say of a batch: take it, it was taken before, or no. */
@@ -124,7 +132,18 @@ export class ProducerStates {
     }
     const last = entry.lastSequence;
     const expected = last === NO_SEQUENCE ? 0 : (last + 1) % SEQUENCE_LIMIT;
-    return firstSequence === expected ? isNew : gap(batch, `sequence ${firstSequence} where ${expected} is next`);
+    if (firstSequence !== expected) return gap(batch, `sequence ${firstSequence} where ${expected} is next`);
+    if (entry.currentTxnFirstOffset !== -1 && !batch.isTransactional) {
+      const message = `producer ${batch.producerId} has a transaction open here, and sent records outside of it`;
+      return { kind: "refused", failure: "no-transaction", message };
+    }
+    return isNew;
+  }
+
+  /** For what the broker itself writes in a producer's name: only who was fenced is refused. */
+  checkEpoch(batch: RecordBatchView): SequenceVerdict {
+    const entry = this.#entries?.get(batch.producerId);
+    return entry !== undefined && batch.producerEpoch < entry.epoch ? staleEpoch(batch, entry) : isNew;
   }
 
   /** A marker comes from the transaction coordinator, with its producer's epoch (KIP-890: one more than the data's). */

@@ -1,5 +1,6 @@
 import type { ApiInfo } from "kafka-protocol-ts/api";
-import type { ClientName } from "../interop/clients.ts";
+import { clients, type ClientName } from "../interop/clients.ts";
+import type { GroupMode } from "../interop/contract.ts";
 import { readJson, readText } from "./repository.ts";
 
 /** A handler as ApiVersions sees it. */
@@ -10,7 +11,6 @@ export interface Served {
 
 /** Why an API of Kafka is not served. Every API is in here or has a handler, and none both: `test/docs.test.ts`. */
 export const leftOut: readonly { readonly why: string; readonly keys: readonly number[] }[] = [
-  { why: "Transactions have no coordinator yet.", keys: [24, 25, 26, 27, 28, 61, 65, 66] },
   {
     why: "There is no authentication, authorization or delegation yet.",
     keys: [17, 29, 30, 31, 36, 38, 39, 40, 41, 50, 51],
@@ -34,6 +34,8 @@ export const leftOut: readonly { readonly why: string; readonly keys: readonly n
     keys: [71, 72],
   },
 ];
+
+const consumerGroupHeartbeat = 68;
 
 /** The page with its blocks written anew. */
 export function renderCompatibility(page: string, apis: readonly ApiInfo[], served: readonly Served[]): string {
@@ -94,7 +96,7 @@ function clientTable(): string {
   const go = pinned("test/interop/franz-go/go.mod", /franz-go v(\S+)/);
   const python = "test/interop/python/requirements.txt";
   const rows: Readonly<Record<ClientName | "kcat", readonly [name: string, version: string, language: string]>> = {
-    java: ["Apache Kafka's clients and console tools", java, "Java"],
+    java: ["Apache Kafka's clients and console tools, Streams and Connect", java, "Java"],
     "franz-go": ["franz-go", go, "Go"],
     librdkafka: ["librdkafka, through confluent-kafka", pinned(python, /^confluent-kafka==(\S+)/m), "C, Python"],
     kcat: ["kcat", "as the system has it", "C"],
@@ -102,7 +104,27 @@ function clientTable(): string {
     kafkajs: ["kafkajs", npm("kafkajs"), "JavaScript"],
     platformatic: ["@platformatic/kafka", npm("@platformatic/kafka"), "TypeScript"],
   };
-  return table(["client", "version", "language"], Object.values(rows));
+  return table(
+    ["client", "version", "language", "groups"],
+    Object.entries(rows).map(([name, cells]) => [...cells, groupModesOf(name)]),
+  );
+}
+
+/** In which ways its groups are tested; kcat's are as they come. */
+function groupModesOf(name: string): string {
+  const words: Readonly<Record<GroupMode, string>> = {
+    eager: "eager",
+    cooperative: "cooperative",
+    static: "static members",
+    consumer: "KIP-848",
+  };
+  const modes = Object.values(clients).find((client) => client.name === name)?.groupModes ?? [{ mode: "eager" }];
+  const isLeftOut = leftOut.some(({ keys }) => keys.includes(consumerGroupHeartbeat));
+  return modes
+    .map(({ mode }) => mode)
+    .filter((mode) => mode !== "consumer" || !isLeftOut)
+    .map((mode) => words[mode])
+    .join(", ");
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

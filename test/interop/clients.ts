@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { GroupMode } from "./contract.ts";
 import { log4jOption } from "./target.ts";
 import { interopDirectory, javaClassPath, paths, pythonCommand, whyMissing, type RuntimeName } from "./runtimes.ts";
 
@@ -10,6 +11,10 @@ export interface Client {
   readonly command: () => Command;
   /** The program that sums numbers by key (key-sums.test.ts), where there is one. */
   readonly keySums?: () => Command;
+  /** The program whose members of a group log what happens to them (groups.test.ts). */
+  readonly member: () => Command;
+  /** How its groups share out partitions; what `isLong` is tried with `--long` only. */
+  readonly groupModes: readonly { readonly mode: GroupMode; readonly isLong?: boolean }[];
   readonly environment?: Readonly<Record<string, string>>;
 }
 
@@ -24,18 +29,39 @@ export const clients: Readonly<Record<ClientName, Client>> = {
     runtime: "java",
     command: () => javaProgram("Interop"),
     keySums: () => javaProgram("KeySums"),
+    member: () => javaProgram("Member"),
+    groupModes: [
+      { mode: "cooperative" },
+      { mode: "consumer", isLong: true },
+      { mode: "static", isLong: true },
+      { mode: "eager", isLong: true },
+    ],
   },
   "franz-go": {
     name: "franz-go",
     runtime: "go",
     command: () => [paths.goProgram],
     keySums: () => [paths.goProgram, "key-sums"],
+    member: () => [paths.goProgram, "member"],
+    groupModes: [
+      { mode: "cooperative" },
+      { mode: "consumer", isLong: true },
+      { mode: "static", isLong: true },
+      { mode: "eager", isLong: true },
+    ],
   },
   librdkafka: {
     name: "librdkafka",
     runtime: "python",
     command: () => pythonProgram("librdkafka_client.py"),
     keySums: () => pythonProgram("librdkafka_key_sums.py"),
+    member: () => pythonProgram("librdkafka_member.py"),
+    groupModes: [
+      { mode: "eager" },
+      { mode: "consumer", isLong: true },
+      { mode: "static", isLong: true },
+      { mode: "cooperative", isLong: true },
+    ],
     environment: { PYTHONPATH: paths.pythonPackages },
   },
   "kafka-python": {
@@ -43,10 +69,26 @@ export const clients: Readonly<Record<ClientName, Client>> = {
     runtime: "python",
     command: () => pythonProgram("kafka_python_client.py"),
     keySums: () => pythonProgram("kafka_python_key_sums.py"),
+    member: () => pythonProgram("kafka_python_member.py"),
+    groupModes: [{ mode: "eager" }, { mode: "static", isLong: true }, { mode: "cooperative", isLong: true }],
     environment: { PYTHONPATH: paths.pythonPackages },
   },
-  kafkajs: { name: "kafkajs", runtime: null, command: () => nodeProgram("kafkajs.ts") },
-  platformatic: { name: "platformatic", runtime: null, command: () => nodeProgram("platformatic.ts") },
+  kafkajs: {
+    name: "kafkajs",
+    runtime: null,
+    command: () => nodeProgram("kafkajs.ts"),
+    member: () => nodeProgram("kafkajs-member.ts"),
+    // It assigns round robin; to the group that is the same as range.
+    groupModes: [{ mode: "eager" }],
+  },
+  platformatic: {
+    name: "platformatic",
+    runtime: null,
+    command: () => nodeProgram("platformatic.ts"),
+    member: () => nodeProgram("platformatic-member.ts"),
+    // With nine members its cooperative assignor leaves seven idle.
+    groupModes: [{ mode: "eager" }],
+  },
 };
 
 export const clientNames = Object.keys(clients) as readonly ClientName[];
@@ -61,8 +103,10 @@ export function javaMember(): Command {
   return javaProgram("GroupMember");
 }
 
-function javaProgram(main: string): Command {
-  return ["java", "-Xmx512m", "-XX:+UseSerialGC", log4jOption, "-cp", javaClassPath(), main];
+/** Compiled but once: these programs live for seconds, and share two cores with the broker. */
+export function javaProgram(main: string, args: readonly string[] = []): Command {
+  const quick = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+  return ["java", ...quick, log4jOption, "-cp", javaClassPath(), main, ...args];
 }
 
 function pythonProgram(file: string): Command {

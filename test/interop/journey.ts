@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, type TestContext } from "vitest";
 import { clients, whyClientMissing, type ClientName } from "./clients.ts";
-import type { Compression, ConsumeArgs, HelloAnswer } from "./contract.ts";
+import type { Compression, ConsumeArgs, DumpArgs, HelloAnswer } from "./contract.ts";
 import { ExpectedTopic } from "./expected.ts";
 import { partitionOfKey } from "./murmur2.ts";
 import { ClientProgram } from "./program.ts";
 import { readConsumed, sampleRecords, writeRecords, type ConsumedRecord, type SampleRecord } from "./records.ts";
-import { Target } from "./target.ts";
+import { chosenTarget, Target } from "./target.ts";
 
 /** Not a power of two, so that a partitioner that differs from Java's only in a sign is found. */
 export const partitionCount = 6;
@@ -17,6 +17,20 @@ const recordsPerCompression = (name: ClientName): number => (name === "kafka-pyt
 
 /** Both brokers would wait some seconds for more members when a group is new; nobody else comes in these tests. */
 export const quickGroups: Readonly<Record<string, string>> = { "group.initial.rebalance.delay.ms": "0" };
+
+/** The shortest that a broker allows a member of a classic group to ask for. */
+export const sessionTimeoutMs = 6_000;
+
+/** Millrace's groups follow the classic protocol so far; the tests of KIP-848's wait for it. */
+export const hasConsumerProtocol: boolean = chosenTarget() === "kafka";
+
+/** Groups of the consumer protocol get their times from the broker; the classic ones ask for theirs. */
+export const groupTimes: Readonly<Record<string, string>> = {
+  "group.consumer.session.timeout.ms": `${sessionTimeoutMs}`,
+  "group.consumer.min.session.timeout.ms": `${sessionTimeoutMs}`,
+  "group.consumer.heartbeat.interval.ms": "500",
+  "group.consumer.min.heartbeat.interval.ms": "500",
+};
 
 const consumeTimeoutMs = 60_000;
 
@@ -54,6 +68,17 @@ export async function consume(
 ): Promise<ConsumedRecord[]> {
   const output = workspace.path("consumed.jsonl");
   await program.consume({ ...args, output, timeoutMs: consumeTimeoutMs });
+  return readConsumed(output);
+}
+
+/** All of a topic for an isolation level, up to where it then ends, with the Java program. */
+export async function dump(
+  workspace: Workspace,
+  program: ClientProgram,
+  args: Pick<DumpArgs, "topic" | "isolation">,
+): Promise<ConsumedRecord[]> {
+  const output = workspace.path("dump.jsonl");
+  await program.dump({ ...args, output, timeoutMs: consumeTimeoutMs });
   return readConsumed(output);
 }
 

@@ -6,7 +6,8 @@ import { interopDirectory, repositoryRoot } from "./runtimes.ts";
 import { chosenTarget, whyTargetMissing } from "./target.ts";
 
 /**
- * `npm run interop -- [suite ...] [--target millrace|millrace-dist|kafka]`: the interop tests of some clients, or all.
+ * `npm run interop -- [suite ...] [--target millrace|millrace-dist|kafka] [--long]`: the interop tests of some clients,
+ * or all. `--long` adds what `npm test` leaves out for its time.
  * With `--target kafka` the same tests run against Apache Kafka: what fails there is wrong in the test.
  */
 const suites: Readonly<Record<string, readonly string[]>> = {
@@ -19,11 +20,20 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   "consumer-group-answers": ["consumer-group-answers"],
   "cross-client": ["cross-client"],
   "key-sums": ["key-sums"],
+  groups: ["groups", "ownership"],
+  transactions: ["transactions", "transactions-codes"],
+  verifiable: ["verifiable"],
+  streams: ["streams"],
+  connect: ["connect"],
   "real-input": ["real-input"],
 };
 
-const { values, positionals } = parseArgs({ options: { target: { type: "string" } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { target: { type: "string" }, long: { type: "boolean" } },
+  allowPositionals: true,
+});
 if (values.target !== undefined) process.env["MILLRACE_INTEROP_TARGET"] = values.target;
+if (values.long === true) process.env["MILLRACE_INTEROP_LONG"] = "1";
 const unknown = positionals.filter((name) => !(name in suites));
 const missing = unknown.length > 0 ? null : whyTargetMissing(chosenTarget());
 if (unknown.length > 0) {

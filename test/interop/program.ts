@@ -2,7 +2,17 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Client } from "./clients.ts";
-import type { Answer, ConsumeArgs, CreateTopicArgs, HelloAnswer, ProduceAnswer, ProduceArgs } from "./contract.ts";
+import type {
+  Answer,
+  ConsumeArgs,
+  CreateTopicArgs,
+  DumpArgs,
+  EndArgs,
+  HelloAnswer,
+  ProduceAnswer,
+  ProduceArgs,
+  TransactArgs,
+} from "./contract.ts";
 import { interopDirectory } from "./runtimes.ts";
 
 interface Waiting {
@@ -57,6 +67,19 @@ export class ClientProgram implements AsyncDisposable {
 
   async consume(args: ConsumeArgs): Promise<void> {
     await this.call("consume", args, { timeoutMs: args.timeoutMs + 30_000 });
+  }
+
+  async transact(args: TransactArgs): Promise<void> {
+    await this.call("transact", args);
+  }
+
+  async end(args: EndArgs): Promise<void> {
+    await this.call("end", args);
+  }
+
+  /** All of a topic for an isolation level, up to where it then ends; of the Java program only. */
+  async dump(args: DumpArgs): Promise<void> {
+    await this.call("dump", args);
   }
 
   async call(

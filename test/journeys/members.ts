@@ -105,8 +105,12 @@ export class Member {
 }
 
 /** Settles when the group has a coordinator that has loaded it. */
-export async function coordinatorOf(client: RawClient, groupId: string): Promise<void> {
-  for (;;) {
+export async function coordinatorOf(
+  client: RawClient,
+  groupId: string,
+  pause: () => Promise<void> = async () => {},
+): Promise<void> {
+  for (; ; await pause()) {
     const { coordinators } = await client.request(findCoordinator, 4, { keyType: 0, coordinatorKeys: [groupId] });
     if (coordinators[0]?.errorCode !== ErrorCode.NONE) continue;
     const { groups } = await client.request(describeGroups, 5, { groups: [groupId] });

@@ -1,12 +1,13 @@
 /**
- * Produce v3–v11 (advertised from 0: KAFKA-18659). v12 takes part in transactions by itself (KIP-890) and v13 names topics by
- * id: both come with transactions. A batch stays bytes from the frame to the disk.
+ * Produce v3–v13 (advertised from 0: KAFKA-18659). v12 adds partitions to the transaction by itself (KIP-890), v13 names topics by
+ * id. A batch stays bytes from the frame to the disk.
  * Phase one ends when every batch has its offset; the answer leaves when all of them are as durable as acks asks.
- * Transactional batches are refused until transactions exist.
+ * The first batch of a transaction in a partition waits until the transaction coordinator has let it in.
  */
 import { produce } from "kafka-protocol-ts/messages/00-produce";
 import type { ProduceRequest, ProduceResponseInput } from "kafka-protocol-ts/messages/00-produce";
 import { errorName, ErrorCode } from "kafka-protocol-ts/errors";
+import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import type { Result } from "@millrace/base/result";
 import { analyzeBatches } from "@millrace/storage/validation";
 import type { AnalyzedBatches } from "@millrace/storage/validation";
@@ -15,7 +16,9 @@ import type { Offset } from "@millrace/storage/types";
 import { codeOfAppendFailure, codeOfCommitFailure } from "../failures.ts";
 import { isInternalTopic } from "../metadata/topics.ts";
 import type { Partition } from "../partitions/partition.ts";
+import type { TransactionGuard } from "../partitions/transaction-guards.ts";
 import type { Services } from "../services.ts";
+import { codeOfAdmission } from "../transactions/failures.ts";
 import { CloseConnection, noAnswer, twoPhaseHandler } from "./handler.ts";
 import type { Handler, RequestContext, TwoPhases } from "./handler.ts";
 
@@ -30,6 +33,8 @@ interface Entry {
   readonly data: PartitionData;
   readonly partition: Partition | null;
   analysis: Analysis | Promise<Analysis> | null;
+  /** Of the first batch of a transaction in its partition, from before the coordinator is asked until it is appended. */
+  guard: TransactionGuard | null;
   answer: Writable<PartitionAnswer>;
 }
 
@@ -54,7 +59,9 @@ export const produceHandler: Handler = twoPhaseHandler(
       for (const entry of entries) append(services, entry, appended);
       appended.close();
     };
-    const analysed = slow.length === 0 ? null : settleAnalyses(slow).then(appendAll);
+    const letIn = (): Promise<void> | null => beginTransactions(services, request, context, entries);
+    const admitted = slow.length === 0 ? letIn() : settleAnalyses(slow).then(letIn);
+    const analysed = admitted === null ? null : admitted.then(appendAll);
     if (analysed === null) appendAll();
     const inOrder = isBackedUp(services)
       ? (analysed ?? Promise.resolve()).then(() => appended.whenSettled())
@@ -73,7 +80,7 @@ export const produceHandler: Handler = twoPhaseHandler(
       return { inOrder, answer: (analysed ?? Promise.resolve()).then(respond), mayReuseRequest: () => false };
     return { inOrder, answer: appended.done.then(respond), mayReuseRequest: () => appended.isAllWritten };
   },
-  { versions: [3, 11] },
+  { versions: [3, 13] },
 );
 
 /**
@@ -113,10 +120,11 @@ function examine(
   return {
     data,
     partition,
+    guard: null,
     analysis: analyzeBatches(data.records, {
       ...services.partitions.rulesOf(partition.topic).validation,
       produceVersion: context.version,
-      isTransactionalAllowed: false,
+      isTransactionalAllowed: request.transactionalId !== null,
       nowMs: services.clock.now(),
     }),
     answer: emptyAnswer(data.index),
@@ -127,11 +135,73 @@ async function settleAnalyses(slow: readonly Entry[]): Promise<void> {
   for (const entry of slow) entry.analysis = await entry.analysis;
 }
 
+/**
+ * Asks the transaction coordinator about each batch that begins a transaction in its partition: null where there is none, as in
+ * nearly every request. A batch that is not let in has its answer then.
+ */
+function beginTransactions(
+  services: Services,
+  request: ProduceRequest,
+  { version }: RequestContext,
+  entries: readonly Entry[],
+): Promise<void> | null {
+  const { transactionalId } = request;
+  if (transactionalId === null) return null;
+  const beginning: { readonly entry: Entry; readonly partition: Partition; readonly batch: RecordBatchView }[] = [];
+  let first: RecordBatchView | null = null;
+  for (const entry of entries) {
+    const { partition, analysis } = entry;
+    if (partition === null || analysis === null || analysis instanceof Promise || !analysis.ok) continue;
+    const [batch] = analysis.value.batches;
+    if (batch === undefined || !batch.isTransactional) continue;
+    first ??= batch;
+    if (batch.producerId !== first.producerId || batch.producerEpoch !== first.producerEpoch) {
+      exclude(
+        entry,
+        ErrorCode.INVALID_PRODUCER_ID_MAPPING,
+        `${transactionalId} has one producer id and epoch at a time`,
+      );
+    } else if (!partition.hasOpenTransaction(batch.producerId, batch.producerEpoch)) {
+      beginning.push({ entry, partition, batch });
+    }
+  }
+  if (first === null || beginning.length === 0) return null;
+  for (const { entry, partition, batch } of beginning)
+    entry.guard = partition.guards.take(batch.producerId, batch.baseSequence);
+  const support = version >= 12 ? "implicit" : version === 11 ? "abortable" : "none";
+  if (support !== "implicit" && !services.configs.broker["transaction.partition.verification.enable"]) return null;
+  const { producerId, producerEpoch } = first;
+  const partitions = beginning.map(({ partition }) => partition);
+  return services.transactions
+    .admit({ transactionalId, producerId, producerEpoch, support, partitions })
+    .then((admission) => {
+      for (const { entry, partition } of beginning) {
+        const failure = admission(partition);
+        if (failure === null) continue;
+        if (entry.guard !== null) partition.guards.release(entry.guard);
+        exclude(
+          entry,
+          codeOfAdmission(failure, support),
+          `${partition.topic}-${partition.index} is not part of an open transaction of ${transactionalId}: ${failure}`,
+        );
+      }
+    });
+}
+
+/** It has its answer: nothing is appended. */
+function exclude(entry: Entry, errorCode: ErrorCode, message: string): void {
+  entry.analysis = null;
+  entry.guard = null;
+  entry.answer.errorCode = errorCode;
+  entry.answer.errorMessage = message;
+}
+
 function append(services: Services, entry: Entry, appended: Pending): void {
-  const { partition, analysis, answer } = entry;
+  const { partition, analysis, answer, guard } = entry;
   if (partition === null || analysis === null || analysis instanceof Promise) return;
   if (!analysis.ok) return refuse(answer, analysis.failure);
-  const result = partition.append(analysis.value, "client", services.clock.now());
+  const result = partition.append(analysis.value, "client", services.clock.now(), guard);
+  if (guard !== null) partition.guards.release(guard);
   if (!result.ok) {
     if (result.failure === "not-leader") answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER;
     else refuse(answer, result.failure);
@@ -155,6 +225,7 @@ function refusedEntry(data: PartitionData, errorCode: ErrorCode, message: string
   return {
     data,
     partition: null,
+    guard: null,
     analysis: null,
     answer: { ...emptyAnswer(data.index), errorCode, errorMessage: message ?? null },
   };

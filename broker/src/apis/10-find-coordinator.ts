@@ -1,11 +1,13 @@
 /**
- * FindCoordinator v0–v6: group coordinators (key type 0); v4+ asks for many keys at once. Transaction (1) and share (2)
- * coordinators do not exist yet: COORDINATOR_NOT_AVAILABLE, as Kafka answers while their topics are missing.
+ * FindCoordinator v0–v6: coordinators of groups (key type 0) and transactions (1); v4+ asks for many keys at once. Share
+ * coordinators (2) do not exist yet: COORDINATOR_NOT_AVAILABLE, as Kafka answers while their topic is missing.
  */
 import { findCoordinator } from "kafka-protocol-ts/messages/10-find-coordinator";
 import type { FindCoordinatorResponseInput } from "kafka-protocol-ts/messages/10-find-coordinator";
 import { ErrorCode, errorMessage } from "kafka-protocol-ts/errors";
+import { offsetsTopic } from "../groups-host.ts";
 import type { Services } from "../services.ts";
+import { transactionsTopic } from "../transactions-host.ts";
 import { handler } from "./handler.ts";
 import type { Handler, RequestContext } from "./handler.ts";
 
@@ -46,12 +48,15 @@ async function locate(services: Services, keyType: number, key: string, context:
   if (keyType === keyTypes.share && key.split(":").length !== 3) {
     return nowhere(ErrorCode.INVALID_REQUEST, `${key} is not group:topicId:partition`);
   }
-  if (keyType === keyTypes.transaction || keyType === keyTypes.share)
-    return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
-  if (keyType !== keyTypes.group) return nowhere(ErrorCode.INVALID_REQUEST, `unknown coordinator key type ${keyType}`);
-  const isReady = await services.metadata.ensureInternalTopic("__consumer_offsets");
+  if (keyType === keyTypes.share) return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const isTransaction = keyType === keyTypes.transaction;
+  if (!isTransaction && keyType !== keyTypes.group)
+    return nowhere(ErrorCode.INVALID_REQUEST, `unknown coordinator key type ${keyType}`);
+  const topic = isTransaction ? transactionsTopic : offsetsTopic;
+  const isReady = await services.metadata.ensureInternalTopic(topic);
   if (!isReady.ok) return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
-  const partition = services.partitions.leading("__consumer_offsets", services.groups.partitionFor(key));
+  const index = isTransaction ? services.transactions.coordinator.partitionFor(key) : services.groups.partitionFor(key);
+  const partition = services.partitions.leading(topic, index);
   if (!partition.ok) return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
   const { identity } = services;
   const address = identity.advertised.get(context.connection.listenerName);

@@ -36,8 +36,7 @@ export type Missing =
   | "single-quorum"
   | "system-buffers"
   | "telemetry"
-  | "tiering"
-  | "transactions";
+  | "tiering";
 
 export const whyMissing: Readonly<Record<Missing, string>> = {
   cluster: "It matters once there is more than one broker.",
@@ -51,7 +50,6 @@ export const whyMissing: Readonly<Record<Missing, string>> = {
     "The operating system sizes its buffers; that of a socket to which files are sent is bounded by us.",
   telemetry: "Metrics of clients are not received yet.",
   tiering: "Tiered storage is not built yet.",
-  transactions: "Transactions are not built yet.",
 };
 
 export type ConfigDefault = string | number | boolean | readonly string[] | null;

@@ -1,5 +1,5 @@
 import type { TimeMs } from "@millrace/base/units";
-import type { CoordinatorRecord } from "./shard-log.ts";
+import type { CoordinatorRecord, TransactionalProducer } from "./shard-log.ts";
 
 /** What one kind of coordinator is made of. A machine names these and the runtime hosts it. */
 export interface MachineTypes {
@@ -54,6 +54,8 @@ export interface Decision<Types extends MachineTypes> {
   readonly records: readonly Types["record"][];
   /** False: any prefix of the records leaves a state that is true, so they may be split over batches. */
   readonly isAtomic: boolean;
+  /** The records are part of its transaction, and count when that is committed. */
+  readonly producer: TransactionalProducer | null;
   readonly soft: readonly Types["soft"][];
   readonly timers: readonly TimerChange<Types["timer"]>[];
   readonly replies: readonly Reply[];
@@ -66,6 +68,7 @@ export interface Decision<Types extends MachineTypes> {
 export const nothingDecided: Decision<{ record: never; soft: never; timer: never; effect: never; event: never }> = {
   records: [],
   isAtomic: true,
+  producer: null,
   soft: [],
   timers: [],
   replies: [],

@@ -170,6 +170,60 @@ describe("an effect", () => {
   });
 });
 
+describe("a transaction", () => {
+  const marker = { producerId: 7, producerEpoch: 1, outcome: "commit", coordinatorEpoch: 0 } as const;
+  const sayIn = (word: string) =>
+    runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+      decision({
+        records: [word],
+        producer: { producerId: 7, producerEpoch: 1, guard: null },
+        replies: [{ ticket, response: `said ${word}`, when: "committed" }],
+      }),
+    );
+
+  test("is told to the machine when it ends, live as when it is loaded", async () => {
+    await lead();
+    expect(await sayIn("one")).toEqual({ ok: true, value: "said one" });
+    expect(latest().words).toEqual([]);
+    log.isAutoCommit = false;
+    const ended = watch(runtime.endTransaction(3, marker));
+    await clock.settle();
+    expect(latest().words).toEqual(["one"]);
+    expect(ended.value).toBeNull();
+    log.commit();
+    await clock.settle();
+    expect(ended.value).toEqual({ ok: true, value: undefined });
+    log.isAutoCommit = true;
+    await sayIn("two");
+    await runtime.endTransaction(3, { ...marker, outcome: "abort" });
+    await say("three");
+    expect(latest().words).toEqual(["one", "three"]);
+    await lead();
+    expect(latest().words).toEqual(["one", "three"]);
+    expect(latest().offsets).toEqual([0, 2, 4]);
+  });
+
+  test("does not end where the log refuses the marker, or where nobody has loaded it", async () => {
+    expect(await runtime.endTransaction(3, marker)).toMatchObject({ failure: "not-coordinator" });
+    await lead();
+    await sayIn("one");
+    log.refuseNextMarker = "stale-producer-epoch";
+    expect(await runtime.endTransaction(3, marker)).toMatchObject({ failure: "stale-producer-epoch" });
+    expect(latest().words).toEqual([]);
+    log.gate = new Promise(() => {});
+    await lead();
+    expect(await runtime.endTransaction(3, marker)).toMatchObject({ failure: "loading" });
+  });
+
+  test("whose producer was fenced writes nothing, and the shard goes on", async () => {
+    await lead();
+    log.refuseNext = "stale-producer-epoch";
+    expect(await sayIn("one")).toMatchObject({ failure: "stale-producer-epoch" });
+    expect(await say("two")).toEqual({ ok: true, value: "said two" });
+    expect(machines).toHaveLength(1);
+  });
+});
+
 describe("a request", () => {
   test("is replayed at once, and answered when the log has it", async () => {
     await lead();

@@ -8,7 +8,7 @@ import { HeardClock } from "./heard-clock.ts";
 import type { Decision, MachineTypes, ShardMachine, Ticket } from "./machine.ts";
 import { Shard } from "./shard.ts";
 import type { CoordinatorFailure, ShardHost } from "./shard.ts";
-import type { ShardCommitFailure, ShardLog } from "./shard-log.ts";
+import type { MarkerAppendFailure, ShardCommitFailure, ShardLog, TransactionMarker } from "./shard-log.ts";
 
 export interface RuntimeOptions<Types extends MachineTypes, Machine extends ShardMachine<Types>> {
   /** For log lines: "group". */
@@ -20,8 +20,13 @@ export interface RuntimeOptions<Types extends MachineTypes, Machine extends Shar
   readonly commitTimeoutMs: number;
   readonly batchBytesMax?: number;
   observe?(partition: number, event: Types["event"]): void;
-  /** A decision is committed, and asks for something outside of its log. */
-  act?(partition: number, effect: Types["effect"]): void;
+  /**
+   * A decision is committed, and asks for something outside of its log. `isCurrent` turns false when the shard that decided it has
+   * gone: the next incarnation decides on it again, so whoever is still at it stops.
+   */
+  act?(partition: number, effect: Types["effect"], isCurrent: () => boolean): void;
+  /** A partition's state is complete, and requests are taken. */
+  onLoaded?(partition: number, machine: Machine): void;
   /** A bug in a machine showed itself outside any request. */
   fatal(error: unknown): void;
 }
@@ -63,9 +68,9 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       commitTimeoutMs: options.commitTimeoutMs,
       batchBytesMax: options.batchBytesMax ?? BATCH_BYTES_MAX,
       observe: (partition, event) => options.observe?.(partition, event),
-      act: (partition, effect) => options.act?.(partition, effect),
+      act: (partition, effect, isCurrent) => options.act?.(partition, effect, isCurrent),
       onFailed: ({ partition, log }, failure) => this.#failed(partition, log, failure),
-      onTimersChanged: () => this.#schedule(),
+      onTimersChanged: (nextCheckMs) => this.#timersChanged(nextCheckMs),
     };
   }
 
@@ -109,6 +114,23 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
     return shard.ask<Response>((machine, ticket) => decide(machine, this.#options.clock.now(), ticket));
   }
 
+  /** Ends a transaction that wrote to a shard's log: the marker goes through the shard, since its state changes with it. */
+  async endTransaction(
+    partition: number,
+    marker: TransactionMarker,
+  ): Promise<Result<void, CoordinatorFailure | MarkerAppendFailure>> {
+    const shard = this.#shards.get(partition);
+    if (shard === undefined || shard.state === "gone") return failed("not-coordinator");
+    if (shard.state === "loading") return failed("loading");
+    return shard.endTransaction(marker);
+  }
+
+  /** Something for one shard that nobody waits for. One that is not active does not hear of it. */
+  tell(partition: number, decide: (machine: Machine, nowMs: TimeMs) => Decision<Types>): void {
+    const shard = this.#shards.get(partition);
+    if (shard?.state === "active") shard.tell((machine) => decide(machine, this.#options.clock.now()));
+  }
+
   /** Puts something to every shard; to one that is loading, once it has loaded. */
   tellAll(decide: (machine: Machine, nowMs: TimeMs) => Decision<Types>): void {
     const decideNow = (machine: Machine): Decision<Types> => decide(machine, this.#options.clock.now());
@@ -142,6 +164,7 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
           const told = this.#toldWhileLoading.get(partition) ?? [];
           this.#toldWhileLoading.delete(partition);
           for (const decide of told) if (this.isActive(partition)) shard.tell(decide);
+          if (this.isActive(partition)) this.#options.onLoaded?.(partition, shard.machine);
         },
         (error: unknown) => {
           if (shard.state === "gone") return;
@@ -166,6 +189,12 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       this.#begin(partition, log),
     );
     this.#reloads.set(partition, { timer, attempt });
+  }
+
+  /** Most answers wait for a commit long before the time at which somebody looks at them: then the other shards are let alone. */
+  #timersChanged(nextCheckMs: number): void {
+    const isLookedAtInTime = this.#wake !== null && this.#wakeAtMs <= nextCheckMs;
+    if (!isLookedAtInTime) this.#schedule();
   }
 
   #schedule(): void {

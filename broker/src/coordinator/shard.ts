@@ -7,7 +7,14 @@ import { readEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { readRecords } from "kafka-protocol-ts/records/record";
 import type { Decision, MachineTypes, Reply, ShardMachine, Ticket, TimerChange } from "./machine.ts";
-import type { CoordinatorRecord, ShardAppendFailure, ShardCommitFailure, ShardLog } from "./shard-log.ts";
+import type {
+  CoordinatorRecord,
+  MarkerAppendFailure,
+  ShardAppendFailure,
+  ShardCommitFailure,
+  ShardLog,
+  TransactionMarker,
+} from "./shard-log.ts";
 import { TimerQueue } from "./timer-queue.ts";
 
 /**
@@ -16,14 +23,23 @@ import { TimerQueue } from "./timer-queue.ts";
  * - not-coordinator: ask FindCoordinator who it is now
  * - not-available: nobody can take it at the moment
  * - too-large: this request never will be taken
+ * - stale-producer-epoch, no-transaction: what it would write belongs to a transaction that is over
  */
-export type CoordinatorFailure = "loading" | "not-coordinator" | "not-available" | "too-large";
+export type CoordinatorFailure =
+  | "loading"
+  | "not-coordinator"
+  | "not-available"
+  | "too-large"
+  | "stale-producer-epoch"
+  | "no-transaction";
 
 const codeOfAppend = {
   "not-leader": "not-coordinator",
   "log-failed": "not-coordinator",
   "not-enough-replicas": "not-available",
   "too-large": "too-large",
+  "stale-producer-epoch": "stale-producer-epoch",
+  "no-transaction": "no-transaction",
 } as const satisfies Record<ShardAppendFailure, CoordinatorFailure>;
 
 export interface ShardHost<Types extends MachineTypes> {
@@ -35,11 +51,11 @@ export interface ShardHost<Types extends MachineTypes> {
   readonly batchBytesMax: number;
   observe(partition: number, event: Types["event"]): void;
   /** Its decision is committed. Lost with the shard: the next incarnation decides on it again. */
-  act(partition: number, effect: Types["effect"]): void;
+  act(partition: number, effect: Types["effect"], isCurrent: () => boolean): void;
   /** The log refused or lost something: the shard has answered everyone and is of no use any more. */
   onFailed(shard: { readonly partition: number; readonly log: ShardLog }, failure: ShardCommitFailure): void;
   /** `nextCheckMs` came closer. */
-  onTimersChanged(): void;
+  onTimersChanged(nextCheckMs: number): void;
 }
 
 type Settle = (result: Result<unknown, CoordinatorFailure>) => void;
@@ -66,7 +82,7 @@ type Cause<Timer> = { readonly ticket: Ticket } | { readonly timer: Timer } | nu
 export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Types>> {
   readonly partition: number;
   readonly log: ShardLog;
-  readonly #machine: Machine;
+  readonly machine: Machine;
   readonly #host: ShardHost<Types>;
   readonly timers: TimerQueue<Types["timer"]> = new TimerQueue();
   #state: "loading" | "active" | "gone" = "loading";
@@ -87,7 +103,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   }) {
     this.partition = options.partition;
     this.log = options.log;
-    this.#machine = options.machine;
+    this.machine = options.machine;
     this.#host = options.host;
   }
 
@@ -119,7 +135,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     }
     if (this.#isGone()) return;
     this.#state = "active";
-    this.#apply(this.#machine.decideLoaded(this.#host.clock.now()), null);
+    this.#apply(this.machine.decideLoaded(this.#host.clock.now()), null);
   }
 
   /** Puts one request to the machine. The promise settles when it answers, or when it no longer can. */
@@ -129,19 +145,36 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     return new Promise((settle) => {
       const ticket: Ticket<Response> = { id: ++this.#ticketsGiven };
       this.#open.set(ticket.id, settle as Settle);
-      this.#apply(decide(this.#machine, ticket), { ticket });
+      this.#apply(decide(this.machine, ticket), { ticket });
+    });
+  }
+
+  /** A transaction that wrote to this log has ended: its marker is appended, and the machine told. Settles when that is committed. */
+  endTransaction(marker: TransactionMarker): Promise<Result<void, CoordinatorFailure | MarkerAppendFailure>> {
+    const appended = this.log.appendMarker(marker, this.#host.clock.now());
+    if (!appended.ok) {
+      const { failure } = appended;
+      if (failure === "not-leader" || failure === "log-failed") this.#fail(failure);
+      return Promise.resolve(failed(failure));
+    }
+    this.#endOffset = appended.value;
+    this.machine.replayEndTransaction(marker.producerId, marker.outcome);
+    return new Promise((settle) => {
+      const ticket: Ticket<void> = { id: ++this.#ticketsGiven };
+      this.#open.set(ticket.id, settle as Settle);
+      this.#reply({ ticket, response: undefined, when: "committed" });
     });
   }
 
   /** Something that nobody waits for. */
   tell(decide: (machine: Machine) => Decision<Types>): void {
-    this.#apply(decide(this.#machine), null);
+    this.#apply(decide(this.machine), null);
   }
 
   runTimers(nowMs: number): void {
     this.#failUncommitted(nowMs);
     for (let timer = this.#nextDue(nowMs); timer !== null; timer = this.#nextDue(nowMs)) {
-      this.#apply(this.#machine.decideTimer(timer, this.#host.clock.now()), { timer });
+      this.#apply(this.machine.decideTimer(timer, this.#host.clock.now()), { timer });
     }
   }
 
@@ -159,6 +192,8 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     return this.#state === "active" ? this.timers.takeDue(nowMs) : null;
   }
 
+  readonly #isCurrent = (): boolean => !this.#isGone();
+
   #isGone(): boolean {
     return this.#state === "gone";
   }
@@ -168,20 +203,20 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     for (const record of readRecords(batch)) {
       if (batch.isControl) {
         const marker = readEndTransactionMarker(record);
-        if (marker !== null) this.#machine.replayEndTransaction(producerId, marker.isCommit ? "commit" : "abort");
+        if (marker !== null) this.machine.replayEndTransaction(producerId, marker.isCommit ? "commit" : "abort");
         continue;
       }
       if (record.key === null) continue;
-      const decoded = this.#machine.decode(record.key, record.value);
+      const decoded = this.machine.decode(record.key, record.value);
       if (decoded === null) continue;
-      this.#machine.replay(decoded, { offset: record.offset, producerId: batch.isTransactional ? producerId : -1 });
+      this.machine.replay(decoded, { offset: record.offset, producerId: batch.isTransactional ? producerId : -1 });
     }
     this.#endOffset = batch.lastOffset + 1;
   }
 
   #apply(decision: Decision<Types>, cause: Cause<Types["timer"]>): void {
     if (decision.records.length === 0) {
-      for (const soft of decision.soft) this.#machine.applySoft(soft);
+      for (const soft of decision.soft) this.machine.applySoft(soft);
     } else if (!this.#appendAndReplay(decision, cause)) {
       return;
     }
@@ -193,20 +228,21 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
 
   /** False: nothing was changed, or the shard is gone. */
   #appendAndReplay(decision: Decision<Types>, cause: Cause<Types["timer"]>): boolean {
-    const { records } = decision;
-    const encoded = records.map((record) => this.#machine.encode(record));
+    const { records, producer } = decision;
+    const producerId = producer === null ? -1 : producer.producerId;
+    const encoded = records.map((record) => this.machine.encode(record));
     let isFirst = true;
     for (const [start, end] of decision.isAtomic ? [[0, encoded.length] as const] : this.#split(encoded)) {
-      const appended = this.log.append(encoded.slice(start, end), this.#host.clock.now());
+      const appended = this.log.append(encoded.slice(start, end), this.#host.clock.now(), producer);
       if (!appended.ok) {
         this.#refused(appended.failure, cause, isFirst);
         return false;
       }
-      if (isFirst) for (const soft of decision.soft) this.#machine.applySoft(soft);
+      if (isFirst) for (const soft of decision.soft) this.machine.applySoft(soft);
       isFirst = false;
       this.#endOffset = appended.value;
       for (let index = start; index < end; index++) {
-        this.#machine.replay(records[index], { offset: appended.value - end + index, producerId: -1 });
+        this.machine.replay(records[index], { offset: appended.value - end + index, producerId });
       }
     }
     this.#askForCommit();
@@ -267,14 +303,14 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
       first = this.#effects.first()
     ) {
       this.#effects.shift();
-      this.#host.act(this.partition, first.effect);
+      this.#host.act(this.partition, first.effect, this.#isCurrent);
     }
   }
 
   #act(effect: Types["effect"]): void {
     this.#askForCommit();
     if (this.#isGone()) return;
-    if (this.#endOffset <= this.#committedOffset) this.#host.act(this.partition, effect);
+    if (this.#endOffset <= this.#committedOffset) this.#host.act(this.partition, effect, this.#isCurrent);
     else this.#effects.push({ nextOffset: this.#endOffset, effect });
   }
 
@@ -288,7 +324,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     } else {
       const isFirst = this.#waiting.length === 0;
       this.#waiting.push({ nextOffset: this.#endOffset, response, settle, sinceMs: this.#host.heardMs() });
-      if (isFirst) this.#host.onTimersChanged();
+      if (isFirst) this.#host.onTimersChanged(this.nextCheckMs);
     }
   }
 
@@ -309,7 +345,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
       if (afterMs === null) this.timers.cancel(timer.id);
       else this.timers.set(timer, nowMs + afterMs);
     }
-    if (this.timers.nextCheckMs < before) this.#host.onTimersChanged();
+    if (this.timers.nextCheckMs < before) this.#host.onTimersChanged(this.nextCheckMs);
   }
 
   #fail(failure: ShardCommitFailure): void {

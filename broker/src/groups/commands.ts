@@ -1,4 +1,5 @@
 import type { Ticket } from "../coordinator/machine.ts";
+import type { TransactionalProducer } from "../coordinator/shard-log.ts";
 import type {
   CommitAnswer,
   DeleteGroupsAnswer,
@@ -30,7 +31,7 @@ export interface JoinCommand {
   readonly protocols: readonly MemberProtocol[];
   readonly sessionTimeoutMs: number;
   readonly rebalanceTimeoutMs: number;
-  /** The member id it gets if it is new. */
+  /** The member id it gets if it is new; of no meaning if it is not. */
   readonly newMemberId: string;
   /** KIP-394: a new member has to come a second time, with the member id that it was given. */
   readonly isMemberIdRequired: boolean;
@@ -81,6 +82,8 @@ export interface CommitCommand {
   readonly instanceId: string | null;
   /** −1: from outside of the group. */
   readonly generation: number;
+  /** TxnOffsetCommit: the offsets count when its transaction is committed. */
+  readonly producer: TransactionalProducer | null;
   /** From v9 on clients know that a group may not be there; before, its generation is what is wrong. */
   readonly knowsGroupIdNotFound: boolean;
   /** Null: the broker's retention. */

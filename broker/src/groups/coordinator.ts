@@ -1,4 +1,3 @@
-import { Deque } from "@millrace/base/deque";
 import type { Logger } from "@millrace/base/logger";
 import type { Result } from "@millrace/base/result";
 import type { TimeMs } from "@millrace/base/units";
@@ -21,6 +20,10 @@ import type {
   DescribeGroupsResponseInput,
 } from "kafka-protocol-ts/messages/15-describe-groups";
 import type { ListGroupsRequest, ListGroupsResponseInput } from "kafka-protocol-ts/messages/16-list-groups";
+import type {
+  TxnOffsetCommitRequest,
+  TxnOffsetCommitResponseInput,
+} from "kafka-protocol-ts/messages/28-txn-offset-commit";
 import type { DeleteGroupsRequest, DeleteGroupsResponseInput } from "kafka-protocol-ts/messages/42-delete-groups";
 import type { OffsetDeleteRequest, OffsetDeleteResponseInput } from "kafka-protocol-ts/messages/47-offset-delete";
 import type {
@@ -33,9 +36,11 @@ import type {
 } from "kafka-protocol-ts/messages/69-consumer-group-describe";
 import type { RequestContext } from "../apis/handler.ts";
 import type { Ticket } from "../coordinator/machine.ts";
+import { RecentEvents } from "../coordinator/recent-events.ts";
+import type { RecentEvent } from "../coordinator/recent-events.ts";
 import { CoordinatorRuntime } from "../coordinator/runtime.ts";
 import type { CoordinatorFailure } from "../coordinator/shard.ts";
-import type { ShardLog } from "../coordinator/shard-log.ts";
+import type { MarkerAppendFailure, ShardLog, TransactionMarker } from "../coordinator/shard-log.ts";
 import type {
   CommitAnswer,
   DeleteGroupsAnswer,
@@ -83,8 +88,9 @@ import {
   fetchError,
   fetchResponse,
   groupsToFetch,
+  transactionalCommitPlan,
 } from "./offset-messages.ts";
-import { partitionFor } from "./partition-for.ts";
+import { partitionFor } from "../coordinator/partition-for.ts";
 import type { GroupSettings } from "./settings.ts";
 import type { TopicLookup } from "./topic-lookup.ts";
 import type { GroupDecision, GroupTypes } from "./types.ts";
@@ -104,13 +110,6 @@ export interface GroupCoordinatorOptions {
 /** What the command lacks of a request: which ticket waits for it. */
 type Decide<Answer> = (shard: GroupShard, ticket: Ticket<Answer>, nowMs: TimeMs) => GroupDecision;
 
-export interface RecentGroupEvent {
-  readonly atMs: TimeMs;
-  readonly event: GroupEvent;
-}
-
-const RECENT_EVENTS_MAX = 2_000;
-
 /**
  * The group coordinator of this broker: for each API a method from request to response, over the shards of those
  * partitions of __consumer_offsets that are led here. It finds the shard and speaks the versions; the rules are the machine's.
@@ -118,7 +117,7 @@ const RECENT_EVENTS_MAX = 2_000;
 export class GroupCoordinator {
   readonly #options: GroupCoordinatorOptions;
   readonly #runtime: CoordinatorRuntime<GroupTypes, GroupShard>;
-  readonly #recentEvents = new Deque<RecentGroupEvent>();
+  readonly #recentEvents = new RecentEvents<GroupEvent>();
 
   constructor(options: GroupCoordinatorOptions) {
     this.#options = options;
@@ -168,8 +167,8 @@ export class GroupCoordinator {
   }
 
   /** The latest events, oldest first: why a group rebalanced, who left it and why. */
-  recentEvents(groupId: string): readonly RecentGroupEvent[] {
-    return [...this.#recentEvents].filter(({ event }) => event.groupId === groupId);
+  recentEvents(groupId: string): readonly RecentEvent<GroupEvent>[] {
+    return this.#recentEvents.filter((event) => event.groupId === groupId);
   }
 
   async joinGroup(request: JoinGroupRequest, context: RequestContext): Promise<JoinGroupResponseInput> {
@@ -179,7 +178,9 @@ export class GroupCoordinator {
     if (groupId === "") return joinError(ErrorCode.INVALID_GROUP_ID, memberId, version);
     const isTimeoutAllowed = sessionTimeoutMs >= sessionTimeoutMinMs && sessionTimeoutMs <= sessionTimeoutMaxMs;
     if (!isTimeoutAllowed) return joinError(ErrorCode.INVALID_SESSION_TIMEOUT, memberId, version);
-    const command = joinCommand(request, context, randomUuid(this.#options.random));
+    // Who has a member id needs no other.
+    const memberUuid = memberId === "" ? randomUuid(this.#options.random) : "";
+    const command = joinCommand(request, context, memberUuid);
     const answer = await this.#ask<JoinAnswer>(groupId, (shard, ticket, nowMs) =>
       shard.decideJoin({ ...command, ticket }, nowMs),
     );
@@ -271,6 +272,31 @@ export class GroupCoordinator {
       plan,
       isTooLarge ? ErrorCode.INVALID_COMMIT_OFFSET_SIZE : codeOfCoordinatorFailure[answer.failure],
     );
+  }
+
+  /**
+   * The transaction coordinator has agreed that the group's partition belongs to the producer's transaction; `guard` was taken from
+   * that partition before it was asked.
+   */
+  async txnOffsetCommit(request: TxnOffsetCommitRequest, guard: unknown): Promise<TxnOffsetCommitResponseInput> {
+    const { producerId, producerEpoch } = request;
+    const plan = transactionalCommitPlan(request, { producerId, producerEpoch, guard }, this.#options.topics);
+    if (plan.command.offsets.length === 0) return commitResponse(request, plan, ErrorCode.NONE);
+    const answer = await this.#ask<CommitAnswer>(request.groupId, (shard, ticket, nowMs) =>
+      shard.decideCommit({ ...plan.command, ticket }, nowMs),
+    );
+    if (answer.ok) return commitResponse(request, plan, answer.value);
+    const isTooLarge = answer.failure === "too-large";
+    const errorCode = isTooLarge ? ErrorCode.INVALID_COMMIT_OFFSET_SIZE : codeOfCoordinatorFailure[answer.failure];
+    return commitResponse(request, plan, errorCode);
+  }
+
+  /** A transaction with offsets in this partition of __consumer_offsets has ended. */
+  endTransaction(
+    partition: number,
+    marker: TransactionMarker,
+  ): Promise<Result<void, CoordinatorFailure | MarkerAppendFailure>> {
+    return this.#runtime.endTransaction(partition, marker);
   }
 
   async offsetFetch(request: OffsetFetchRequest, { version }: RequestContext): Promise<OffsetFetchResponseInput> {
@@ -372,8 +398,7 @@ export class GroupCoordinator {
   }
 
   #observe(partition: number, event: GroupEvent): void {
-    this.#recentEvents.push({ atMs: this.#options.clock.now(), event });
-    if (this.#recentEvents.length > RECENT_EVENTS_MAX) this.#recentEvents.shift();
+    this.#recentEvents.add(this.#options.clock.now(), event);
     this.#options.logger.debug(`group ${event.groupId}: ${eventText(event)}`, { partition });
   }
 }

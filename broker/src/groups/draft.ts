@@ -146,6 +146,7 @@ export class GroupDraft {
     return {
       records: this.#records,
       isAtomic: true,
+      producer: null,
       soft: [{ groupId: group.groupId, group: isNothingLeft ? null : group }],
       timers: this.#timers,
       // What is written must be safe before anyone hears of it.

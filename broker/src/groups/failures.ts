@@ -59,10 +59,12 @@ export const codeOfGroupFailure: Readonly<Record<GroupFailure, ErrorCode>> = {
   "invalid-regular-expression": ErrorCode.INVALID_REGULAR_EXPRESSION,
 };
 
-/** What clients are told when the coordinator itself could not answer: all but the last mean "try again". */
+/** What clients are told when the coordinator itself could not answer: the first three mean "try again". */
 export const codeOfCoordinatorFailure: Readonly<Record<CoordinatorFailure, ErrorCode>> = {
   loading: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
   "not-coordinator": ErrorCode.NOT_COORDINATOR,
   "not-available": ErrorCode.COORDINATOR_NOT_AVAILABLE,
   "too-large": ErrorCode.UNKNOWN_SERVER_ERROR,
+  "stale-producer-epoch": ErrorCode.INVALID_PRODUCER_EPOCH,
+  "no-transaction": ErrorCode.INVALID_TXN_STATE,
 };

@@ -6,8 +6,13 @@ import type {
   OffsetFetchResponseGroupInput,
   OffsetFetchResponseInput,
 } from "kafka-protocol-ts/messages/09-offset-fetch";
+import type {
+  TxnOffsetCommitRequest,
+  TxnOffsetCommitResponseInput,
+} from "kafka-protocol-ts/messages/28-txn-offset-commit";
 import type { OffsetDeleteRequest, OffsetDeleteResponseInput } from "kafka-protocol-ts/messages/47-offset-delete";
 import { zeroUuid } from "kafka-protocol-ts/reader";
+import type { TransactionalProducer } from "../coordinator/shard-log.ts";
 import type { CommitAnswer, DeleteOffsetsAnswer, FetchAnswer, FetchedPartition } from "./answers.ts";
 import type { CommitCommand, DeleteOffsetsCommand, FetchCommand, OffsetToCommit } from "./commands.ts";
 import { codeOf } from "./messages.ts";
@@ -20,6 +25,15 @@ import type { KnownTopic, TopicLookup } from "./topic-lookup.ts";
  */
 
 // --- OffsetCommit ----------------------------------------------------------------------------------------------------
+
+/** The last version that names topics. */
+const NAMED_TOPICS_VERSION = 9;
+
+interface CommittedTopic {
+  readonly name: string;
+  readonly topicId?: string;
+  readonly partitions: readonly { readonly partitionIndex: number }[];
+}
 
 export interface CommitPlan {
   readonly command: Omit<CommitCommand, "ticket">;
@@ -50,6 +64,7 @@ export function commitPlan(request: OffsetCommitRequest, version: number, topics
     memberId: request.memberId,
     instanceId: request.groupInstanceId,
     generation: request.generationIdOrMemberEpoch,
+    producer: null,
     knowsGroupIdNotFound: version >= 9,
     expireAfterMs: request.retentionTimeMs === -1 ? null : request.retentionTimeMs,
     offsets,
@@ -57,18 +72,36 @@ export function commitPlan(request: OffsetCommitRequest, version: number, topics
   return { command, codes };
 }
 
-/** `outcome` a code: all that the machine was to decide failed with it. */
+/** Of a TxnOffsetCommit; `producer` with the guard of the partition. */
+export function transactionalCommitPlan(
+  request: TxnOffsetCommitRequest,
+  producer: TransactionalProducer,
+  topics: TopicLookup,
+): CommitPlan {
+  const asOffsetCommit = {
+    groupId: request.groupId,
+    memberId: request.memberId,
+    groupInstanceId: request.groupInstanceId,
+    generationIdOrMemberEpoch: request.generationId,
+    retentionTimeMs: -1,
+    topics: request.topics.map((topic) => ({ ...topic, topicId: zeroUuid })),
+  };
+  const { command, codes } = commitPlan(asOffsetCommit, NAMED_TOPICS_VERSION, topics);
+  return { command: { ...command, producer, knowsGroupIdNotFound: false }, codes };
+}
+
+/** `outcome` a code: all that the machine was to decide failed with it. Of an OffsetCommit and of a TxnOffsetCommit. */
 export function commitResponse(
-  request: OffsetCommitRequest,
+  request: { readonly topics: readonly CommittedTopic[] },
   plan: CommitPlan,
   outcome: CommitAnswer | ErrorCode,
-): OffsetCommitResponseInput {
+): OffsetCommitResponseInput & TxnOffsetCommitResponseInput {
   const wholeCode = typeof outcome === "number" ? outcome : outcome.failure === null ? null : codeOf(outcome.failure);
   const decided = typeof outcome === "number" ? [] : outcome.partitions;
   let next = 0;
   return {
     throttleTimeMs: 0,
-    topics: request.topics.map(({ name, topicId, partitions }, topicAt) => ({
+    topics: request.topics.map(({ name, topicId = zeroUuid, partitions }, topicAt) => ({
       name,
       topicId,
       partitions: partitions.map(({ partitionIndex }, at) => ({

@@ -13,7 +13,7 @@ import type { TopicLookup } from "./topic-lookup.ts";
 import { sessionTimer } from "./types.ts";
 import type { Group, GroupDecision } from "./types.ts";
 
-/** Decides an OffsetCommit: one record for each partition that is accepted. A member that commits is alive. */
+/** Decides an OffsetCommit or TxnOffsetCommit: one record for each partition that is accepted. A member that commits for itself is alive. */
 export function decideCommit(
   group: Group | null,
   command: CommitCommand,
@@ -23,12 +23,12 @@ export function decideCommit(
     topics,
   }: { readonly settings: GroupSettings; readonly nowMs: TimeMs; readonly topics: TopicLookup },
 ): GroupDecision {
-  const { ticket, groupId, memberId } = command;
+  const { ticket, groupId, memberId, producer } = command;
   const failure =
     group?.type === "consumer"
       ? refuseConsumerCommit(
           group,
-          { ...command, isTransactional: false, knowsMemberEpochs: command.knowsGroupIdNotFound },
+          { ...command, isTransactional: producer !== null, knowsMemberEpochs: command.knowsGroupIdNotFound },
           topics,
         )
       : refuseCommit(group, command);
@@ -42,9 +42,10 @@ export function decideCommit(
     return null;
   });
   // A member of a consumer group says that it is alive by its heartbeat alone.
-  const member = group?.type === "classic" ? group.members.get(memberId) : undefined;
+  const member = producer === null && group?.type === "classic" ? group.members.get(memberId) : undefined;
   return decisionOf({
     records,
+    producer,
     timers: member === undefined ? [] : [{ timer: sessionTimer(groupId, memberId), afterMs: member.sessionTimeoutMs }],
     replies: [{ ticket, response: { failure: null, partitions }, when: "committed" }],
   });
@@ -55,18 +56,21 @@ export function decideCommit(
  * inside, only the present generation may commit: a paused member that wakes after its partitions moved is refused.
  */
 function refuseCommit(group: ClassicGroup | null, command: CommitCommand): GroupFailure | null {
-  const { memberId, instanceId, generation } = command;
+  const { memberId, instanceId, generation, producer } = command;
+  // Before KIP-447 a producer does not say for which member it commits.
+  const isFromNobody = generation < 0 && memberId === "" && instanceId === null;
+  if (producer !== null && isFromNobody) return null;
   if (group === null) {
     if (generation < 0) return null;
     return command.knowsGroupIdNotFound ? "group-id-not-found" : "illegal-generation";
   }
   if (generation < 0 && group.state === "Empty") return null;
-  if (generation < 0 && memberId === "" && instanceId === null) return "unknown-member-id";
+  if (isFromNobody) return "unknown-member-id";
   const failure = refuseMember(group, memberId, instanceId);
   if (failure !== null) return failure;
   if (generation !== group.generation) return "illegal-generation";
-  // It knows the new generation but not its assignment: what it commits belongs to the old one.
-  return group.state === "CompletingRebalance" ? "rebalance-in-progress" : null;
+  // It knows the new generation but not its assignment: what it commits belongs to the old one. A producer has no assignment.
+  return group.state === "CompletingRebalance" && producer === null ? "rebalance-in-progress" : null;
 }
 
 function recordOf(

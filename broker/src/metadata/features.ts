@@ -12,4 +12,5 @@ export interface SupportedFeature {
 export const supportedFeatures: readonly SupportedFeature[] = [
   { name: "metadata.version", minVersion: 30, maxVersion: 30 },
   { name: "group.version", minVersion: 0, maxVersion: 1 },
+  { name: "transaction.version", minVersion: 0, maxVersion: 2 },
 ];

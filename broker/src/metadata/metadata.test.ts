@@ -231,6 +231,7 @@ test("the features are finalised at the first start, and once", async () => {
     new Map([
       ["metadata.version", 30],
       ["group.version", 1],
+      ["transaction.version", 2],
     ]),
   );
   const { offset } = first.image;

@@ -6,9 +6,19 @@ import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { encodeBatch } from "kafka-protocol-ts/records/record";
 import { trustBatch } from "@millrace/storage/validation";
 import type { Offset } from "@millrace/storage/types";
-import type { CoordinatorRecord, ShardAppendFailure, ShardCommitFailure, ShardLog } from "../coordinator/shard-log.ts";
+import type {
+  CoordinatorRecord,
+  MarkerAppendFailure,
+  ShardAppendFailure,
+  ShardCommitFailure,
+  ShardLog,
+  TransactionalProducer,
+  TransactionMarker,
+} from "../coordinator/shard-log.ts";
+import { appendMarker } from "./markers.ts";
 import type { Partition } from "./partition.ts";
 import type { Partitions } from "./partitions.ts";
+import type { TransactionGuard } from "./transaction-guards.ts";
 
 const readBytes = 1024 * 1024;
 
@@ -22,15 +32,32 @@ export class CoordinatorLog implements ShardLog {
     this.#partitions = partitions;
   }
 
-  append(records: readonly CoordinatorRecord[], nowMs: TimeMs): Result<number, ShardAppendFailure> {
+  append(
+    records: readonly CoordinatorRecord[],
+    nowMs: TimeMs,
+    producer: TransactionalProducer | null,
+  ): Result<number, ShardAppendFailure> {
     const bytes = encodeBatch({
       records: records.map(({ key, value }) => ({ key, value, timestamp: nowMs })),
+      ...(producer !== null && {
+        producerId: producer.producerId,
+        producerEpoch: producer.producerEpoch,
+        isTransactional: true,
+      }),
     });
     const { sizeBytesMax } = this.#partitions.rulesOf(this.#partition.topic).validation;
     if (bytes.length > sizeBytesMax) return failed("too-large");
-    const appended = this.#partition.append(trustBatch(bytes), "coordinator", nowMs);
+    const guard = (producer?.guard ?? null) as TransactionGuard | null;
+    const appended = this.#partition.append(trustBatch(bytes), "coordinator", nowMs, guard);
     if (appended.ok) return ok(appended.value.nextOffset);
-    return failed(appended.failure === "not-leader" ? "not-leader" : "log-failed");
+    const { failure } = appended;
+    if (failure === "not-leader") return failed("not-leader");
+    const isOfProducer = failure.kind === "stale-producer-epoch" || failure.kind === "no-transaction";
+    return failed(isOfProducer ? failure.kind : "log-failed");
+  }
+
+  appendMarker(marker: TransactionMarker, nowMs: TimeMs): Result<number, MarkerAppendFailure> {
+    return appendMarker(this.#partition, marker, nowMs);
   }
 
   whenCommitted(nextOffset: number, settle: (failure: ShardCommitFailure | null) => void): void {

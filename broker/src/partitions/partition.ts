@@ -6,6 +6,8 @@ import type { AppendFailure, AppendInfo, LogRead, PartitionLog, ReadFailure } fr
 import type { LeaderEpoch, Offset } from "@millrace/storage/types";
 import type { AnalyzedBatches } from "@millrace/storage/validation";
 import type { TimeMs } from "@millrace/base/units";
+import { TransactionGuards } from "./transaction-guards.ts";
+import type { TransactionGuard } from "./transaction-guards.ts";
 
 /** Why something that waited for the high watermark will not get there. */
 export type CommitFailure = "not-leader" | "log-failed" | "disk-full";
@@ -29,6 +31,7 @@ export class Partition {
   readonly #commitWaiters = new Deque<CommitWaiter>();
   /** Null while nobody watches, as in most of many partitions. */
   #watchers: Set<() => void> | null = null;
+  readonly guards: TransactionGuards = new TransactionGuards();
   #isGone = false;
 
   constructor(log: PartitionLog, leaderEpoch: LeaderEpoch) {
@@ -67,13 +70,51 @@ export class Partition {
     return isolation === "committed" ? this.lastStableOffset : this.#highWatermark;
   }
 
+  /** Whether this producer, in this epoch, has records here that no marker follows: then more of them belong to the same transaction. */
+  hasOpenTransaction(producerId: number, epoch: number): boolean {
+    const producer = this.log.producer(producerId);
+    return producer !== null && producer.epoch === epoch && producer.currentTxnFirstOffset !== -1;
+  }
+
+  /**
+   * Whether what is appended here, after something was appended to `other`, is never known to be durable before that is: they share
+   * the group commit of one log directory, whose groups are told in order, and neither has other replicas.
+   */
+  isDurableAfter(other: Partition): boolean {
+    return parentOf(this.log.directory) === parentOf(other.log.directory);
+  }
+
+  /** A batch that begins a transaction here needs the guard that was taken before the transaction coordinator was asked. */
   append(
     batches: AnalyzedBatches,
     origin: "client" | "coordinator",
     nowMs: TimeMs,
+    guard: TransactionGuard | null = null,
   ): Result<AppendInfo, AppendFailure | "not-leader"> {
     if (this.#isGone) return failed("not-leader");
+    const refusal = this.#refuseTransaction(batches, guard);
+    if (refusal !== null) return failed(refusal);
     return this.log.append(batches, { leaderEpoch: this.#leaderEpoch, origin, nowMs });
+  }
+
+  #refuseTransaction({ batches }: AnalyzedBatches, guard: TransactionGuard | null): AppendFailure | null {
+    const [batch] = batches;
+    if (batch === undefined || !batch.isTransactional) return null;
+    const { producerId, producerEpoch } = batch;
+    if (batch.isControl) {
+      this.guards.void(producerId);
+      return null;
+    }
+    if (this.hasOpenTransaction(producerId, producerEpoch)) return null;
+    // Who was fenced is told so by the log.
+    if (producerEpoch < (this.log.producer(producerId)?.epoch ?? 0)) return null;
+    const kind = this.guards.refuse(batch, guard);
+    if (kind === null) return null;
+    const message =
+      kind === "no-transaction"
+        ? `producer ${producerId} has no transaction open that ${this.topic}-${this.index} belongs to`
+        : `sequence ${batch.baseSequence} of producer ${producerId} came before ${guard?.lowestSequence}`;
+    return { kind, message };
   }
 
   /** Calls back once: at once where the high watermark already covers `nextOffset`, else when it does or never will. */
@@ -158,4 +199,8 @@ export class Partition {
   #wakeWatchers(): void {
     for (const onChange of this.#watchers ?? []) onChange();
   }
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
 }

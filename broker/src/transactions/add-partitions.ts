@@ -9,7 +9,7 @@ import type { TransactionDecision } from "./types.ts";
 
 /** Decides that partitions are about to be written to: only then may they be, since only they get a marker. */
 export function decideAdd(transaction: Transaction | null, command: AddCommand, nowMs: TimeMs): TransactionDecision {
-  const { ticket, transactionalId, topics, clientVersion } = command;
+  const { ticket, transactionalId, topics, clientVersion, when } = command;
   const failure = refuseProducer(transaction, command);
   if (failure !== null || transaction === null)
     return answered<AddAnswer>(ticket, { failure: failure ?? "invalid-producer-id-mapping" });
@@ -18,7 +18,7 @@ export function decideAdd(transaction: Transaction | null, command: AddCommand, 
     partitions.every((partition) => hasPartition(transaction, topic, partition)),
   );
   // What is not durable yet is when the answer leaves.
-  if (isOpen && areAllIn) return answered<AddAnswer>(ticket, { failure: null }, "committed");
+  if (isOpen && areAllIn) return answered<AddAnswer>(ticket, { failure: null }, when);
   const next: Transaction = {
     ...transaction,
     state: "Ongoing",
@@ -32,7 +32,7 @@ export function decideAdd(transaction: Transaction | null, command: AddCommand, 
     records: [{ transactionalId, transaction: next }],
     soft: [{ transactionalId, retriedFromEpoch: null }],
     timers: isOpen ? [] : [{ timer: timeoutTimer(transactionalId), afterMs: timeoutMs }],
-    replies: [{ ticket, response: { failure: null } satisfies AddAnswer, when: "committed" }],
+    replies: [{ ticket, response: { failure: null } satisfies AddAnswer, when }],
     events: isOpen ? [] : [{ kind: "began", transactionalId, producerId, producerEpoch }],
   });
 }

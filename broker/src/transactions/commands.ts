@@ -1,4 +1,4 @@
-import type { Ticket } from "../coordinator/machine.ts";
+import type { Reply, Ticket } from "../coordinator/machine.ts";
 import type { TransactionFailure } from "./failures.ts";
 import type { ClientVersion, Outcome, TopicPartitions, Transaction, TransactionState } from "./transaction.ts";
 
@@ -33,6 +33,8 @@ export interface AddCommand extends Producer {
   readonly transactionalId: string;
   readonly clientVersion: ClientVersion;
   readonly topics: readonly TopicPartitions[];
+  /** now: who asks acknowledges nothing before what this decision writes is committed. */
+  readonly when: Reply["when"];
 }
 
 /** Null: all of them belong to the transaction now. */

@@ -47,6 +47,7 @@ export function decided(
   },
 ): TransactionDecision {
   const { transactionalId, startMs } = transaction;
+  const isRaised = how.producerEpoch !== transaction.producerEpoch;
   const next: Transaction = {
     ...transaction,
     state: how.outcome === "commit" ? "PrepareCommit" : "PrepareAbort",
@@ -58,7 +59,7 @@ export function decided(
   };
   return decisionOf({
     records: [{ transactionalId, transaction: next }],
-    soft: [{ transactionalId, retriedFromEpoch: null }],
+    soft: [{ transactionalId, retriedFromEpoch: isRaised ? transaction.producerEpoch : null }],
     timers: [{ timer: timeoutTimer(transactionalId), afterMs: null }],
     replies: how.asked === null ? [] : [{ ...how.asked, when: "committed" }],
     effects: [markersOf(next)],
@@ -76,12 +77,13 @@ export function decided(
 }
 
 export function markersOf(transaction: Transaction): MarkersToWrite {
-  const { transactionalId, producerId, producerEpoch, partitions, state } = transaction;
+  const { transactionalId, producerId, producerEpoch, partitions, state, clientVersion } = transaction;
   return {
     transactionalId,
     producerId,
     producerEpoch,
     outcome: state === "PrepareCommit" ? "commit" : "abort",
+    isEpochRaised: clientVersion === 2,
     topics: Array.from(partitions, ([topic, indexes]) => ({ topic, partitions: indexes })),
   };
 }

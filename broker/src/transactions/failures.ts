@@ -1,4 +1,5 @@
 import { ErrorCode } from "kafka-protocol-ts/errors";
+import type { CoordinatorFailure } from "../coordinator/shard.ts";
 
 /** What the transaction coordinator refuses, in words. */
 export type TransactionFailure =
@@ -20,3 +21,41 @@ export const codeOfTransactionFailure: Readonly<Record<TransactionFailure, Error
   // The transaction cannot go on, and the producer can: it aborts (KIP-890).
   abortable: ErrorCode.TRANSACTION_ABORTABLE,
 };
+
+/** What clients of the coordinator are told, whatever the reason. */
+export const codeOfTransactionRequestFailure: Readonly<Record<TransactionFailure | CoordinatorFailure, ErrorCode>> = {
+  ...codeOfTransactionFailure,
+  loading: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+  "not-coordinator": ErrorCode.NOT_COORDINATOR,
+  "not-available": ErrorCode.COORDINATOR_NOT_AVAILABLE,
+  "too-large": ErrorCode.UNKNOWN_SERVER_ERROR,
+  "stale-producer-epoch": ErrorCode.INVALID_PRODUCER_EPOCH,
+  "no-transaction": ErrorCode.INVALID_TXN_STATE,
+};
+
+/** How much of KIP-890 a request that writes in a transaction knows: nothing, TRANSACTION_ABORTABLE too, or that it names partitions by writing to them. */
+export type TransactionSupport = "none" | "abortable" | "implicit";
+
+/**
+ * What a producer is told whose records, or offsets, were not let in. Older ones know fewer codes: what they should try again is told as
+ * NOT_ENOUGH_REPLICAS, which every producer tries again without asking anybody else.
+ */
+export function codeOfAdmission(
+  failure: TransactionFailure | CoordinatorFailure,
+  support: TransactionSupport,
+): ErrorCode {
+  switch (failure) {
+    case "producer-fenced":
+      return ErrorCode.INVALID_PRODUCER_EPOCH;
+    case "abortable":
+      return support === "none" ? ErrorCode.INVALID_TXN_STATE : ErrorCode.TRANSACTION_ABORTABLE;
+    case "concurrent-transactions":
+      return support === "implicit" ? ErrorCode.CONCURRENT_TRANSACTIONS : ErrorCode.NOT_ENOUGH_REPLICAS;
+    case "loading":
+    case "not-coordinator":
+    case "not-available":
+      return ErrorCode.NOT_ENOUGH_REPLICAS;
+    default:
+      return codeOfTransactionRequestFailure[failure];
+  }
+}

@@ -22,12 +22,15 @@ export function decideInit(
     return refused(command, "producer-fenced", transaction);
   if (isPrepared(transaction.state)) return refused(command, "concurrent-transactions");
   if (transaction.state === "Ongoing") {
+    const isRotated = isEpochUsedUp(transaction.producerEpoch);
+    if (isRotated && command.newProducerId === null)
+      return answered<ProducerAnswer>(ticket, { kind: "needs-producer-id" });
     // Whoever has it open is fenced by the epoch of the marker.
     return decided(transaction, {
       outcome: "abort",
       nowMs: around.nowMs,
       producerEpoch: fencingEpoch(transaction),
-      nextProducerId: NONE,
+      nextProducerId: isRotated && command.newProducerId !== null ? command.newProducerId : NONE,
       clientVersion: transaction.clientVersion,
       reason: "another producer began with its transactional id",
       asked: { ticket, response: refusal("concurrent-transactions") },

@@ -62,6 +62,10 @@ const events: Readonly<Record<string, Event>> = {
   "InitProducerId, new process": { happen: (host) => host.init() },
   "InitProducerId, the same process": { happen: (host, producer) => host.init({ expected: producer }) },
   "InitProducerId, a fenced process": { happen: (host, producer) => host.init({ expected: before(producer) }) },
+  "InitProducerId, with the epoch before an EndTxn v5": {
+    clientVersion: 2,
+    happen: (host, producer) => host.init({ expected: before(producer) }),
+  },
   AddPartitionsToTxn: { happen: (host, producer) => host.add(producer, [1]) },
   "AddPartitionsToTxn, a fenced process": { happen: (host, producer) => host.add(before(producer), [1]) },
   "verify, a partition of it": { happen: (host, producer) => host.verify(producer, 0) },
@@ -92,6 +96,13 @@ const events: Readonly<Record<string, Event>> = {
       host.advance(60_000);
       host.writeMarkers();
       return host.end(producer, "commit", { clientVersion: 2 });
+    },
+  },
+  "timeout, then InitProducerId, the same process": {
+    happen: (host, producer) => {
+      host.advance(60_000);
+      host.writeMarkers();
+      return host.init({ expected: producer });
     },
   },
   failover: { happen: (host) => host.failover() },

@@ -20,6 +20,19 @@ export type TransactionState =
   | "CompleteCommit"
   | "CompleteAbort";
 
+const states: Readonly<Record<TransactionState, true>> = {
+  Empty: true,
+  Ongoing: true,
+  PrepareCommit: true,
+  PrepareAbort: true,
+  CompleteCommit: true,
+  CompleteAbort: true,
+};
+
+export function isTransactionState(name: string): name is TransactionState {
+  return Object.hasOwn(states, name);
+}
+
 export type Outcome = "commit" | "abort";
 
 /**

@@ -4,8 +4,8 @@ import type { TransactionRecord } from "./records.ts";
 import type { Outcome, TopicPartitions } from "./transaction.ts";
 
 /**
- * The epoch before the present one, where who asked for the present one may not have had the answer and asks again (KIP-360). In memory only:
- * after a failover such a producer is fenced, and begins anew.
+ * The epoch before the present one, where the producer that had it may not know of the present one: its answer was lost (KIP-360), or its
+ * transaction was aborted for its timeout (KIP-588). It may still ask. In memory only: after a failover such a producer is fenced, and begins anew.
  */
 export interface SoftTransaction {
   readonly transactionalId: string;
@@ -24,6 +24,8 @@ export interface MarkersToWrite {
   readonly producerId: number;
   readonly producerEpoch: number;
   readonly outcome: Outcome;
+  /** The epoch is above that of the records that are meant, as in version 2 always. */
+  readonly isEpochRaised: boolean;
   readonly topics: readonly TopicPartitions[];
 }
 

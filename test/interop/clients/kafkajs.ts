@@ -3,14 +3,26 @@ import { createRequire } from "node:module";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { lz4Compress, lz4Decompress, snappyCompress, snappyDecompress } from "@platformatic/wasm-utils";
 import kafkajs from "kafkajs";
-import type { Consumer, EachBatchPayload, IHeaders, Kafka, KafkaMessage, Message, Producer } from "kafkajs";
+import type {
+  Consumer,
+  EachBatchPayload,
+  IHeaders,
+  Kafka,
+  KafkaMessage,
+  Message,
+  Producer,
+  TopicPartitionOffsetAndMetadata,
+  Transaction,
+} from "kafkajs";
 import type {
   Compression,
   ConsumeArgs,
   CreateTopicArgs,
+  EndArgs,
   HelloAnswer,
   ProduceAnswer,
   ProduceArgs,
+  TransactArgs,
 } from "../contract.ts";
 import type { ConsumedRecord, SampleRecord } from "../records.ts";
 import { acksOf, deadline, RecordFile, recordLists, serve, type ClientCommands } from "./serve.ts";
@@ -52,6 +64,8 @@ class KafkajsClient implements ClientCommands {
   readonly #kafka: Kafka;
   readonly #placements = new Map<Message, number>();
   readonly #members = new Map<string, Member>();
+  readonly #transactional = new Map<string, Producer>();
+  readonly #open = new Map<string, Transaction>();
   #producer: Producer | null = null;
 
   constructor(bootstrap: string) {
@@ -113,21 +127,56 @@ class KafkajsClient implements ClientCommands {
   async consume(args: ConsumeArgs): Promise<void> {
     const member = this.#members.get(args.group) ?? (await this.#join(args));
     this.#members.set(args.group, member);
-    await member.take(args);
-    if (args.keep === true) return;
-    this.#members.delete(args.group);
-    await member.leave();
+    try {
+      await member.take(args);
+    } finally {
+      if (args.keep !== true) {
+        this.#members.delete(args.group);
+        await member.leave();
+      }
+    }
   }
 
-  async #join({ group, topics }: ConsumeArgs): Promise<Member> {
-    const consumer = this.#kafka.consumer({ groupId: group, maxWaitTimeInMs: 200, sessionTimeout: 6_000 });
+  async #join({ group, topics, isolation }: Pick<ConsumeArgs, "group" | "topics" | "isolation">): Promise<Member> {
+    const readUncommitted = isolation === "read_uncommitted";
+    const options = { groupId: group, maxWaitTimeInMs: 200, sessionTimeout: 6_000, readUncommitted };
+    const consumer = this.#kafka.consumer(options);
     await consumer.connect();
     await consumer.subscribe({ topics: [...topics], fromBeginning: true });
     return new Member(consumer, topics);
   }
 
+  async transact({ producer, transactionalId, take, topic, records, end }: TransactArgs): Promise<void> {
+    const client = this.#transactional.get(producer) ?? (await this.#connectTransactional(transactionalId));
+    this.#transactional.set(producer, client);
+    const transaction = await client.transaction();
+    this.#open.set(producer, transaction);
+    await transaction.send({ topic, messages: records.map(([partition, value]) => ({ partition, value })) });
+    // The member is there when the transaction ends, as in a program that goes on.
+    const member = take === undefined ? null : await this.#join({ group: take.group, topics: [take.topic] });
+    if (member !== null && take !== undefined) {
+      await transaction.sendOffsets({ consumerGroupId: take.group, topics: await member.takeOnly(take.count) });
+    }
+    if (end !== "open") await this.end({ producer, end });
+    await member?.leave();
+  }
+
+  async #connectTransactional(transactionalId: string): Promise<Producer> {
+    const producer = this.#kafka.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1 });
+    await producer.connect();
+    return producer;
+  }
+
+  async end({ producer, end }: EndArgs): Promise<void> {
+    const transaction = this.#open.get(producer);
+    this.#open.delete(producer);
+    if (transaction === undefined) throw new Error(`${producer} has no open transaction`);
+    await (end === "commit" ? transaction.commit() : transaction.abort());
+  }
+
   async close(): Promise<void> {
     for (const member of this.#members.values()) await member.leave();
+    for (const producer of this.#transactional.values()) await producer.disconnect();
     await this.#producer?.disconnect();
   }
 }
@@ -157,8 +206,25 @@ class Member {
     else await this.#run();
     await Promise.race([done, limit.passed]);
     await file.close();
-    const offsets = file.nextOffsets.map(({ topic, partition, offset }) => ({ topic, partition, offset: `${offset}` }));
-    await this.#consumer.commitOffsets(offsets);
+    await this.#consumer.commitOffsets(file.nextOffsets.map(offsetText));
+  }
+
+  /** Takes records without committing them; the answer is where to go on. */
+  async takeOnly(count: number): Promise<{ topic: string; partitions: { partition: number; offset: string }[] }[]> {
+    const next = new Map<string, Map<number, string>>();
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    this.#take = ({ topic, partition, offset }) => {
+      const offsets = next.get(topic) ?? new Map<number, string>();
+      next.set(topic, offsets.set(partition, `${offset + 1}`));
+    };
+    this.#done = resolve;
+    this.#wanted = count;
+    await this.#run();
+    await done;
+    return [...next].map(([topic, offsets]) => ({
+      topic,
+      partitions: [...offsets].map(([partition, offset]) => ({ partition, offset })),
+    }));
   }
 
   async #run(): Promise<void> {
@@ -183,6 +249,10 @@ class Member {
   async leave(): Promise<void> {
     await this.#consumer.disconnect();
   }
+}
+
+function offsetText({ topic, partition, offset }: RecordFile["nextOffsets"][number]): TopicPartitionOffsetAndMetadata {
+  return { topic, partition, offset: `${offset}` };
 }
 
 function messageOf({ key, value, headers, timestamp }: SampleRecord): Message {

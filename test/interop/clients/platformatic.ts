@@ -1,7 +1,15 @@
 import { readFileSync } from "node:fs";
 import { Admin, compatibilityPartitioner, Consumer, Producer } from "@platformatic/kafka";
 import type { Message, MessagesStream } from "@platformatic/kafka";
-import type { ConsumeArgs, CreateTopicArgs, HelloAnswer, ProduceAnswer, ProduceArgs } from "../contract.ts";
+import type {
+  ConsumeArgs,
+  CreateTopicArgs,
+  EndArgs,
+  HelloAnswer,
+  ProduceAnswer,
+  ProduceArgs,
+  TransactArgs,
+} from "../contract.ts";
 import type { ConsumedRecord, SampleRecord } from "../records.ts";
 import { acksOf, deadline, RecordFile, recordLists, serve, type ClientCommands } from "./serve.ts";
 
@@ -13,6 +21,8 @@ class PlatformaticClient implements ClientCommands {
     readonly retryDelay: number;
   };
   readonly #members = new Map<string, Member>();
+  readonly #transactional = new Map<string, Producer>();
+  readonly #open = new Map<string, Transaction>();
   #producer: Producer | null = null;
   #roundRobin = 0;
 
@@ -64,23 +74,63 @@ class PlatformaticClient implements ClientCommands {
   async consume(args: ConsumeArgs): Promise<void> {
     const member = this.#members.get(args.group) ?? (await this.#join(args));
     this.#members.set(args.group, member);
-    await take(member, args);
-    if (args.keep === true) return;
-    this.#members.delete(args.group);
-    await leave(member);
+    try {
+      await take(member, args);
+    } finally {
+      if (args.keep !== true) {
+        this.#members.delete(args.group);
+        await leave(member);
+      }
+    }
   }
 
-  async #join({ group, topics }: ConsumeArgs): Promise<Member> {
-    const consumer = new Consumer({ ...this.#options, groupId: group, autocommit: false, maxWaitTime: 200 });
+  async #join({ group, topics, isolation }: Pick<ConsumeArgs, "group" | "topics" | "isolation">): Promise<Member> {
+    const isolationLevel = isolation === "read_committed" ? 1 : 0;
+    const reading = { autocommit: false, maxWaitTime: 200, isolationLevel };
+    const consumer = new Consumer({ ...this.#options, ...reading, groupId: group });
     const stream = await consumer.consume({ topics: [...topics], mode: "committed", fallbackMode: "earliest" });
     return { consumer, stream, messages: stream[Symbol.asyncIterator]() };
   }
 
+  async transact({ producer, transactionalId, take: wanted, topic, records, end }: TransactArgs): Promise<void> {
+    const client =
+      this.#transactional.get(producer) ??
+      new Producer({ ...this.#options, transactionalId, idempotent: true, acks: -1 });
+    this.#transactional.set(producer, client);
+    // It asks for producer 0 with epoch 0 otherwise, and is then fenced where another instance has been.
+    const transaction = await client.beginTransaction({ producerId: -1n, producerEpoch: -1 });
+    this.#open.set(producer, transaction);
+    const messages = records.map(([partition, value]) => ({ topic, partition, value: Buffer.from(value) }));
+    await transaction.send({ messages });
+    // The member is there when the transaction ends, as in a program that goes on.
+    const member = wanted === undefined ? null : await this.#join({ group: wanted.group, topics: [wanted.topic] });
+    if (member !== null) {
+      await transaction.addConsumer(member.consumer);
+      for (let taken = 0; taken < (wanted?.count ?? 0); taken++) {
+        const next = await member.messages.next();
+        if (next.done === true) throw new Error(`the stream ended after ${taken} records`);
+        await transaction.addOffset(next.value);
+      }
+    }
+    if (end !== "open") await this.end({ producer, end });
+    if (member !== null) await leave(member);
+  }
+
+  async end({ producer, end }: EndArgs): Promise<void> {
+    const transaction = this.#open.get(producer);
+    this.#open.delete(producer);
+    if (transaction === undefined) throw new Error(`${producer} has no open transaction`);
+    await (end === "commit" ? transaction.commit() : transaction.abort());
+  }
+
   async close(): Promise<void> {
     for (const member of this.#members.values()) await leave(member);
+    for (const producer of this.#transactional.values()) await producer.close(true);
     await this.#producer?.close();
   }
 }
+
+type Transaction = NonNullable<Producer["transaction"]>;
 
 interface Member {
   readonly consumer: Consumer;

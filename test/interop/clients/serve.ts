@@ -1,7 +1,16 @@
 import { once } from "node:events";
 import { createReadStream, createWriteStream, type WriteStream } from "node:fs";
 import { createInterface } from "node:readline";
-import type { Answer, ConsumeArgs, CreateTopicArgs, HelloAnswer, ProduceAnswer, ProduceArgs } from "../contract.ts";
+import type {
+  Answer,
+  ConsumeArgs,
+  CreateTopicArgs,
+  EndArgs,
+  HelloAnswer,
+  ProduceAnswer,
+  ProduceArgs,
+  TransactArgs,
+} from "../contract.ts";
 import { decodeRecord, encodeConsumed, type ConsumedRecord, type SampleRecord } from "../records.ts";
 
 /** A client program in TypeScript: what it does for each command. `serve` does the talking (../README.md). */
@@ -10,6 +19,8 @@ export interface ClientCommands {
   createTopic(args: CreateTopicArgs): Promise<void>;
   produce(args: ProduceArgs, reportProgress: (acknowledged: number) => void): Promise<ProduceAnswer>;
   consume(args: ConsumeArgs): Promise<void>;
+  transact(args: TransactArgs): Promise<void>;
+  end(args: EndArgs): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -43,6 +54,12 @@ async function run(
       return await client.produce(request as unknown as ProduceArgs, reportProgress);
     case "consume":
       await client.consume(request as unknown as ConsumeArgs);
+      return {};
+    case "transact":
+      await client.transact(request as unknown as TransactArgs);
+      return {};
+    case "end":
+      await client.end(request as unknown as EndArgs);
       return {};
     default:
       throw new Error(`unknown command ${request.command}`);

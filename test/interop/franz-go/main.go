@@ -34,6 +34,8 @@ type command struct {
 	Keep          bool               `json:"keep"`
 	TimeoutMs     int                `json:"timeoutMs"`
 	Version       string             `json:"version"`
+	Isolation     string             `json:"isolation"`
+	transaction
 }
 
 type record struct {
@@ -56,6 +58,7 @@ type answer struct {
 type program struct {
 	bootstrap string
 	producers map[string]*kgo.Client
+	sessions  map[string]transactional
 	consumers map[string]*kgo.Client
 	answers   sync.Mutex
 }
@@ -72,7 +75,19 @@ func main() {
 		}
 		return
 	}
-	p := &program{bootstrap: os.Args[1], producers: map[string]*kgo.Client{}, consumers: map[string]*kgo.Client{}}
+	if len(os.Args) > 7 && os.Args[1] == "member" {
+		if err := members(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6], os.Args[7:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	p := &program{
+		bootstrap: os.Args[1],
+		producers: map[string]*kgo.Client{},
+		consumers: map[string]*kgo.Client{},
+		sessions:  map[string]transactional{},
+	}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(make([]byte, 1<<20), 1<<20)
 	for lines.Scan() {
@@ -93,6 +108,9 @@ func main() {
 	}
 	for _, client := range p.consumers {
 		client.Close()
+	}
+	for _, session := range p.sessions {
+		session.close()
 	}
 }
 
@@ -118,6 +136,10 @@ func (p *program) run(c command) (any, error) {
 		return p.produce(c)
 	case "consume":
 		return p.consume(c)
+	case "transact":
+		return map[string]any{}, p.transact(c)
+	case "end":
+		return map[string]any{}, p.end(c.Producer, c.End)
 	case "tour":
 		return p.tour(c)
 	case "encodings":
@@ -227,6 +249,7 @@ func (p *program) consume(c command) (any, error) {
 			kgo.ConsumeTopics(c.Topics...),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			kgo.DisableAutoCommit(),
+			kgo.FetchIsolationLevel(isolationOf(c.Isolation)),
 		)
 		if err != nil {
 			return nil, err
@@ -273,6 +296,13 @@ func take(client *kgo.Client, c command) error {
 		return err
 	}
 	return output.Flush()
+}
+
+func isolationOf(name string) kgo.IsolationLevel {
+	if name == "read_committed" {
+		return kgo.ReadCommitted()
+	}
+	return kgo.ReadUncommitted()
 }
 
 func lineOf(r *kgo.Record) record {

@@ -12,6 +12,7 @@ from serve import RecordWriter, read_records, serve
 bootstrap = sys.argv[1]
 producers = {}
 kept_consumers = {}
+transactional = {}
 
 
 def hello(_request):
@@ -66,6 +67,15 @@ def consume(request):
     consumer = kept_consumers.pop(group, None) or subscribed(request)
     if request.get("keep"):
         kept_consumers[group] = consumer
+    try:
+        take(consumer, request)
+    finally:
+        if not request.get("keep"):
+            consumer.close()
+    return {}
+
+
+def take(consumer, request):
     deadline = time.monotonic() + request["timeoutMs"] / 1000
     output = RecordWriter(request["output"])
     while output.count < request["count"]:
@@ -92,9 +102,6 @@ def consume(request):
             for (topic, partition), offset in output.next_offsets.items()
         }
     )
-    if not request.get("keep"):
-        consumer.close()
-    return {}
 
 
 def subscribed(request):
@@ -104,7 +111,57 @@ def subscribed(request):
         group_id=request["group"],
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        isolation_level=request.get("isolation") or "read_uncommitted",
     )
 
 
-serve({"hello": hello, "create-topic": create_topic, "produce": produce, "consume": consume})
+def transact(request):
+    if request["producer"] not in transactional:
+        client = KafkaProducer(bootstrap_servers=bootstrap, transactional_id=request["transactionalId"])
+        client.init_transactions()
+        transactional[request["producer"]] = client
+    client = transactional[request["producer"]]
+    client.begin_transaction()
+    sent = [
+        client.send(request["topic"], partition=partition, value=value.encode())
+        for partition, value in request["records"]
+    ]
+    client.flush()
+    for future in sent:
+        future.get(30)
+    if "take" in request:
+        take_into(client, request["take"], request["end"])
+    else:
+        end_with(client, request["end"])
+    return {}
+
+
+def take_into(client, take, end):
+    """The member is there when the transaction ends, as in a program that goes on."""
+    consumer = subscribed({"group": take["group"], "topics": [take["topic"]], "isolation": "read_committed"})
+    try:
+        next_offsets = {}
+        left = take["count"]
+        while left > 0:
+            for partition, messages in consumer.poll(timeout_ms=45000, max_records=left).items():
+                next_offsets[partition] = OffsetAndMetadata(messages[-1].offset + 1, "", -1)
+                left -= len(messages)
+        client.send_offsets_to_transaction(next_offsets, consumer.group_metadata())
+        end_with(client, end)
+    finally:
+        consumer.close()
+
+
+def end_with(client, end):
+    if end == "commit":
+        client.commit_transaction()
+    elif end == "abort":
+        client.abort_transaction()
+
+
+def end_transaction(request):
+    end_with(transactional[request["producer"]], request["end"])
+    return {}
+
+
+serve({"hello": hello, "create-topic": create_topic, "produce": produce, "consume": consume, "transact": transact, "end": end_transaction})

@@ -10,6 +10,7 @@ from serve import RecordWriter, read_records, serve
 bootstrap = sys.argv[1]
 producers = {}
 kept_consumers = {}
+transactional = {}
 
 
 def hello(_request):
@@ -79,6 +80,15 @@ def consume(request):
     consumer = kept_consumers.pop(group, None) or subscribed(request)
     if request.get("keep"):
         kept_consumers[group] = consumer
+    try:
+        take(consumer, request)
+    finally:
+        if not request.get("keep"):
+            consumer.close()
+    return {}
+
+
+def take(consumer, request):
     deadline = time.monotonic() + request["timeoutMs"] / 1000
     output = RecordWriter(request["output"])
     while output.count < request["count"]:
@@ -104,9 +114,6 @@ def consume(request):
     for committed in consumer.commit(offsets=offsets, asynchronous=False):
         if committed.error is not None:
             raise RuntimeError(committed.error)
-    if not request.get("keep"):
-        consumer.close()
-    return {}
 
 
 def subscribed(request):
@@ -115,6 +122,7 @@ def subscribed(request):
             "bootstrap.servers": bootstrap,
             "group.id": request["group"],
             "group.protocol": request.get("protocol") or "classic",
+            "isolation.level": request.get("isolation") or "read_committed",
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
         }
@@ -123,4 +131,60 @@ def subscribed(request):
     return consumer
 
 
-serve({"hello": hello, "create-topic": create_topic, "produce": produce, "consume": consume})
+def transact(request):
+    if request["producer"] not in transactional:
+        client = Producer({"bootstrap.servers": bootstrap, "transactional.id": request["transactionalId"]})
+        client.init_transactions(30)
+        transactional[request["producer"]] = client
+    client = transactional[request["producer"]]
+    client.begin_transaction()
+    failures = []
+    for partition, value in request["records"]:
+        client.produce(
+            request["topic"],
+            partition=partition,
+            value=value.encode(),
+            on_delivery=lambda error, _message: failures.append(error) if error is not None else None,
+        )
+    client.flush(30)
+    if failures:
+        raise RuntimeError(failures)
+    if "take" in request:
+        take_into(client, request["take"], request["end"])
+    else:
+        end_with(client, request["end"])
+    return {}
+
+
+def take_into(client, take, end):
+    """The member is there when the transaction ends, as in a program that goes on."""
+    consumer = subscribed({"group": take["group"], "topics": [take["topic"]]})
+    try:
+        next_offsets = {}
+        left = take["count"]
+        while left > 0:
+            for message in consumer.consume(left, timeout=0.2):
+                if message.error() is not None:
+                    raise RuntimeError(message.error())
+                next_offsets[message.partition()] = message.offset() + 1
+                left -= 1
+        offsets = [TopicPartition(take["topic"], partition, offset) for partition, offset in next_offsets.items()]
+        client.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 30)
+        end_with(client, end)
+    finally:
+        consumer.close()
+
+
+def end_with(client, end):
+    if end == "commit":
+        client.commit_transaction(30)
+    elif end == "abort":
+        client.abort_transaction(30)
+
+
+def end_transaction(request):
+    end_with(transactional[request["producer"]], request["end"])
+    return {}
+
+
+serve({"hello": hello, "create-topic": create_topic, "produce": produce, "consume": consume, "transact": transact, "end": end_transaction})

@@ -63,6 +63,7 @@ export async function crashCampaign(options: CampaignOptions): Promise<CampaignR
     listeners: "PLAINTEXT://127.0.0.1:0",
     "log.dirs": root,
     "offsets.topic.num.partitions": "4",
+    "transaction.state.log.num.partitions": "2",
     "millrace.unsynced.bytes.max": `${prng.pick([65_536, 262_144, 67_108_864])}`,
     // None, one that changes its files all the time, and the usual one.
     "millrace.journal.bytes": `${prng.pick([0, 262_144, 134_217_728])}`,

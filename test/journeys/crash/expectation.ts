@@ -1,4 +1,5 @@
 import { partitionKey } from "./marks.ts";
+import type { ExpectedTransaction, OpenTransaction } from "./transactions.ts";
 import type { Commit, Mark, SentBatch, TopicMade } from "./marks.ts";
 
 /** A partition as clients know it at some moment. */
@@ -29,6 +30,10 @@ export class Expectation {
   readonly commits = new Map<string, { answered: Commit | null; sent: Commit }>();
   readonly settings = new Map<string, { answered: number | null; sent: number }>();
   readonly producerIds = new Set<number>();
+  /** By number: those whose end was asked for. */
+  readonly transactions = new Map<number, ExpectedTransaction>();
+  /** By transactional id: the transaction that its producer was at. */
+  readonly openTransactions = new Map<string, OpenTransaction>();
 
   constructor(marks: Iterable<Mark>) {
     for (const mark of marks) this.#apply(mark);
@@ -90,6 +95,29 @@ export class Expectation {
       case "producer-id":
         this.producerIds.add(mark.producerId);
         break;
+      case "transaction-writing":
+      case "transaction-written": {
+        const { write } = mark;
+        const before = this.openTransactions.get(write.transactionalId);
+        const open = before?.number === write.number ? before : { number: write.number, writes: [], ending: null };
+        this.openTransactions.set(write.transactionalId, open);
+        if (mark.kind === "transaction-writing") open.writes.push({ write, isAnswered: false });
+        else open.writes.findLast((each) => each.write.value === write.value)!.isAnswered = true;
+        break;
+      }
+      case "transaction-fencing":
+        this.openTransactions.delete(mark.transactionalId);
+        break;
+      case "transaction-ending":
+      case "transaction-ended": {
+        const { transaction } = mark;
+        const isAnswered = mark.kind === "transaction-ended";
+        this.transactions.set(transaction.number, { transaction, isAnswered });
+        const open = this.openTransactions.get(transaction.transactionalId);
+        if (isAnswered) this.openTransactions.delete(transaction.transactionalId);
+        else if (open !== undefined) open.ending = transaction;
+        break;
+      }
     }
   }
 

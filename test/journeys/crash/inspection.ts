@@ -1,5 +1,5 @@
 import { InlineWorkers } from "@millrace/base/inline-workers";
-import type { Disk, World } from "@millrace/base/world";
+import type { Clock, Disk, World } from "@millrace/base/world";
 import { startBroker } from "@millrace/broker/broker";
 import type { Broker } from "@millrace/broker/broker";
 import { SeededRandom } from "@millrace/simulator/seeded-random";
@@ -19,6 +19,7 @@ import { RawClient } from "../raw-client.ts";
 import { batchNumberOf, valuePrefix } from "./batch-numbers.ts";
 import type { Expectation, ExpectedPartition } from "./expectation.ts";
 import type { Mark, SentBatch } from "./marks.ts";
+import { inspectTransactions } from "./transactions.ts";
 
 /**
  * What is wrong with what a broker found after a crash. `lost` names everything that was promised and is not there; the
@@ -37,6 +38,9 @@ export interface Violation {
     | "lost commit"
     | "lost setting"
     | "repeated producer id"
+    | "torn transaction"
+    | "aborted read"
+    | "hanging transaction"
     | "offline"
     | "does not start"
     | "does not append";
@@ -86,7 +90,7 @@ async function inspectWith(options: InspectionOptions, world: World): Promise<re
   }
   try {
     await using client = await RawClient.connect(broker.address, { network: world.network });
-    const inspector = new Inspector(options, client);
+    const inspector = new Inspector(options, client, world.clock);
     await inspector.run();
     const failures = log.lines.filter(({ level }) => level === "error");
     return [
@@ -106,9 +110,11 @@ class Inspector {
   readonly #options: InspectionOptions;
   readonly #expected: Expectation;
   readonly #client: RawClient;
+  readonly #clock: Clock;
   #nextBatch: number;
 
-  constructor(options: InspectionOptions, client: RawClient) {
+  constructor(options: InspectionOptions, client: RawClient, clock: Clock) {
+    this.#clock = clock;
     this.#options = options;
     this.#expected = options.expected;
     this.#client = client;
@@ -120,6 +126,12 @@ class Inspector {
     await this.#commits();
     await this.#settings();
     await this.#producerId();
+    const transactions = {
+      expectation: this.#expected,
+      areProducersAlive: this.#options.seed % 2 === 0,
+      mark: (mark: Mark) => this.#mark(mark),
+    };
+    this.violations.push(...(await inspectTransactions(this.#client, this.#clock, transactions)));
   }
 
   #found(kind: Violation["kind"], what: string): void {

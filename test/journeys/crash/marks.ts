@@ -14,7 +14,11 @@ export type Mark =
   | { readonly kind: "trimmed"; readonly topicId: string; readonly partition: number; readonly startOffset: number }
   | { readonly kind: "committing" | "committed"; readonly commit: Commit }
   | { readonly kind: "configuring" | "configured"; readonly topicId: string; readonly retentionMs: number }
-  | { readonly kind: "producer-id"; readonly producerId: number };
+  | { readonly kind: "producer-id"; readonly producerId: number }
+  | { readonly kind: "transaction-writing" | "transaction-written"; readonly write: TransactionWrite }
+  /** Another process takes the transactional id over: what the one before is at may be aborted from then on. */
+  | { readonly kind: "transaction-fencing"; readonly transactionalId: string }
+  | { readonly kind: "transaction-ending" | "transaction-ended"; readonly transaction: SentTransaction };
 
 export interface TopicMade {
   readonly name: string;
@@ -49,6 +53,25 @@ export interface Commit {
   readonly partition: number;
   /** Grows with each commit of the group for the partition. */
   readonly offset: number;
+}
+
+/** One record of a transaction, and all that its producer needs to send it again. */
+export interface TransactionWrite {
+  readonly transactionalId: string;
+  readonly number: number;
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly partition: number;
+  readonly value: string;
+  readonly sequence: number;
+}
+
+export interface SentTransaction {
+  /** Unique in a run, and the offset that it commits. */
+  readonly number: number;
+  readonly transactionalId: string;
+  readonly values: readonly { readonly partition: number; readonly value: string }[];
+  readonly outcome: "commit" | "abort";
 }
 
 export const partitionKey = (topicId: string, partition: number): string => `${topicId}/${partition}`;

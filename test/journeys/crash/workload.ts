@@ -15,6 +15,7 @@ import { encodeRequest } from "../raw-client.ts";
 import type { RawClient } from "../raw-client.ts";
 import { batchNumberOf, valuePrefix } from "./batch-numbers.ts";
 import type { Commit, Mark, SentBatch, TopicMade } from "./marks.ts";
+import { TransactionWork } from "./transactions.ts";
 
 export interface WorkloadOptions {
   readonly prng: Prng;
@@ -41,7 +42,7 @@ interface Target extends TopicMade {
 
 /**
  * Clients of every kind at work on one broker: producers with five requests in flight over many partitions, two of them
- * idempotent, a consumer, groups that commit, topics that come and go, records that are deleted. Everything that they
+ * idempotent, transactional ones, a consumer, groups that commit, topics that come and go, records that are deleted. Everything that they
  * ask for and are told becomes a mark. Several sessions follow one another, with a stop of the broker in between.
  */
 export class Workload {
@@ -57,8 +58,11 @@ export class Workload {
   #nextProducer = 1;
   #isProducing = false;
 
+  readonly #transactions: TransactionWork;
+
   constructor(options: WorkloadOptions) {
     this.#options = options;
+    this.#transactions = new TransactionWork({ prng: options.prng.fork(), mark: (mark) => options.mark(mark) });
   }
 
   /** All clients of one session, each with a connection of its own. Settles when they have done what they had to do. */
@@ -76,6 +80,7 @@ export class Workload {
       this.#trim(await connect()),
       this.#comeAndGo(await connect()),
       this.#configure(await connect()),
+      this.#transactions.session(connect, { isGoingOn: () => this.#isProducing, think: () => this.#think() }),
     ];
     // A failure is told where it is waited for: when all have ended.
     for (const each of [...producers, ...others]) each.catch(() => {});
@@ -97,6 +102,7 @@ export class Workload {
     await this.#create(client, "retained", 1, { ...segment, "retention.bytes": "1200000" }, large);
     await this.#create(client, "stamped", 2, { "message.timestamp.type": "LogAppendTime" }, small);
     await this.#create(client, "exact", 2, {}, { ...small, compressions: ["none"] });
+    await this.#transactions.createTopic(client);
   }
 
   async #create(

@@ -1,5 +1,12 @@
 /** Producers, transactions, and the state of share groups. */
 export const transactionKeys = {
+  "add.partitions.to.txn.retry.backoff.max.ms": {
+    kind: "int",
+    default: 100,
+    min: 0,
+    mode: "read-only",
+    doc: "How long a request that begins a transaction waits for the end of the one before, until its client is told to ask again.",
+  },
   "producer.id.expiration.ms": {
     kind: "int",
     default: 86_400_000,
@@ -43,14 +50,19 @@ export const transactionKeys = {
     min: 1,
     mode: "read-only",
     doc: "Longest transaction a producer may ask for.",
-    inert: "transactions",
   },
   "transaction.partition.verification.enable": {
     kind: "boolean",
     default: true,
     mode: "cluster-wide",
-    doc: "Whether a partition asks the coordinator if it belongs to the transaction.",
-    inert: "transactions",
+    doc: "Whether a partition asks the coordinator if it belongs to the transaction, where its producer named it before (Produce before 12).",
+  },
+  "transaction.remove.expired.transaction.cleanup.interval.ms": {
+    kind: "int",
+    default: 3_600_000,
+    min: 1,
+    mode: "read-only",
+    doc: "How often transactional ids are looked for that nobody has used for transactional.id.expiration.ms.",
   },
   "transaction.state.log.min.isr": {
     kind: "int",
@@ -58,7 +70,7 @@ export const transactionKeys = {
     min: 1,
     mode: "read-only",
     doc: "In-sync replicas that __transaction_state needs.",
-    inert: "transactions",
+    inert: "cluster",
   },
   "transaction.state.log.num.partitions": {
     kind: "int",
@@ -88,6 +100,5 @@ export const transactionKeys = {
     min: 1,
     mode: "read-only",
     doc: "How long an unused transactional id is remembered.",
-    inert: "transactions",
   },
 } as const;

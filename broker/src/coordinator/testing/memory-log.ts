@@ -4,7 +4,16 @@ import type { TimeMs } from "@millrace/base/units";
 import { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { encodeBatch, readRecords } from "kafka-protocol-ts/records/record";
 import type { Record } from "kafka-protocol-ts/records/record";
-import type { CoordinatorRecord, ShardAppendFailure, ShardCommitFailure, ShardLog } from "../shard-log.ts";
+import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
+import type {
+  CoordinatorRecord,
+  MarkerAppendFailure,
+  ShardAppendFailure,
+  ShardCommitFailure,
+  ShardLog,
+  TransactionalProducer,
+  TransactionMarker,
+} from "../shard-log.ts";
 
 /** A log in memory. It commits at once, or when the test says so; and it fails when the test says so. */
 export class MemoryLog implements ShardLog {
@@ -15,6 +24,7 @@ export class MemoryLog implements ShardLog {
   isAutoCommit = true;
   /** The next append is refused with this. */
   refuseNext: ShardAppendFailure | null = null;
+  refuseNextMarker: MarkerAppendFailure | null = null;
   /** What a batch may be at most. */
   batchBytesMax: number = Infinity;
   /** Loading waits for this. */
@@ -32,16 +42,37 @@ export class MemoryLog implements ShardLog {
     return this.#batches.flatMap((bytes) => readRecords(new RecordBatchView(bytes)));
   }
 
-  append(records: readonly CoordinatorRecord[], nowMs: TimeMs): Result<number, ShardAppendFailure> {
+  append(
+    records: readonly CoordinatorRecord[],
+    nowMs: TimeMs,
+    producer: TransactionalProducer | null = null,
+  ): Result<number, ShardAppendFailure> {
     const { refuseNext } = this;
     this.refuseNext = null;
     if (refuseNext !== null) return failed(refuseNext);
     const bytes = encodeBatch({
       baseOffset: this.#nextOffset,
       records: records.map((one) => ({ ...one, timestamp: nowMs })),
+      ...(producer !== null && {
+        producerId: producer.producerId,
+        producerEpoch: producer.producerEpoch,
+        isTransactional: true,
+      }),
     });
     if (bytes.length > this.batchBytesMax) return failed("too-large");
     this.appendBatch(bytes);
+    return ok(this.#nextOffset);
+  }
+
+  appendMarker(marker: TransactionMarker, nowMs: TimeMs): Result<number, MarkerAppendFailure> {
+    const { refuseNextMarker } = this;
+    this.refuseNextMarker = null;
+    if (refuseNextMarker !== null) return failed(refuseNextMarker);
+    const { outcome, producerId, producerEpoch, coordinatorEpoch } = marker;
+    const isCommit = outcome === "commit";
+    this.appendBatch(
+      encodeEndTransactionMarker({ isCommit, coordinatorEpoch, producerId, producerEpoch, timestamp: nowMs }),
+    );
     return ok(this.#nextOffset);
   }
 

@@ -257,6 +257,7 @@ export class ConsumerDraft implements ConsumerGroupView {
     return {
       records: this.#records,
       isAtomic: true,
+      producer: null,
       soft: this.#soft,
       timers: this.#timers,
       // What is written must be safe before anyone hears of it.

@@ -257,6 +257,7 @@ class World {
             memberId: client.memberId,
             instanceId: client.instanceId,
             generation,
+            producer: null,
             knowsGroupIdNotFound: true,
             expireAfterMs: null,
             offsets: [{ topic: "t", topicId, partition: 0, offset: 1, leaderEpoch: -1, metadata: "" }],

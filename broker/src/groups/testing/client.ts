@@ -166,6 +166,7 @@ export class TestClient {
             memberId,
             instanceId,
             generation,
+            producer: null,
             knowsGroupIdNotFound: true,
             expireAfterMs: null,
             offsets: offsets.map((one) => ({ ...one, topicId: null, leaderEpoch: -1, metadata: "" })),

@@ -242,6 +242,7 @@ class ScriptRunner {
             memberId: member?.memberId ?? "",
             instanceId: member?.instanceId ?? null,
             generation: Number(epoch ?? options.get("generation") ?? client?.generation ?? -1),
+            producer: null,
             knowsGroupIdNotFound: options.get("v") !== "8",
             expireAfterMs: null,
             offsets,

@@ -65,7 +65,7 @@ export class TransactionHost {
     return this.#ask<AddAnswer>((ticket) => {
       const topics = [{ topic: "orders", partitions }];
       return this.shard.decideAdd(
-        { ticket, transactionalId, clientVersion, topics, ...producer },
+        { ticket, transactionalId, clientVersion, topics, when: "committed", ...producer },
         this.nowMs as TimeMs,
       );
     });

@@ -51,8 +51,11 @@ public final class Interop {
     private final Map<String, Producer<byte[], byte[]>> producers = new HashMap<>();
     private final Map<String, Consumer<byte[], byte[]>> keptConsumers = new HashMap<>();
 
+    private final Transactions transactions;
+
     private Interop(String bootstrap) {
         this.bootstrap = bootstrap;
+        this.transactions = new Transactions(bootstrap);
     }
 
     public static void main(String[] args) throws Exception {
@@ -73,6 +76,7 @@ public final class Interop {
         }
         program.producers.values().forEach(Producer::close);
         program.keptConsumers.values().forEach(Consumer::close);
+        program.transactions.close();
     }
 
     private static synchronized void answer(ObjectNode line) {
@@ -86,6 +90,9 @@ public final class Interop {
             case "create-topic" -> createTopic(command);
             case "produce" -> produce(command);
             case "consume" -> consume(command);
+            case "dump" -> dump(command);
+            case "transact" -> transactions.transact(command);
+            case "end" -> transactions.end(command);
             case "tool" -> tool(command);
             default -> throw new IllegalArgumentException("unknown command " + command);
         };
@@ -157,6 +164,18 @@ public final class Interop {
         if (command.path("keep").asBoolean()) {
             keptConsumers.put(group, consumer);
         }
+        try {
+            take(consumer, command);
+        } finally {
+            if (!command.path("keep").asBoolean()) {
+                keptConsumers.remove(group);
+                consumer.close();
+            }
+        }
+        return JSON.createObjectNode();
+    }
+
+    private static void take(Consumer<byte[], byte[]> consumer, JsonNode command) throws Exception {
         int wanted = command.get("count").asInt();
         long deadline = System.currentTimeMillis() + command.get("timeoutMs").asLong();
         Map<TopicPartition, OffsetAndMetadata> next = new HashMap<>();
@@ -183,11 +202,6 @@ public final class Interop {
             }
         }
         consumer.commitSync(next);
-        if (!command.path("keep").asBoolean()) {
-            keptConsumers.remove(group);
-            consumer.close();
-        }
-        return JSON.createObjectNode();
     }
 
     private Consumer<byte[], byte[]> consumer(JsonNode command) {
@@ -196,6 +210,7 @@ public final class Interop {
                 "bootstrap.servers", bootstrap,
                 "group.id", command.get("group").asText(),
                 "group.protocol", command.path("protocol").asText("classic"),
+                "isolation.level", command.path("isolation").asText("read_uncommitted"),
                 "auto.offset.reset", "earliest",
                 "enable.auto.commit", false),
             new ByteArrayDeserializer(),
@@ -204,6 +219,36 @@ public final class Interop {
         command.get("topics").forEach(topic -> topics.add(topic.asText()));
         consumer.subscribe(topics);
         return consumer;
+    }
+
+    /** All of a topic, in no group: up to where it ends now for the given isolation level. */
+    private ObjectNode dump(JsonNode command) throws Exception {
+        String topic = command.get("topic").asText();
+        try (Consumer<byte[], byte[]> consumer = new KafkaConsumer<>(
+                Map.of("bootstrap.servers", bootstrap, "isolation.level", command.get("isolation").asText()),
+                new ByteArrayDeserializer(),
+                new ByteArrayDeserializer());
+            BufferedWriter output = Files.newBufferedWriter(Path.of(command.get("output").asText()))) {
+            List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
+                .map(info -> new TopicPartition(topic, info.partition()))
+                .toList();
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+            long deadline = System.currentTimeMillis() + command.get("timeoutMs").asLong();
+            while (partitions.stream().anyMatch(partition -> consumer.position(partition) < ends.get(partition))) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+                    if (record.offset() < ends.get(new TopicPartition(topic, record.partition()))) {
+                        output.write(line(record).toString());
+                        output.newLine();
+                    }
+                }
+                if (System.currentTimeMillis() > deadline) {
+                    throw new IllegalStateException("the ends " + ends + " were not reached in time");
+                }
+            }
+        }
+        return JSON.createObjectNode();
     }
 
     private static ObjectNode line(ConsumerRecord<byte[], byte[]> record) {

@@ -1,0 +1,56 @@
+import type { Result } from "@millrace/base/result";
+import type { Partition } from "../partitions/partition.ts";
+import type { TransactionCoordinator, TransactionRequestFailure } from "./coordinator.ts";
+import type { Producer } from "./commands.ts";
+import type { TransactionSupport } from "./failures.ts";
+import type { TopicPartitions } from "./transaction.ts";
+
+export interface AdmissionRequest extends Producer {
+  readonly transactionalId: string;
+  readonly support: TransactionSupport;
+  /** Where the producer is about to write; at least one. */
+  readonly partitions: readonly Partition[];
+}
+
+/** Of each partition: null, it may be written to; otherwise why not. */
+export type Admission = (partition: Partition) => TransactionRequestFailure | null;
+
+/**
+ * May a producer write to these partitions in its transaction? Since KIP-890 nothing is written on its word alone: a producer that names
+ * its partitions beforehand is checked, and for one that does not the partitions are added here. So each of them gets a marker.
+ *
+ * `stateOf`: the partition of __transaction_state that holds a transactional id, or null where it is not here.
+ */
+export async function admit(
+  coordinator: TransactionCoordinator,
+  request: AdmissionRequest,
+  stateOf: (transactionalId: string) => Partition | null,
+): Promise<Admission> {
+  const { transactionalId, producerId, producerEpoch, support, partitions } = request;
+  const topics = byTopic(partitions);
+  const producer = { transactionalId, producerId, producerEpoch, topics };
+  if (support !== "implicit") {
+    const verified = await coordinator.verify(producer);
+    if (!verified.ok) return () => verified.failure;
+    return ({ topic, index }) => (verified.value(topic, index) ? null : "abortable");
+  }
+  const state = stateOf(transactionalId);
+  // Then what names the partitions is durable whenever the records are, and one sync does for both.
+  const isOrdered = state !== null && partitions.every((each) => each.isDurableAfter(state));
+  const added: Result<void, TransactionRequestFailure> = await coordinator.add({
+    ...producer,
+    clientVersion: 2,
+    when: isOrdered ? "now" : "committed",
+  });
+  return () => (added.ok ? null : added.failure);
+}
+
+function byTopic(partitions: readonly Partition[]): readonly TopicPartitions[] {
+  const topics = new Map<string, number[]>();
+  for (const { topic, index } of partitions) {
+    const indexes = topics.get(topic);
+    if (indexes === undefined) topics.set(topic, [index]);
+    else indexes.push(index);
+  }
+  return Array.from(topics, ([topic, indexes]) => ({ topic, partitions: indexes }));
+}
