@@ -301,7 +301,7 @@ test("the power may go at any moment while a start clears it, whichever of its f
       expect(third.log("orders").logEndOffset, `power lost at ${position}`).toBeGreaterThanOrEqual(acknowledged);
     }
   }
-  expect([...newest].toSorted()).toEqual([0, 1]);
+  expect(newest).toEqual(new Set([0, 1]));
 });
 
 test("a log that was cut does not get back what it had there", async () => {
