@@ -77,7 +77,7 @@ export interface CoordinatorResult {
   readonly checked: string;
   /** CPU seconds of the generator itself in the measured time. */
   readonly cpuSeconds: number;
-  /** txn-throughput: records a second without and within transactions; rebalance: milliseconds to settle, medians of the run. */
+  /** Medians of the run. txn-throughput: records a second without and within transactions, the share lost; rebalance: ms to settle. */
   readonly values: Readonly<Record<string, number>>;
   /** txn-latency: of each transaction, in milliseconds of the system's monotonic clock. */
   readonly transactions: readonly TransactionTimes[];

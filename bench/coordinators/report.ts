@@ -36,8 +36,7 @@ const valueOf =
   (name: string) =>
   ({ result }: CoordinatorSample): number =>
     result.values[name] ?? Number.NaN;
-const overheadOf = (sample: CoordinatorSample): number =>
-  1 - valueOf("inTransactionsPerSecond")(sample) / valueOf("withoutPerSecond")(sample);
+const overheadOf = valueOf("overhead");
 
 /** A line of the table: one figure of each broker. */
 interface Figure {

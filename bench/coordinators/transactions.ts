@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, errorName } from "kafka-protocol-ts/errors";
 import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
+import { median } from "../statistics.ts";
 import { failRun, Link } from "./link.ts";
 import { Meter } from "./meter.ts";
 import { monotonicMs, type TransactionPlan, type TransactionTimes } from "./plan.ts";
@@ -20,27 +21,23 @@ async function runThroughput(plan: TransactionPlan): Promise<void> {
   const meter = new Meter();
   const inTransactions = await Producer.start(plan, meter, `${plan.topic}-0`);
   const without = await Producer.start(plan, meter, null);
-  const done = { transactions: 0, inTransactions: newTally(), without: newTally() };
-
-  const transact = async (untilMs: number): Promise<void> => {
+  let transactions = 0;
+  /** Give records a second. */
+  const transact = async (untilMs: number): Promise<number> => {
     const [beganMs, before] = [performance.now(), inTransactions.ackedRecords];
     while (performance.now() < untilMs) {
       const transactionBeganMs = performance.now();
       await inTransactions.produceUntil(transactionBeganMs + plan.commitEveryMs);
       await inTransactions.endTransaction();
       meter.count(performance.now() - transactionBeganMs);
-      done.transactions += 1;
+      transactions += 1;
     }
-    if (!meter.isMeasuring) return;
-    done.inTransactions.seconds += (performance.now() - beganMs) / 1000;
-    done.inTransactions.records += inTransactions.ackedRecords - before;
+    return (inTransactions.ackedRecords - before) / ((performance.now() - beganMs) / 1000);
   };
-  const produce = async (untilMs: number): Promise<void> => {
+  const produce = async (untilMs: number): Promise<number> => {
     const [beganMs, before] = [performance.now(), without.ackedRecords];
     await without.produceUntil(untilMs);
-    if (!meter.isMeasuring) return;
-    done.without.seconds += (performance.now() - beganMs) / 1000;
-    done.without.records += without.ackedRecords - before;
+    return (without.ackedRecords - before) / ((performance.now() - beganMs) / 1000);
   };
   const isFull = (): boolean => inTransactions.ackedBytes + without.ackedBytes > plan.megabytesMax * 1e6;
 
@@ -48,34 +45,32 @@ async function runThroughput(plan: TransactionPlan): Promise<void> {
   await produce(performance.now() + plan.warmUpMs / 2);
   meter.begin();
   const endMs = performance.now() + plan.measureMs;
-  for (let turn = 0; performance.now() < endMs && !isFull(); turn++) {
-    for (const stretch of turn % 2 === 0 ? [transact, produce] : [produce, transact]) {
-      await stretch(performance.now() + stretchMs);
-    }
+  const turns: { readonly inTransactions: number; readonly without: number }[] = [];
+  const recordsBefore = inTransactions.ackedRecords + without.ackedRecords;
+  while (performance.now() < endMs && !isFull()) {
+    const isTransactedFirst = turns.length % 2 === 0;
+    const first = await (isTransactedFirst ? transact : produce)(performance.now() + stretchMs);
+    const second = await (isTransactedFirst ? produce : transact)(performance.now() + stretchMs);
+    turns.push(
+      isTransactedFirst ? { inTransactions: first, without: second } : { inTransactions: second, without: first },
+    );
   }
   meter.end();
   inTransactions.close();
   without.close();
-  const checked = await expectCommitted(plan, inTransactions.ackedRecords + without.ackedRecords);
+  const records = inTransactions.ackedRecords + without.ackedRecords;
+  const checked = await expectCommitted(plan, records);
   meter.report({
-    count: done.inTransactions.records + done.without.records,
-    checked: `${checked}, ${done.transactions} transactions`,
-    values: { withoutPerSecond: perSecond(done.without), inTransactionsPerSecond: perSecond(done.inTransactions) },
+    count: records - recordsBefore,
+    checked: `${checked}, ${transactions} transactions`,
+    values: {
+      withoutPerSecond: median(turns.map((turn) => turn.without)),
+      inTransactionsPerSecond: median(turns.map((turn) => turn.inTransactions)),
+      // Of two stretches that follow each other: a slow moment of the disk spoils one pair, not the run.
+      overhead: median(turns.map((turn) => 1 - turn.inTransactions / turn.without)),
+    },
     transactions: [],
   });
-}
-
-interface Tally {
-  seconds: number;
-  records: number;
-}
-
-function newTally(): Tally {
-  return { seconds: 0, records: 0 };
-}
-
-function perSecond({ seconds, records }: Tally): number {
-  return records / seconds;
 }
 
 /** Each producer one transaction after the other, of one batch each. */

@@ -2,7 +2,8 @@ import type { Logger } from "@millrace/base/logger";
 import type { Clock, Random } from "@millrace/base/world";
 import type { BrokerConfigs } from "./config/broker-configs.ts";
 import { GroupCoordinator } from "./groups/coordinator.ts";
-import { defaultGroupSettings } from "./groups/settings.ts";
+import { defaultGroupSettings, knownAssignors } from "./groups/settings.ts";
+import type { ConsumerGroupSettings } from "./groups/settings.ts";
 import type { KnownTopic } from "./groups/topic-lookup.ts";
 import type { MetadataDelta, MetadataImage, TopicImage } from "./metadata/image.ts";
 import { CoordinatorLog } from "./partitions/coordinator-log.ts";
@@ -46,11 +47,16 @@ export class GroupsHost {
         offsetsRetentionMs: broker["offsets.retention.minutes"] * 60_000,
         offsetsRetentionCheckMs: broker["offsets.retention.check.interval.ms"],
         commitTimeoutMs: broker["offsets.commit.timeout.ms"],
+        consumer: consumerSettings(configs),
         recordBytesMax: configs.topic(offsetsTopic)["max.message.bytes"] - batchOverheadBytes,
       },
       topics: {
         byName: (name) => known(options.image().topic(name)),
         byId: (id) => known(options.image().topicById(id)),
+        names: () => namesOf(options.image()),
+        get version() {
+          return options.image().offset;
+        },
       },
       partitionCount: () =>
         options.image().topic(offsetsTopic)?.partitions.length ?? broker["offsets.topic.num.partitions"],
@@ -67,6 +73,7 @@ export class GroupsHost {
     }
     const deleted = delta.deletedTopics.map(({ name }) => name);
     if (deleted.length > 0) this.coordinator.onTopicsDeleted(deleted);
+    if (deleted.length > 0 || delta.changedTopics.length > 0) this.coordinator.onTopicsChanged();
     for (const topic of delta.changedTopics) if (topic.name === offsetsTopic) this.#host(topic);
   }
 
@@ -87,6 +94,35 @@ export class GroupsHost {
       this.coordinator.onLeader(index, new CoordinatorLog(partition.value, this.#partitions));
     }
   }
+}
+
+/** Groups of the consumer protocol: what is read-only is read once, what a group may have of its own at each use. */
+function consumerSettings(configs: BrokerConfigs): ConsumerGroupSettings {
+  const { broker } = configs;
+  const policy = broker["group.consumer.migration.policy"].toLowerCase();
+  const names = broker["group.consumer.assignors"];
+  const assignors = names.flatMap((name) => knownAssignors.find((one) => one.name === name) ?? []);
+  return {
+    ...defaultGroupSettings.consumer,
+    isServed: broker["group.coordinator.rebalance.protocols"].includes("consumer"),
+    sizeMax: broker["group.consumer.max.size"],
+    assignors: assignors.length > 0 ? assignors : knownAssignors,
+    canUpgrade: policy === "bidirectional" || policy === "upgrade",
+    canDowngrade: policy === "bidirectional" || policy === "downgrade",
+    isMigrationDisabled: policy === "disabled",
+    ofGroup: (groupId) => {
+      const group = configs.group(groupId);
+      return {
+        sessionTimeoutMs: group["consumer.session.timeout.ms"],
+        heartbeatIntervalMs: group["consumer.heartbeat.interval.ms"],
+        assignmentIntervalMs: group["consumer.assignment.interval.ms"],
+      };
+    },
+  };
+}
+
+function* namesOf(image: MetadataImage): Iterable<string> {
+  for (const { name } of image.topics()) yield name;
 }
 
 function known(topic: TopicImage | undefined): KnownTopic | null {

@@ -24,7 +24,6 @@ export const leftOut: readonly { readonly why: string; readonly keys: readonly n
   { why: "Brokers of a cluster say these to each other.", keys: [56, 58, 62, 63, 67] },
   { why: "Feature levels are those of this version; there is none to choose yet.", keys: [57] },
   { why: "There are no quotas yet.", keys: [48, 49] },
-  { why: "Groups follow the classic protocol; the one of KIP-848 is not built yet.", keys: [68, 69] },
   {
     why: "Share groups (KIP-932) are not built yet.",
     keys: [76, 77, 78, 79, 83, 84, 85, 86, 87, 90, 91, 92],

@@ -11,12 +11,13 @@ import { chosenTarget, whyTargetMissing } from "./target.ts";
  * With `--target kafka` the same tests run against Apache Kafka: what fails there is wrong in the test.
  */
 const suites: Readonly<Record<string, readonly string[]>> = {
-  java: ["java", "console-tools", "dump-log"],
+  java: ["java", "console-tools", "dump-log", "consumer-groups"],
   "franz-go": ["franz-go"],
   librdkafka: ["librdkafka", "kcat"],
   kafkajs: ["kafkajs"],
   platformatic: ["platformatic"],
   "kafka-python": ["kafka-python"],
+  "consumer-group-answers": ["consumer-group-answers"],
   "cross-client": ["cross-client"],
   "key-sums": ["key-sums"],
   groups: ["groups", "ownership"],

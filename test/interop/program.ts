@@ -111,6 +111,13 @@ export class ClientProgram implements AsyncDisposable {
     clearTimeout(timer);
   }
 
+  /** SIGKILL: the process has no say in it. */
+  async kill(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    this.#process.kill("SIGKILL");
+    await once(this.#process, "exit");
+  }
+
   #answered(line: string): void {
     const answer = parse(line);
     const waiting = answer === null ? undefined : this.#waiting.get(answer.id);

@@ -235,3 +235,15 @@ test("a stored value that is not valid any more gives way to the next level", ()
   expect(configs.topic("orders")["segment.bytes"]).toBe(1_073_741_824);
   expect(configs.broker["message.max.bytes"]).toBe(1_048_588);
 });
+
+test("a group has its own value within the broker's bounds, or the broker's", () => {
+  const texts = { "group.consumer.heartbeat.interval.ms": "7000", "group.consumer.max.session.timeout.ms": "50000" };
+  const group = { "consumer.session.timeout.ms": "60000", "consumer.assignment.interval.ms": "0" };
+  const configs = configsWith({ texts, group });
+  expect(configs.group("g")["consumer.heartbeat.interval.ms"]).toBe(7_000);
+  // It was allowed when it was set; the broker was started with a lower bound since.
+  expect(configs.group("g")["consumer.session.timeout.ms"]).toBe(50_000);
+  expect(configs.group("g")["consumer.assignment.interval.ms"]).toBe(0);
+  expect(configs.group("other")["consumer.session.timeout.ms"]).toBe(45_000);
+  expect(configs.group("other")).toBe(configs.group("another"));
+});

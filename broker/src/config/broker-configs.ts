@@ -3,6 +3,7 @@ import { brokerKeys } from "./broker-keys.ts";
 import type { BrokerConfig } from "./broker-keys.ts";
 import { clientMetricsKeys } from "./client-metrics-keys.ts";
 import { groupKeys } from "./group-keys.ts";
+import type { GroupConfig } from "./group-keys.ts";
 import { codeOfKind } from "./key.ts";
 import type { BrokerKey, ConfigKey, ConfigTable, GroupKey, TopicKey } from "./key.ts";
 import { allBrokers, ConfigSource, ResourceType } from "./resources.ts";
@@ -58,6 +59,9 @@ export class BrokerConfigs {
   /** What a topic without overrides has: one object for all of them. */
   #topicBase: TopicConfig | null = null;
   readonly #topics = new Map<string, TopicConfig>();
+  /** What a group without overrides has, and the groups that have some. */
+  #groupBase: GroupConfig | null = null;
+  readonly #groups = new Map<string, GroupConfig>();
 
   constructor(options: {
     readonly nodeId: number;
@@ -93,6 +97,22 @@ export class BrokerConfigs {
     this.#topicBase ??= fromEntries<TopicConfig>(topicTable, (name) => this.#topicValue(name, nothing).value);
     if (overrides.size === 0) return this.#topicBase;
     return fromEntries<TopicConfig>(topicTable, (name) => this.#topicValue(name, overrides).value);
+  }
+
+  /** A group's settings: a snapshot, never changed in place. A group that nobody knows has the broker's. */
+  group(name: string): GroupConfig {
+    this.#refresh();
+    const overrides = this.#overrides.configsOf(ResourceType.GROUP, name);
+    if (overrides.size === 0) {
+      this.#groupBase ??= fromEntries<GroupConfig>(groupTable, (key) => this.#groupValue(key, nothing));
+      return this.#groupBase;
+    }
+    let config = this.#groups.get(name);
+    if (config === undefined) {
+      config = fromEntries<GroupConfig>(groupTable, (key) => this.#groupValue(key, overrides));
+      this.#groups.set(name, config);
+    }
+    return config;
   }
 
   /** The text that counts for one setting of a topic: what APPEND adds to. */
@@ -189,6 +209,8 @@ export class BrokerConfigs {
     this.#broker = null;
     this.#topicBase = null;
     this.#topics.clear();
+    this.#groupBase = null;
+    this.#groups.clear();
   }
 
   #topicValue(name: string, overrides: ReadonlyMap<string, string>): ParsedValue {
@@ -196,6 +218,20 @@ export class BrokerConfigs {
     const own = parsedFrom(name, key, overrides);
     if (own !== null) return own;
     return key.fallback === undefined ? must(topicDefaults.get(name), name) : this.#effective(key.fallback);
+  }
+
+  /** The broker's bounds may have changed since the group's value was set: they count. */
+  #groupValue(name: string, overrides: ReadonlyMap<string, string>): Value {
+    const key = must(groupTable[name], name);
+    const own = parsedFrom(name, key, overrides);
+    if (own === null)
+      return key.fallback === undefined
+        ? must(groupDefaults.get(name), name).value
+        : this.#effective(key.fallback).value;
+    if (typeof own.value !== "number" || key.within === undefined) return own.value;
+    const { min, max } = key.within;
+    const least = min === undefined ? -Infinity : this.brokerNumber(min);
+    return Math.max(least, Math.min(own.value, max === undefined ? Infinity : this.brokerNumber(max)));
   }
 
   /** A broker key's value without those of coarser units. */

@@ -1,3 +1,5 @@
+import type { ConfigOf } from "./key.ts";
+
 /** The settings of one group, by name; without a value the broker-wide one counts. They matter to consumer, share and streams groups. */
 export const groupKeys = {
   "consumer.assignment.interval.ms": {
@@ -129,3 +131,5 @@ export const groupKeys = {
     doc: "Silence after which a member is taken for gone.",
   },
 } as const;
+
+export type GroupConfig = ConfigOf<typeof groupKeys>;

@@ -41,7 +41,7 @@ export type Missing =
 export const whyMissing: Readonly<Record<Missing, string>> = {
   cluster: "It matters once there is more than one broker.",
   "lz4-levels": "The codec that is used has one effort.",
-  "new-groups": "Groups of the consumer, share and streams protocols are not built yet.",
+  "new-groups": "Groups of the share and streams protocols are not built yet.",
   "one-loop": "One event loop and its thread pool serve a node; more cores are more nodes.",
   security: "Authentication, authorization and TLS are not built yet.",
   "share-groups": "Share groups are not built yet.",

@@ -49,6 +49,8 @@ export interface CommitAnswer {
 }
 
 export interface FetchAnswer {
+  /** Refuses all of it. */
+  readonly failure: GroupFailure | null;
   readonly topics: readonly FetchedTopic[];
 }
 
@@ -84,8 +86,10 @@ export interface ListedGroup {
 
 export interface DescribedGroup {
   readonly groupId: string;
-  /** Dead: there is no such group. */
+  /** Dead: there is no such classic group. */
   readonly state: string;
+  /** Why it is Dead, where there is more to say; otherwise null. */
+  readonly message: string | null;
   readonly protocolType: string;
   readonly protocolName: string;
   readonly members: readonly DescribedMember[];

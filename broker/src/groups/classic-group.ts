@@ -1,5 +1,6 @@
 import type { Ticket } from "../coordinator/machine.ts";
 import type { JoinAnswer, SyncAnswer } from "./answers.ts";
+import type { ConsumerGroup } from "./consumer/group.ts";
 import { subscribedTopicsOf } from "./consumer-protocol.ts";
 
 /**
@@ -181,7 +182,8 @@ export function computeSubscribedTopics(
 }
 
 /** A consumer group whose subscription is unknown counts as subscribed to everything: nothing of it is deleted. */
-export function isSubscribed(group: ClassicGroup, topic: string): boolean {
+export function isSubscribed(group: ClassicGroup | ConsumerGroup, topic: string): boolean {
+  if (group.type === "consumer") return group.isSubscribed(topic);
   if (group.subscribedTopics !== null) return group.subscribedTopics.has(topic);
   return group.protocolType === CONSUMER_PROTOCOL_TYPE;
 }

@@ -103,6 +103,9 @@ export interface OffsetToCommit {
 export interface FetchCommand {
   readonly ticket: Ticket<FetchAnswer>;
   readonly groupId: string;
+  /** From v9 on a member of a consumer group says who it is; null and −1: it does not. */
+  readonly memberId: string | null;
+  readonly memberEpoch: number;
   /** Null: all that the group has. */
   readonly topics: readonly TopicToFetch[] | null;
   /** KIP-447: an offset that an open transaction may move is not told. */

@@ -48,6 +48,8 @@ function coordinator(settings: Partial<GroupSettings> = {}): GroupCoordinator {
     topics: {
       byName: (name) => topics.find((one) => one.name === name) ?? null,
       byId: (id) => topics.find((one) => one.id === id) ?? null,
+      names: () => topics.map(({ name }) => name),
+      version: 0,
     },
     partitionCount: () => 1,
     fatal: (error) => {

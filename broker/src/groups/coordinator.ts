@@ -26,6 +26,14 @@ import type {
 } from "kafka-protocol-ts/messages/28-txn-offset-commit";
 import type { DeleteGroupsRequest, DeleteGroupsResponseInput } from "kafka-protocol-ts/messages/42-delete-groups";
 import type { OffsetDeleteRequest, OffsetDeleteResponseInput } from "kafka-protocol-ts/messages/47-offset-delete";
+import type {
+  ConsumerGroupHeartbeatRequest,
+  ConsumerGroupHeartbeatResponseInput,
+} from "kafka-protocol-ts/messages/68-consumer-group-heartbeat";
+import type {
+  ConsumerGroupDescribeRequest,
+  ConsumerGroupDescribeResponseInput,
+} from "kafka-protocol-ts/messages/69-consumer-group-describe";
 import type { RequestContext } from "../apis/handler.ts";
 import type { Ticket } from "../coordinator/machine.ts";
 import { RecentEvents } from "../coordinator/recent-events.ts";
@@ -45,6 +53,14 @@ import type {
   ListedGroup,
   SyncAnswer,
 } from "./answers.ts";
+import type { ConsumerDescribeAnswer, ConsumerHeartbeatAnswer } from "./consumer/commands.ts";
+import {
+  consumerDescribeError,
+  consumerDescribeResponse,
+  consumerHeartbeatCommand,
+  consumerHeartbeatError,
+  consumerHeartbeatResponse,
+} from "./consumer/messages.ts";
 import { eventText } from "./events.ts";
 import type { GroupEvent } from "./events.ts";
 import { codeOfCoordinatorFailure } from "./failures.ts";
@@ -110,7 +126,7 @@ export class GroupCoordinator {
       name: "group",
       clock,
       logger,
-      createMachine: () => new GroupShard(settings),
+      createMachine: () => new GroupShard(settings, options.topics),
       commitTimeoutMs: settings.commitTimeoutMs,
       observe: (partition, event) => this.#observe(partition, event),
       fatal: (error) => options.fatal(error),
@@ -134,6 +150,11 @@ export class GroupCoordinator {
   onTopicsDeleted(topics: readonly string[]): void {
     const names = new Set(topics);
     this.#runtime.tellAll((shard) => shard.decideTopicsDeleted(names));
+  }
+
+  /** Topics came, went or got partitions: members of consumer groups may get others. */
+  onTopicsChanged(): void {
+    this.#runtime.tellAll((shard) => shard.decideTopicsChanged());
   }
 
   isActive(partition: number): boolean {
@@ -183,8 +204,8 @@ export class GroupCoordinator {
   async heartbeat(request: HeartbeatRequest): Promise<HeartbeatResponseInput> {
     const { groupId, memberId, generationId: generation, groupInstanceId: instanceId } = request;
     if (groupId === "") return { throttleTimeMs: 0, errorCode: ErrorCode.INVALID_GROUP_ID };
-    const answer = await this.#ask<HeartbeatAnswer>(groupId, (shard, ticket) =>
-      shard.decideHeartbeat({ ticket, groupId, memberId, instanceId, generation }),
+    const answer = await this.#ask<HeartbeatAnswer>(groupId, (shard, ticket, nowMs) =>
+      shard.decideHeartbeat({ ticket, groupId, memberId, instanceId, generation }, nowMs),
     );
     if (answer.ok) return { throttleTimeMs: 0, errorCode: codeOf(answer.value.failure) };
     // While the group is being loaded its member can only be told to go on.
@@ -200,6 +221,42 @@ export class GroupCoordinator {
     );
     if (answer.ok) return leaveResponse(answer.value, version);
     return { throttleTimeMs: 0, errorCode: codeOfCoordinatorFailure[answer.failure] };
+  }
+
+  async consumerGroupHeartbeat(
+    request: ConsumerGroupHeartbeatRequest,
+    context: RequestContext,
+  ): Promise<ConsumerGroupHeartbeatResponseInput> {
+    const { random, settings } = this.#options;
+    if (!settings.consumer.isServed) return consumerHeartbeatError(ErrorCode.UNSUPPORTED_VERSION);
+    const command = consumerHeartbeatCommand(request, context, { memberUuid: randomUuid(random), settings });
+    if (!command.ok) return consumerHeartbeatResponse(command.failure);
+    const answer = await this.#ask<ConsumerHeartbeatAnswer>(request.groupId, (shard, ticket, nowMs) =>
+      shard.decideConsumerHeartbeat({ ...command.value, ticket }, nowMs),
+    );
+    return answer.ok
+      ? consumerHeartbeatResponse(answer.value)
+      : consumerHeartbeatError(codeOfCoordinatorFailure[answer.failure]);
+  }
+
+  async consumerGroupDescribe(request: ConsumerGroupDescribeRequest): Promise<ConsumerGroupDescribeResponseInput> {
+    const { topics, settings } = this.#options;
+    const withOperations = request.includeAuthorizedOperations;
+    const groups = await Promise.all(
+      request.groupIds.map(async (groupId) => {
+        if (!settings.consumer.isServed) return consumerDescribeError(groupId, ErrorCode.UNSUPPORTED_VERSION);
+        if (groupId === "") return consumerDescribeError(groupId, ErrorCode.INVALID_GROUP_ID);
+        const answer = await this.#ask<ConsumerDescribeAnswer>(groupId, (shard, ticket) =>
+          shard.decideConsumerDescribe({ ticket, groupId }),
+        );
+        if (!answer.ok) return consumerDescribeError(groupId, codeOfCoordinatorFailure[answer.failure]);
+        const { value } = answer;
+        return value.failure === null
+          ? consumerDescribeResponse(value.group, { topics, withOperations })
+          : consumerDescribeError(groupId, codeOf(value.failure), value.message);
+      }),
+    );
+    return { throttleTimeMs: 0, groups };
   }
 
   async offsetCommit(request: OffsetCommitRequest, { version }: RequestContext): Promise<OffsetCommitResponseInput> {

@@ -17,6 +17,28 @@ export type GroupEvent = { readonly groupId: string } & (
       readonly oldMemberId: string;
       readonly newMemberId: string;
     }
+  /** Of a consumer group: why everyone gets another target. */
+  | { readonly kind: "epoch-bumped"; readonly epoch: number; readonly reason: string }
+  | {
+      readonly kind: "target-assigned";
+      readonly epoch: number;
+      readonly assignor: string;
+      readonly memberCount: number;
+      /** Members whose target is another one than before. */
+      readonly changedCount: number;
+    }
+  | {
+      readonly kind: "revocation-awaited";
+      readonly memberId: string;
+      readonly partitionCount: number;
+      readonly timeoutMs: number;
+    }
+  /** The member cannot have all of its target yet: `owners` have not given up all they must. */
+  | { readonly kind: "release-awaited"; readonly memberId: string; readonly owners: readonly string[] }
+  | { readonly kind: "member-settled"; readonly memberId: string; readonly epoch: number }
+  | { readonly kind: "member-fenced"; readonly memberId: string; readonly reason: string }
+  | { readonly kind: "member-away"; readonly memberId: string; readonly instanceId: string }
+  | { readonly kind: "protocol-changed"; readonly to: "classic" | "consumer"; readonly reason: string }
   | { readonly kind: "offsets-removed"; readonly count: number; readonly reason: string }
   | { readonly kind: "group-deleted"; readonly reason: string }
 );
@@ -38,6 +60,22 @@ export function eventText(event: GroupEvent): string {
       return `${event.memberId} removed: ${event.reason}`;
     case "member-replaced":
       return `${event.newMemberId} replaces ${event.oldMemberId} as ${event.instanceId}`;
+    case "epoch-bumped":
+      return `epoch ${event.epoch}: ${event.reason}`;
+    case "target-assigned":
+      return `target of epoch ${event.epoch} by ${event.assignor} for ${event.memberCount}: ${event.changedCount} changed`;
+    case "revocation-awaited":
+      return `${event.memberId} must give up ${event.partitionCount} partitions within ${event.timeoutMs} ms`;
+    case "release-awaited":
+      return `${event.memberId} waits for partitions of ${event.owners.join(", ")}`;
+    case "member-settled":
+      return `${event.memberId} has all of epoch ${event.epoch}`;
+    case "member-fenced":
+      return `${event.memberId} fenced: ${event.reason}`;
+    case "member-away":
+      return `${event.memberId} is away, and ${event.instanceId} may come back`;
+    case "protocol-changed":
+      return `changed to the ${event.to} protocol: ${event.reason}`;
     case "offsets-removed":
       return `${event.count} offsets removed: ${event.reason}`;
     case "group-deleted":

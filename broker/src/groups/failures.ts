@@ -20,7 +20,14 @@ export type GroupFailure =
   | "offset-metadata-too-large"
   | "unstable-offset-commit"
   | "unknown-topic-or-partition"
-  | "unknown-topic-id";
+  | "unknown-topic-id"
+  | "invalid-request"
+  | "fenced-member-epoch"
+  | "stale-member-epoch"
+  | "unreleased-instance-id"
+  | "unsupported-assignor"
+  | "unsupported-version"
+  | "invalid-regular-expression";
 
 /** The codes that clients are told. A failure without a line here does not compile. */
 export const codeOfGroupFailure: Readonly<Record<GroupFailure, ErrorCode>> = {
@@ -43,6 +50,13 @@ export const codeOfGroupFailure: Readonly<Record<GroupFailure, ErrorCode>> = {
   "unstable-offset-commit": ErrorCode.UNSTABLE_OFFSET_COMMIT,
   "unknown-topic-or-partition": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
   "unknown-topic-id": ErrorCode.UNKNOWN_TOPIC_ID,
+  "invalid-request": ErrorCode.INVALID_REQUEST,
+  "fenced-member-epoch": ErrorCode.FENCED_MEMBER_EPOCH,
+  "stale-member-epoch": ErrorCode.STALE_MEMBER_EPOCH,
+  "unreleased-instance-id": ErrorCode.UNRELEASED_INSTANCE_ID,
+  "unsupported-assignor": ErrorCode.UNSUPPORTED_ASSIGNOR,
+  "unsupported-version": ErrorCode.UNSUPPORTED_VERSION,
+  "invalid-regular-expression": ErrorCode.INVALID_REGULAR_EXPRESSION,
 };
 
 /** What clients are told when the coordinator itself could not answer: the first three mean "try again". */

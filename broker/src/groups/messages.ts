@@ -48,7 +48,7 @@ export function joinCommand(
 }
 
 /** Tools print this beside a member; Kafka writes addresses as Java does, with an empty host name before the slash. */
-function javaAddress(host: string): string {
+export function javaAddress(host: string): string {
   return host.startsWith("/") ? host : `/${host}`;
 }
 
@@ -141,7 +141,7 @@ export function leaveResponse(answer: LeaveAnswer, version: number): LeaveGroupR
 
 export const NO_AUTHORIZED_OPERATIONS = -2147483648;
 /** Read, delete, describe, describe configs, alter configs: all that can be done to a group. */
-const GROUP_OPERATIONS: number = (1 << 3) | (1 << 6) | (1 << 8) | (1 << 10) | (1 << 11);
+export const GROUP_OPERATIONS: number = (1 << 3) | (1 << 6) | (1 << 8) | (1 << 10) | (1 << 11);
 
 /** A group that is not there is Dead; from v6 on it is also an error (KIP-1043). */
 export function describeResponse(
@@ -151,7 +151,7 @@ export function describeResponse(
   const isMissing = group.state === "Dead" && version >= 6;
   return {
     errorCode: isMissing ? ErrorCode.GROUP_ID_NOT_FOUND : ErrorCode.NONE,
-    errorMessage: isMissing ? errorMessage(ErrorCode.GROUP_ID_NOT_FOUND) : null,
+    errorMessage: isMissing ? (group.message ?? errorMessage(ErrorCode.GROUP_ID_NOT_FOUND)) : null,
     groupId: group.groupId,
     groupState: group.state,
     protocolType: group.protocolType,

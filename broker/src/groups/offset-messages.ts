@@ -131,6 +131,8 @@ export function fetchCommand(
 ): Omit<FetchCommand, "ticket"> {
   return {
     groupId: group.groupId,
+    memberId: group.memberId,
+    memberEpoch: group.memberEpoch,
     isStableRequired,
     topics:
       group.topics?.flatMap((topic) => {
@@ -146,6 +148,7 @@ export function fetchedGroup(
   answer: FetchAnswer,
   { version, topics }: { readonly version: number; readonly topics: TopicLookup },
 ): OffsetFetchResponseGroupInput {
+  if (answer.failure !== null) return fetchError(group, codeOf(answer.failure), version);
   if (group.topics === null) {
     // By id, a topic that is gone cannot be told of.
     const all = answer.topics.flatMap(({ topic, partitions }) => {

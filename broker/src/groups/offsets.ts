@@ -3,22 +3,35 @@ import type { FetchAnswer, FetchedPartition, FetchedTopic } from "./answers.ts";
 import { isSubscribed, refuseMember } from "./classic-group.ts";
 import type { ClassicGroup } from "./classic-group.ts";
 import type { CommitCommand, DeleteOffsetsCommand, FetchCommand, OffsetToCommit } from "./commands.ts";
+import { refuseConsumerCommit, refuseConsumerFetch } from "./consumer/offsets.ts";
 import { answered, decisionOf } from "./draft.ts";
 import type { GroupFailure } from "./failures.ts";
 import type { CommittedOffset, OffsetStore } from "./offset-store.ts";
 import type { GroupRecord } from "./records.ts";
 import type { GroupSettings } from "./settings.ts";
+import type { TopicLookup } from "./topic-lookup.ts";
 import { sessionTimer } from "./types.ts";
-import type { GroupDecision } from "./types.ts";
+import type { Group, GroupDecision } from "./types.ts";
 
 /** Decides an OffsetCommit or TxnOffsetCommit: one record for each partition that is accepted. A member that commits for itself is alive. */
 export function decideCommit(
-  group: ClassicGroup | null,
+  group: Group | null,
   command: CommitCommand,
-  { settings, nowMs }: { readonly settings: GroupSettings; readonly nowMs: TimeMs },
+  {
+    settings,
+    nowMs,
+    topics,
+  }: { readonly settings: GroupSettings; readonly nowMs: TimeMs; readonly topics: TopicLookup },
 ): GroupDecision {
   const { ticket, groupId, memberId, producer } = command;
-  const failure = refuseCommit(group, command);
+  const failure =
+    group?.type === "consumer"
+      ? refuseConsumerCommit(
+          group,
+          { ...command, isTransactional: producer !== null, knowsMemberEpochs: command.knowsGroupIdNotFound },
+          topics,
+        )
+      : refuseCommit(group, command);
   if (failure !== null) return answered(ticket, { failure, partitions: [] });
 
   const records: GroupRecord[] = [];
@@ -28,7 +41,8 @@ export function decideCommit(
     records.push(recordOf(groupId, one, { commitTimestampMs: nowMs, expireTimestampMs }));
     return null;
   });
-  const member = producer === null ? group?.members.get(memberId) : undefined;
+  // A member of a consumer group says that it is alive by its heartbeat alone.
+  const member = producer === null && group?.type === "classic" ? group.members.get(memberId) : undefined;
   return decisionOf({
     records,
     producer,
@@ -68,9 +82,11 @@ function recordOf(
 }
 
 /** Decides an OffsetFetch: a read, so it answers when all that was queued before it is committed. */
-export function decideFetch(offsets: OffsetStore, command: FetchCommand): GroupDecision {
+export function decideFetch(group: Group | null, offsets: OffsetStore, command: FetchCommand): GroupDecision {
+  const failure = group?.type === "consumer" ? refuseConsumerFetch(group, command) : null;
+  if (failure !== null) return answered(command.ticket, { failure, topics: [] } satisfies FetchAnswer, "committed");
   const topics = command.topics === null ? allOf(offsets, command) : requestedOf(offsets, command, command.topics);
-  const answer: FetchAnswer = { topics };
+  const answer: FetchAnswer = { failure: null, topics };
   return answered(command.ticket, answer, "committed");
 }
 
@@ -123,7 +139,7 @@ function fetched(
 
 /** Decides an OffsetDelete (KIP-496). Offsets of a topic that the group reads stay. */
 export function decideDeleteOffsets(
-  group: ClassicGroup | null,
+  group: Group | null,
   offsets: OffsetStore,
   command: DeleteOffsetsCommand,
 ): GroupDecision {
@@ -140,8 +156,9 @@ export function decideDeleteOffsets(
   return decisionOf({ records, replies: [{ ticket, response: { failure: null, partitions }, when: "committed" }] });
 }
 
-function refuseDeleteOffsets(group: ClassicGroup | null): GroupFailure | null {
+function refuseDeleteOffsets(group: Group | null): GroupFailure | null {
   if (group === null) return "group-id-not-found";
+  if (group.type === "consumer") return null;
   // Only of Kafka's consumer protocol does the coordinator know which topics are read.
   return group.state === "Empty" || group.protocolType === "consumer" ? null : "non-empty-group";
 }

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { ClassicGroup } from "./classic-group.ts";
 import type { DeleteGroupsAnswer, LeaveAnswer } from "./answers.ts";
 import { defaultGroupSettings } from "./settings.ts";
 import type { GroupSettings } from "./settings.ts";
@@ -124,6 +125,11 @@ class World {
     }
   }
 
+  #group(): ClassicGroup | undefined {
+    const group = this.host.shard.groups.get("g");
+    return group?.type === "classic" ? group : undefined;
+  }
+
   join(
     client: TestClient,
     options: { readonly protocols: readonly string[]; readonly isMemberIdRequired: boolean; readonly canSkip: boolean },
@@ -140,7 +146,7 @@ class World {
   sync(client: TestClient): void {
     const mark = `#${++this.#assignmentsMade}`;
     const { generation } = client;
-    const groupGeneration = this.host.shard.groups.get("g")?.generation;
+    const groupGeneration = this.#group()?.generation;
     client.sync(new Map(client.members.map((memberId) => [memberId, `${memberId} ${mark}`])), (answer) => {
       const text = Buffer.from(answer.assignment).toString();
       // I17: who does not know the generation is not told its assignment.
@@ -155,7 +161,7 @@ class World {
 
   /** I15: who may commit, said once more in other words. */
   #commit(client: TestClient, offset: number): void {
-    const group = this.host.shard.groups.get("g");
+    const group = this.#group();
     const isInside =
       group?.members.has(client.memberId) === true &&
       client.generation === group.generation &&
@@ -199,7 +205,7 @@ class World {
   }
 
   #isAtRest(): boolean {
-    const group = this.host.shard.groups.get("g");
+    const group = this.#group();
     const isSettled =
       group?.state === "Stable" && group.members.size === this.clients.length && group.pendingSync.size === 0;
     return (

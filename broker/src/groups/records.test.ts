@@ -112,7 +112,7 @@ test("records of every version are read, and the key of the first Kafka too", ()
 });
 
 test("records of other kinds of group are left alone; those that cannot be read are not passed over", () => {
-  expect(decodeRecord(Buffer.from("0003" + text("g"), "hex"), Buffer.from("0000", "hex"))).toBeNull();
+  expect(decodeRecord(Buffer.from("000b" + text("g"), "hex"), Buffer.from("0000", "hex"))).toBeNull();
   const { key } = encodeRecord(offset);
   expect(() => decodeRecord(key, Buffer.from("0005", "hex"))).toThrow(MalformedMessage);
   expect(() => decodeRecord(key, Buffer.from("0003ff", "hex"))).toThrow(MalformedMessage);

@@ -1,9 +1,9 @@
-import { MalformedMessage } from "kafka-protocol-ts/malformed";
 import { groupMetadata, legacyOffsetCommit, offsetCommit } from "kafka-protocol-ts/internal/group-records";
-import type { DataCodec, RecordKind } from "kafka-protocol-ts/api";
-import { ByteReader, zeroUuid } from "kafka-protocol-ts/reader";
-import { ByteWriter } from "kafka-protocol-ts/writer";
+import { zeroUuid } from "kafka-protocol-ts/reader";
 import type { CoordinatorRecord } from "../coordinator/shard-log.ts";
+import { decodeConsumerRecord, encodeConsumerRecord } from "./consumer/records.ts";
+import type { ConsumerRecord } from "./consumer/records.ts";
+import { keyBytes, readerOf, readValue, valueBytes } from "./record-bytes.ts";
 
 /** What the log can say about groups; a null value is a tombstone. In the log they are Kafka's own records of __consumer_offsets. */
 export type GroupRecord =
@@ -14,7 +14,8 @@ export type GroupRecord =
       readonly topic: string;
       readonly partition: number;
       readonly value: OffsetValue | null;
-    };
+    }
+  | ConsumerRecord;
 
 /** A generation whose assignment is complete; without members, an empty group. */
 export interface GroupValue {
@@ -61,6 +62,7 @@ export function encodeRecord(record: GroupRecord): CoordinatorRecord {
       value: value === null ? null : valueBytes(groupMetadata.value, groupValueMessage(value), GROUP_VALUE_VERSION),
     };
   }
+  if (record.kind !== "offset") return encodeConsumerRecord(record);
   const { value } = record;
   return {
     key: keyBytes(offsetCommit, { group: record.groupId, topic: record.topic, partition: record.partition }),
@@ -71,7 +73,8 @@ export function encodeRecord(record: GroupRecord): CoordinatorRecord {
 /** Null: a record of another kind of group. Throws MalformedMessage for one of ours that cannot be read. */
 export function decodeRecord(key: Uint8Array, value: Uint8Array | null): GroupRecord | null {
   const reader = readerOf(key);
-  switch (reader.int16()) {
+  const type = reader.int16();
+  switch (type) {
     case legacyOffsetCommit.type:
     case offsetCommit.type: {
       const { group, topic, partition } = offsetCommit.key.read(reader, 0);
@@ -88,7 +91,7 @@ export function decodeRecord(key: Uint8Array, value: Uint8Array | null): GroupRe
       return { kind: "group", groupId: group, value: value === null ? null : readGroupValue(value) };
     }
     default:
-      return null;
+      return decodeConsumerRecord(type, reader, value);
   }
 }
 
@@ -177,32 +180,4 @@ function readGroupValue(bytes: Uint8Array): GroupValue {
       assignment: new Uint8Array(member.assignment),
     })),
   };
-}
-
-function keyBytes<Input>(kind: Pick<RecordKind<unknown, unknown, Input>, "type" | "key">, key: Input): Uint8Array {
-  const writer = new ByteWriter(64);
-  writer.int16(kind.type);
-  kind.key.write(writer, key, 0);
-  return writer.toBuffer();
-}
-
-function valueBytes<Input>(codec: DataCodec<unknown, Input>, value: Input, version: number): Uint8Array {
-  const writer = new ByteWriter(128);
-  writer.int16(version);
-  codec.write(writer, value, version);
-  return writer.toBuffer();
-}
-
-function readValue<Value>(codec: Pick<DataCodec<Value>, "name" | "versions" | "read">, bytes: Uint8Array): Value {
-  const reader = readerOf(bytes);
-  const version = reader.int16();
-  const [first, last] = codec.versions;
-  if (version < first || version > last) {
-    throw new MalformedMessage(`${codec.name} has version ${version}; ${first} to ${last} are known here`);
-  }
-  return codec.read(reader, version);
-}
-
-function readerOf(bytes: Uint8Array): ByteReader {
-  return new ByteReader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }

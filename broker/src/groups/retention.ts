@@ -1,7 +1,7 @@
 import type { TimeMs } from "@millrace/base/units";
 import { isSubscribed } from "./classic-group.ts";
-import type { ClassicGroup } from "./classic-group.ts";
 import type { DeleteGroupsCommand } from "./commands.ts";
+import { tombstonesOfConsumerGroup } from "./consumer/migration.ts";
 import { decisionOf } from "./draft.ts";
 import type { GroupEvent } from "./events.ts";
 import type { GroupFailure } from "./failures.ts";
@@ -9,7 +9,7 @@ import type { CommittedOffset, OffsetStore } from "./offset-store.ts";
 import type { GroupRecord } from "./records.ts";
 import type { GroupSettings } from "./settings.ts";
 import { retentionTimer } from "./types.ts";
-import type { GroupDecision } from "./types.ts";
+import type { Group, GroupDecision } from "./types.ts";
 
 /*
  * How groups and offsets go. Every decision here writes tombstones only, the group's own last, so that any prefix of
@@ -18,7 +18,7 @@ import type { GroupDecision } from "./types.ts";
 
 /** Decides a DeleteGroups: groups without members go with all their offsets. */
 export function decideDeleteGroups(
-  groups: ReadonlyMap<string, ClassicGroup>,
+  groups: ReadonlyMap<string, Group>,
   offsets: OffsetStore,
   command: DeleteGroupsCommand,
 ): GroupDecision {
@@ -38,24 +38,31 @@ export function decideDeleteGroups(
   return decisionOf({
     records,
     isAtomic: false,
-    soft: Array.from(gone, (groupId) => ({ groupId, group: null })),
+    soft: Array.from(gone)
+      .filter((groupId) => groups.get(groupId)?.type === "classic")
+      .map((groupId) => ({ groupId, group: null })),
     events,
     replies: [{ ticket: command.ticket, response: { groups: results }, when: "committed" }],
   });
 }
 
-function* tombstonesOf(group: ClassicGroup, offsets: OffsetStore): Iterable<GroupRecord> {
+function* tombstonesOf(group: Group, offsets: OffsetStore): Iterable<GroupRecord> {
   const { groupId } = group;
   const places = new Map<string, { readonly topic: string; readonly partition: number }>();
   for (const { topic, partition } of offsets.of(groupId)) places.set(`${partition}:${topic}`, { topic, partition });
   for (const place of offsets.pendingOf(groupId)) places.set(`${place.partition}:${place.topic}`, place);
   for (const { topic, partition } of places.values()) yield { kind: "offset", groupId, topic, partition, value: null };
-  if (group.isLogged) yield { kind: "group", groupId, value: null };
+  yield* tombstonesOfGroup(group);
+}
+
+function* tombstonesOfGroup(group: Group): Iterable<GroupRecord> {
+  if (group.type === "consumer") yield* tombstonesOfConsumerGroup(group);
+  else if (group.isLogged) yield { kind: "group", groupId: group.groupId, value: null };
 }
 
 /** Decides what is too old (KIP-211): offsets first, and an empty group once it has no more of them. */
 export function decideRetention(
-  groups: ReadonlyMap<string, ClassicGroup>,
+  groups: ReadonlyMap<string, Group>,
   offsets: OffsetStore,
   { settings, nowMs }: { readonly settings: GroupSettings; readonly nowMs: TimeMs },
 ): GroupDecision {
@@ -77,9 +84,9 @@ export function decideRetention(
     }
     if (expired > 0) events.push({ kind: "offsets-removed", groupId, count: expired, reason: "too old" });
     const isUseless =
-      kept === 0 && group.state === "Empty" && group.pendingMembers.size === 0 && !offsets.hasPending(groupId);
+      kept === 0 && group.state === "Empty" && !hasPendingMembers(group) && !offsets.hasPending(groupId);
     if (isUseless) {
-      if (group.isLogged) records.push({ kind: "group", groupId, value: null });
+      records.push(...tombstonesOfGroup(group));
       events.push({ kind: "group-deleted", groupId, reason: "empty, and without offsets" });
     }
   }
@@ -95,13 +102,18 @@ export function decideRetention(
  * From when on an offset of this group ages; null: it does not.
  * - a group without members: from when it lost the last one
  * - a simple group: from the commit
- * - a stable consumer group: from the commit, and only for topics that it reads no more
+ * - a stable group that uses Kafka's consumer protocol, and any consumer group: from the commit, and only for topics that
+ *   it reads no more
  */
-function retentionBegan(group: ClassicGroup): ((committed: CommittedOffset) => number) | null {
+function retentionBegan(group: Group): ((committed: CommittedOffset) => number) | null {
   const sinceCommit = (committed: CommittedOffset): number => committed.commitTimestampMs;
-  if (group.protocolType === null) return sinceCommit;
+  if (group.type === "consumer" || group.protocolType === null) return sinceCommit;
   if (group.state === "Empty") return group.stateTimestampMs === -1 ? sinceCommit : () => group.stateTimestampMs;
   return group.state === "Stable" && group.subscribedTopics !== null ? sinceCommit : null;
+}
+
+function hasPendingMembers(group: Group): boolean {
+  return group.type === "classic" && group.pendingMembers.size > 0;
 }
 
 function isTooOld(
@@ -115,7 +127,7 @@ function isTooOld(
 
 /** Decides what to forget with topics that were deleted: a later topic of the same name begins without offsets. */
 export function decideTopicsDeleted(
-  groups: ReadonlyMap<string, ClassicGroup>,
+  groups: ReadonlyMap<string, Group>,
   offsets: OffsetStore,
   topics: ReadonlySet<string>,
 ): GroupDecision {

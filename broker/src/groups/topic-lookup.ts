@@ -2,6 +2,9 @@
 export interface TopicLookup {
   byName(name: string): KnownTopic | null;
   byId(id: string): KnownTopic | null;
+  names(): Iterable<string>;
+  /** Grows with every change. */
+  readonly version: number;
 }
 
 export interface KnownTopic {

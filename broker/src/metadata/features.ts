@@ -7,9 +7,10 @@ export interface SupportedFeature {
 
 /**
  * A feature stands here once it is built, and is finalised at the next start; what is missing counts as level 0.
- * metadata.version 30 is Apache Kafka's 4.3-IV0.
+ * metadata.version 30 is Apache Kafka's 4.3-IV0; group.version 1 means groups of the consumer protocol (KIP-848).
  */
 export const supportedFeatures: readonly SupportedFeature[] = [
   { name: "metadata.version", minVersion: 30, maxVersion: 30 },
+  { name: "group.version", minVersion: 0, maxVersion: 1 },
   { name: "transaction.version", minVersion: 0, maxVersion: 2 },
 ];

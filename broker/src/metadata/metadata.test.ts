@@ -230,6 +230,7 @@ test("the features are finalised at the first start, and once", async () => {
   expect(first.image.features).toEqual(
     new Map([
       ["metadata.version", 30],
+      ["group.version", 1],
       ["transaction.version", 2],
     ]),
   );

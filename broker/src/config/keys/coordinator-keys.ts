@@ -6,14 +6,14 @@ export const coordinatorKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "For consumer groups that do not say otherwise: shortest time between two assignments.",
-    inert: "new-groups",
   },
   "group.consumer.assignors": {
     kind: "list",
     default: ["uniform", "range"],
+    oneOf: ["uniform", "range"],
+    isNonEmpty: true,
     mode: "read-only",
     doc: "Assignors that the broker offers to consumer groups, the first is the default.",
-    inert: "new-groups",
   },
   "group.consumer.heartbeat.interval.ms": {
     kind: "int",
@@ -21,7 +21,6 @@ export const coordinatorKeys = {
     min: 1,
     mode: "read-only",
     doc: "For consumer groups that do not say otherwise: time between two heartbeats of a member.",
-    inert: "new-groups",
   },
   "group.consumer.max.assignment.interval.ms": {
     kind: "int",
@@ -29,7 +28,6 @@ export const coordinatorKeys = {
     min: 0,
     mode: "read-only",
     doc: "Upper bound of consumer.assignment.interval.ms.",
-    inert: "new-groups",
   },
   "group.consumer.max.heartbeat.interval.ms": {
     kind: "int",
@@ -37,7 +35,6 @@ export const coordinatorKeys = {
     min: 1,
     mode: "read-only",
     doc: "Upper bound of consumer.heartbeat.interval.ms.",
-    inert: "new-groups",
   },
   "group.consumer.max.session.timeout.ms": {
     kind: "int",
@@ -45,7 +42,6 @@ export const coordinatorKeys = {
     min: 1,
     mode: "read-only",
     doc: "Upper bound of consumer.session.timeout.ms.",
-    inert: "new-groups",
   },
   "group.consumer.max.size": {
     kind: "int",
@@ -53,7 +49,6 @@ export const coordinatorKeys = {
     min: 1,
     mode: "read-only",
     doc: "Members of one consumer group.",
-    inert: "new-groups",
   },
   "group.consumer.migration.policy": {
     kind: "string",
@@ -62,7 +57,6 @@ export const coordinatorKeys = {
     ignoresCase: true,
     mode: "read-only",
     doc: "Whether a group may change between the classic and the consumer protocol while it lives.",
-    inert: "new-groups",
   },
   "group.consumer.min.assignment.interval.ms": {
     kind: "int",
@@ -70,7 +64,6 @@ export const coordinatorKeys = {
     min: 0,
     mode: "read-only",
     doc: "Lower bound of consumer.assignment.interval.ms.",
-    inert: "new-groups",
   },
   "group.consumer.min.heartbeat.interval.ms": {
     kind: "int",
@@ -78,7 +71,6 @@ export const coordinatorKeys = {
     min: 1,
     mode: "read-only",
     doc: "Lower bound of consumer.heartbeat.interval.ms.",
-    inert: "new-groups",
   },
   "group.consumer.min.session.timeout.ms": {
     kind: "int",
@@ -86,7 +78,6 @@ export const coordinatorKeys = {
     min: 1,
     mode: "read-only",
     doc: "Lower bound of consumer.session.timeout.ms.",
-    inert: "new-groups",
   },
   "group.consumer.session.timeout.ms": {
     kind: "int",
@@ -94,17 +85,15 @@ export const coordinatorKeys = {
     min: 1,
     mode: "read-only",
     doc: "For consumer groups that do not say otherwise: silence after which a member is taken for gone.",
-    inert: "new-groups",
   },
   "group.coordinator.rebalance.protocols": {
     kind: "list",
-    default: ["classic"],
+    default: ["classic", "consumer"],
     oneOf: ["consumer", "classic", "share", "streams"],
     isNonEmpty: true,
     mode: "read-only",
     doc: "Kinds of groups that are served.",
     differs: { kafka: "classic,consumer,streams", why: "A kind of group is served once it is built." },
-    inert: "new-groups",
   },
   "group.initial.rebalance.delay.ms": {
     kind: "int",

@@ -23,6 +23,7 @@ export class TestClient {
   /** To whom it has to assign, if it leads. */
   members: readonly string[] = [];
   assignment: string | null = null;
+  assignmentBytes: Uint8Array | null = null;
   failure: GroupFailure | "lost" | null = null;
   isWaiting = false;
   readonly #host: GroupHost;
@@ -90,9 +91,14 @@ export class TestClient {
     );
   }
 
-  sync(assignments: ReadonlyMap<string, string>, told: (answer: SyncAnswer) => void = () => {}): void {
+  sync(assignments: ReadonlyMap<string, string | Uint8Array>, told: (answer: SyncAnswer) => void = () => {}): void {
     this.isWaiting = true;
-    const bytes = new Map(Array.from(assignments, ([memberId, text]) => [memberId, Buffer.from(text)] as const));
+    const bytes = new Map(
+      Array.from(
+        assignments,
+        ([memberId, given]) => [memberId, typeof given === "string" ? Buffer.from(given) : given] as const,
+      ),
+    );
     this.#host.ask<SyncAnswer>(
       (shard, ticket) =>
         shard.decideSync(
@@ -112,8 +118,10 @@ export class TestClient {
         this.isWaiting = false;
         this.failure = answer === null ? "lost" : answer.failure;
         if (answer === null) return;
-        if (answer.failure === null) this.assignment = Buffer.from(answer.assignment).toString();
-        else this.#forgetIfUnknown(answer.failure);
+        if (answer.failure === null) {
+          this.assignmentBytes = answer.assignment;
+          this.assignment = Buffer.from(answer.assignment).toString();
+        } else this.#forgetIfUnknown(answer.failure);
         told(answer);
       },
     );
@@ -123,7 +131,7 @@ export class TestClient {
     const { groupId, memberId, instanceId, generation } = this;
     let failure: GroupFailure | null = null;
     this.#host.ask<HeartbeatAnswer>(
-      (shard, ticket) => shard.decideHeartbeat({ ticket, groupId, memberId, instanceId, generation }),
+      (shard, ticket) => shard.decideHeartbeat({ ticket, groupId, memberId, instanceId, generation }, this.#host.nowMs),
       (answer) => (failure = answer?.failure ?? null),
     );
     this.failure = failure;

@@ -1,6 +1,7 @@
 import { assert } from "@millrace/base/assert";
 import type { ClassicGroup } from "../classic-group.ts";
 import type { GroupShard } from "../group-shard.ts";
+import { checkConsumerInvariants, consumerGroupText } from "./consumer-invariants.ts";
 import { joinTimer, sessionTimer, syncTimer } from "../types.ts";
 import type { GroupTimer } from "../types.ts";
 import type { GroupHost } from "./group-host.ts";
@@ -8,7 +9,7 @@ import type { GroupHost } from "./group-host.ts";
 /** All of a shard as text: to see that nothing has changed, or what has. */
 export function shardText(shard: GroupShard): string {
   const groups = [...shard.groups.values()].map((group) => ({
-    ...group,
+    ...(group.type === "classic" ? group : { text: consumerGroupText(group, { withSoft: true }) }),
     offsets: [...shard.offsets.of(group.groupId)],
   }));
   return JSON.stringify([shard.pendingMembersCount, groups], (_key, value: unknown) => {
@@ -24,6 +25,10 @@ export function checkInvariants(host: GroupHost): void {
   const { shard } = host;
   let pendingCount = 0;
   for (const group of shard.groups.values()) {
+    if (group.type === "consumer") {
+      checkConsumerInvariants(host, group);
+      continue;
+    }
     checkMembership(group);
     checkSoftState(group);
     checkTimers(group, host);
@@ -127,7 +132,10 @@ function checkTimers(group: ClassicGroup, { timers }: GroupHost): void {
 /** I10: every request that is open waits at one member, and every ticket at a member is open. */
 function checkTickets({ shard, open }: GroupHost): void {
   const parked: number[] = [];
-  for (const { members } of shard.groups.values()) {
+  for (const group of shard.groups.values()) {
+    // A consumer group keeps nobody waiting.
+    if (group.type === "consumer") continue;
+    const { members } = group;
     for (const { joinTicket, syncTicket } of members.values()) {
       if (joinTicket !== null) parked.push(joinTicket.id);
       if (syncTicket !== null) parked.push(syncTicket.id);
@@ -139,19 +147,24 @@ function checkTickets({ shard, open }: GroupHost): void {
 
 /** I1: what is hard is what the log says, and only that. */
 function checkLog(host: GroupHost): void {
-  const replayed = host.replayed();
+  const replayed = host.replayedOnce();
   for (const group of host.shard.groups.values()) {
-    const fromLog = replayed.groups.get(group.groupId);
+    const offsets = offsetsText(host.shard, group.groupId);
+    assert(offsets === offsetsText(replayed, group.groupId), `I1: the offsets of ${group.groupId} are the log's`);
+    if (group.type === "consumer") continue;
+    const logged = replayed.groups.get(group.groupId);
+    const fromLog = logged?.type === "classic" ? logged : undefined;
     holds(group.isLogged === (fromLog?.isLogged ?? false), "I1", group, "it is logged exactly where the log has it");
     const isHard = group.isLogged && (group.state === "Empty" || group.state === "Stable");
     if (isHard && fromLog !== undefined)
       holds(hardText(group) === hardText(fromLog), "I1", group, `${hardText(group)} is logged as ${hardText(fromLog)}`);
-    const offsets = offsetsText(host.shard, group.groupId);
-    holds(offsets === offsetsText(replayed, group.groupId), "I1", group, "its offsets are the log's");
     holds(group.generation >= (fromLog?.generation ?? 0), "I13", group, "its generation is not behind the log");
   }
-  for (const group of replayed.groups.values())
-    holds(host.shard.groups.has(group.groupId), "I1", group, "the log's groups are here");
+  for (const { groupId, type } of replayed.groups.values()) {
+    const live = host.shard.groups.get(groupId);
+    assert(live !== undefined, () => `I1: the log's group ${groupId} is here`);
+    assert(live.type === type, () => `I1: ${groupId} is of the kind that the log says`);
+  }
 }
 
 function offsetsText(shard: GroupShard, groupId: string): string {

@@ -11,24 +11,42 @@ import type {
   SyncAnswer,
 } from "../answers.ts";
 import type { ClassicGroup } from "../classic-group.ts";
+import { assignmentBytes, assignmentOf } from "../consumer-protocol.ts";
 import { defaultGroupSettings } from "../settings.ts";
 import type { GroupSettings } from "../settings.ts";
+import type { Group } from "../types.ts";
 import { subscription, TestClient } from "./client.ts";
+import type { ConsumerClient } from "./consumer-client.ts";
+import { consumerText, runConsumerCommand } from "./consumer-script.ts";
 import { GroupHost } from "./group-host.ts";
 
 /**
  * Runs a script against one shard. Blocks of commands, `----`, what happened; then an empty line:
  *
- *     settings delay=0s size=2        initial rebalance delay, group.max.size, retention, pending members
+ *     settings delay=0s size=2        initial rebalance delay, group.max.size, retention, pending members; of consumer groups:
+ *                                     interval (between targets), consumers (group size), policy (migration)
  *     client a group=g instance=i     without it: group g, no instance id
  *     join a protocols=range,rr       also: type= session= rebalance= topics= v=3 (joins at once) v=8 (cannot skip)
- *     sync a a=0,1 b=2                what the leader assigns, by client; followers: sync b; generation=2
+ *     sync a a=0,1 b=2                what the leader assigns, by client; followers: sync b; generation=2; a=embedded:t-0,1;u-0
+ *                                     assigns in words that the coordinator knows, too
  *     beat a · leave a b · evict i    heartbeat; several leave at once; an administrator removes by instance id
  *     restart a                       the process is new and knows nothing
  *     commit a t-0=5 · commit @g t-0=5        as the member (or generation=3); from outside of group g
  *     fetch g t-0 · fetch g           some or all offsets
  *     describe g · list states=empty · delete g h · delete-offsets g t-0 · topics-deleted t
  *     advance 10s · failover          time passes; another broker takes over with nothing but the log
+ *
+ * Of the consumer protocol:
+ *
+ *     consumer a group=g instance=i   without it: group g, no instance id
+ *     consume a topics=t,u            joins; also: regex= assignor= rack= rebalance=
+ *     hb a                            heartbeat, with what it has if that has changed; also: epoch= topics= regex= owned=t-0,1; `full` says
+ *                                     everything, `silent` does not say what it has, `lost`: the answer never comes
+ *     holds a · yields a              it does not give up what it is told to, or does so again (as from the beginning)
+ *     quit a · away a · reborn a      leaves; leaves for a moment (static); the process is new
+ *     topic t=4 · topic t=0           t has 4 partitions now; t is gone
+ *     describe-consumer g
+ *     commit a … · member-fetch a t-0 as the member, with its epoch or epoch=3
  *
  * `<=` is an answer that waits until the log has it, `<-` one that does not. A changed group is shown after its block.
  */
@@ -47,8 +65,9 @@ export function runScript(script: string): string {
 }
 
 class ScriptRunner {
-  #host = new GroupHost(defaultGroupSettings);
+  #host = new GroupHost(settingsOf(new Map()));
   readonly #clients = new Map<string, TestClient>();
+  readonly #consumers = new Map<string, ConsumerClient>();
   readonly #shown = new Map<string, string>();
 
   run(commands: readonly string[]): string[] {
@@ -76,9 +95,18 @@ class ScriptRunner {
       words.filter((word) => word.includes("=")).map((word) => word.split("=", 2) as [string, string]),
     );
     const host = this.#host;
+    const context = {
+      host,
+      consumers: this.#consumers,
+      answer: (who: string, when: "committed" | "now" | "lost", text: string) => this.#answer(who, when, text),
+      durationMs,
+    };
+    if (runConsumerCommand(context, { verb, words: [subject, ...rest], options })) return;
     switch (verb) {
       case "settings":
         this.#host = new GroupHost(settingsOf(options));
+        this.#clients.clear();
+        this.#consumers.clear();
         return;
       case "client":
         this.#clients.set(
@@ -104,7 +132,11 @@ class ScriptRunner {
       case "commit":
         return this.#commit(subject, rest, options);
       case "fetch":
-        return this.#fetch(subject, rest);
+        return this.#fetch(subject, rest, { memberId: null, memberEpoch: -1 });
+      case "member-fetch": {
+        const { memberId, epoch } = this.#consumers.get(subject) ?? { memberId: subject, epoch: 1 };
+        return this.#fetch("g", rest, { memberId, memberEpoch: Number(options.get("epoch") ?? epoch) });
+      }
       case "describe":
       case "list":
         return this.#read(verb, subject, options);
@@ -167,7 +199,9 @@ class ScriptRunner {
 
   #sync(client: TestClient, options: ReadonlyMap<string, string>): void {
     const assigned = [...options].filter(([name]) => name !== "generation");
-    const assignments = new Map(assigned.map(([name, text]) => [this.#client(name).memberId, text] as const));
+    const assignments = new Map(
+      assigned.map(([name, text]) => [this.#client(name).memberId, assignmentFrom(text)] as const),
+    );
     client.generation = Number(options.get("generation") ?? client.generation);
     client.sync(assignments, (answer) =>
       this.#answer(client.name, answer.failure === null ? "committed" : "now", syncText(answer)),
@@ -191,7 +225,10 @@ class ScriptRunner {
 
   #commit(subject: string, places: readonly string[], options: ReadonlyMap<string, string>): void {
     const outside = subject.startsWith("@");
-    const client = outside ? null : this.#client(subject);
+    const consumer = this.#consumers.get(subject);
+    const client = outside || consumer !== undefined ? null : this.#client(subject);
+    const member = consumer ?? client;
+    const epoch = options.get("epoch") ?? consumer?.epoch;
     const offsets = places.map((text) => {
       const [place = "", offset = "0"] = text.split("=");
       return { ...placeOf(place), offset: Number(offset), topicId: null, leaderEpoch: -1, metadata: "" };
@@ -201,12 +238,12 @@ class ScriptRunner {
         shard.decideCommit(
           {
             ticket,
-            groupId: client?.groupId ?? subject.slice(1),
-            memberId: client?.memberId ?? "",
-            instanceId: client?.instanceId ?? null,
-            generation: Number(options.get("generation") ?? client?.generation ?? -1),
+            groupId: member?.groupId ?? subject.slice(1),
+            memberId: member?.memberId ?? "",
+            instanceId: member?.instanceId ?? null,
+            generation: Number(epoch ?? options.get("generation") ?? client?.generation ?? -1),
             producer: null,
-            knowsGroupIdNotFound: true,
+            knowsGroupIdNotFound: options.get("v") !== "8",
             expireAfterMs: null,
             offsets,
           },
@@ -221,7 +258,11 @@ class ScriptRunner {
     );
   }
 
-  #fetch(groupId: string, places: readonly string[]): void {
+  #fetch(
+    groupId: string,
+    places: readonly string[],
+    member: { readonly memberId: string | null; readonly memberEpoch: number },
+  ): void {
     const topics = places.map((text) => ({
       topic: placeOf(text).topic,
       topicId: null,
@@ -229,12 +270,19 @@ class ScriptRunner {
     }));
     this.#host.ask<FetchAnswer>(
       (shard, ticket) =>
-        shard.decideFetch({ ticket, groupId, topics: places.length === 0 ? null : topics, isStableRequired: false }),
+        shard.decideFetch({
+          ticket,
+          groupId,
+          ...member,
+          topics: places.length === 0 ? null : topics,
+          isStableRequired: false,
+        }),
       (answer, when) => {
         const texts = (answer?.topics ?? []).flatMap(({ topic, partitions }) =>
           partitions.map((one) => `${topic}-${one.partition}=${one.failure ?? one.offset}`),
         );
-        this.#answer(groupId, when, texts.length === 0 ? "no offsets" : texts.join(" "));
+        const text = texts.length === 0 ? "no offsets" : texts.join(" ");
+        this.#answer(groupId, when, answer?.failure ?? text);
       },
     );
   }
@@ -261,7 +309,7 @@ class ScriptRunner {
         const [group] = answer ?? [];
         const members = (group?.members ?? []).map(
           ({ memberId, metadata, assignment }) =>
-            `${memberId} metadata ${metadata.length} B assignment [${Buffer.from(assignment).toString()}]`,
+            `${memberId} metadata ${metadata.length} B assignment ${assignedText(assignment)}`,
         );
         this.#answer(
           groupId,
@@ -289,11 +337,37 @@ function joinText(answer: JoinAnswer): string {
   return `joined generation ${answer.generation} as ${answer.memberId}, leader ${answer.leaderId}, ${answer.protocolName}${members}${skip}`;
 }
 
-function syncText(answer: SyncAnswer): string {
-  return answer.failure ?? `assigned [${Buffer.from(answer.assignment).toString()}]`;
+/** `embedded:t-0,1;u-0` is a message of the embedded consumer protocol; any other text stands for itself. */
+function assignmentFrom(text: string): string | Uint8Array {
+  if (!text.startsWith("embedded:")) return text;
+  const topics = text
+    .slice("embedded:".length)
+    .split(";")
+    .map((one) => {
+      const [topic = "", partitions = ""] = one.split("-");
+      return { topic, partitions: partitions.split(",").map(Number) };
+    });
+  return assignmentBytes(topics, subscription([]));
 }
 
-function groupText(group: ClassicGroup): string {
+function syncText(answer: SyncAnswer): string {
+  if (answer.failure !== null) return answer.failure;
+  return `assigned ${assignedText(answer.assignment)}`;
+}
+
+/** Scripts assign texts; what the coordinator assigns is a message of the embedded protocol. */
+function assignedText(assignment: Uint8Array): string {
+  const parsed = assignment[0] === 0 ? assignmentOf(assignment) : null;
+  if (parsed === null) return `[${Buffer.from(assignment).toString()}]`;
+  const texts = parsed.assignedPartitions.map(({ topic, partitions }) => `${topic}[${partitions.join(",")}]`);
+  return texts.join(" ") || "nothing";
+}
+
+function groupText(group: Group): string {
+  return group.type === "consumer" ? consumerText(group) : classicText(group);
+}
+
+function classicText(group: ClassicGroup): string {
   const members = [...group.members.values()].map((member) => {
     const waits = member.joinTicket !== null ? " joins" : member.syncTicket !== null ? " syncs" : "";
     return `${member.memberId}${member.memberId === group.leaderId ? "*" : ""}${waits}`;
@@ -301,6 +375,22 @@ function groupText(group: ClassicGroup): string {
   const pending = group.pendingMembers.size === 0 ? "" : ` · pending ${[...group.pendingMembers].join(" ")}`;
   const missing = group.pendingSync.size === 0 ? "" : ` · to sync ${[...group.pendingSync].join(" ")}`;
   return `${group.state} generation ${group.generation}${members.length === 0 ? "" : ` · ${members.join(", ")}`}${pending}${missing}`;
+}
+
+function consumerSettingsOf(options: ReadonlyMap<string, string>): GroupSettings["consumer"] {
+  const { consumer } = defaultGroupSettings;
+  const policy = options.get("policy") ?? "bidirectional";
+  const intervalText = options.get("interval");
+  const times = consumer.ofGroup("");
+  return {
+    ...consumer,
+    sizeMax: Number(options.get("consumers") ?? consumer.sizeMax),
+    canUpgrade: policy === "bidirectional" || policy === "upgrade",
+    canDowngrade: policy === "bidirectional" || policy === "downgrade",
+    isMigrationDisabled: policy === "disabled",
+    // Most stories are about something else than waiting for the next target.
+    ofGroup: () => ({ ...times, assignmentIntervalMs: intervalText === undefined ? 0 : durationMs(intervalText) }),
+  };
 }
 
 function settingsOf(options: ReadonlyMap<string, string>): GroupSettings {
@@ -313,6 +403,7 @@ function settingsOf(options: ReadonlyMap<string, string>): GroupSettings {
     groupSizeMax: Number(options.get("size") ?? defaultGroupSettings.groupSizeMax),
     pendingMembersMax: Number(options.get("pending") ?? defaultGroupSettings.pendingMembersMax),
     recordBytesMax: Number(options.get("record") ?? defaultGroupSettings.recordBytesMax),
+    consumer: consumerSettingsOf(options),
   };
 }
 
