@@ -19,6 +19,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   "cross-client": ["cross-client"],
   "key-sums": ["key-sums"],
   "real-input": ["real-input"],
+  histories: ["histories"],
 };
 
 const { values, positionals } = parseArgs({ options: { target: { type: "string" } }, allowPositionals: true });

@@ -221,7 +221,7 @@ export class Target implements AsyncDisposable {
  * A test runner ends its workers without letting them clean up, and a broker without a parent would run for ever: on
  * Linux the kernel ends it with them.
  */
-function diesWithParent(command: readonly [string, ...string[]]): readonly [string, ...string[]] {
+export function diesWithParent(command: readonly [string, ...string[]]): readonly [string, ...string[]] {
   return commandExists("setpriv") ? ["setpriv", "--pdeathsig", "KILL", ...command] : command;
 }
 
