@@ -225,6 +225,7 @@ export async function readValues(
     if (answer.errorCode !== ErrorCode.NONE) throw new Error(`${topic}-${partition}: ${errorName(answer.errorCode)}`);
     const aborted = [...(answer.abortedTransactions ?? [])].toSorted((a, b) => a.firstOffset - b.firstOffset);
     const abortedNow = new Set<number>();
+    const from = offset;
     for (const batch of batchesIn(answer.records ?? Buffer.alloc(0))) {
       while ((aborted[0]?.firstOffset ?? Infinity) <= batch.baseOffset) abortedNow.add(aborted.shift()!.producerId);
       offset = batch.lastOffset + 1;
@@ -236,6 +237,9 @@ export async function readValues(
       for (const { value } of readRecords(batch)) values.push(String(value));
     }
     const { lastStableOffset, highWatermark } = answer;
-    if (offset >= (isCommitted ? lastStableOffset : highWatermark)) return { values, lastStableOffset, highWatermark };
+    const end = isCommitted ? lastStableOffset : highWatermark;
+    if (offset === from && offset < end)
+      throw new Error(`${topic}-${partition}: nothing is at ${offset}, below ${end}`);
+    if (offset >= end) return { values, lastStableOffset, highWatermark };
   }
 }

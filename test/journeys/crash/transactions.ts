@@ -237,7 +237,7 @@ export async function inspectTransactions(
 function patience(clock: Clock): Pause {
   let left = 300;
   return async () => {
-    if (left-- === 0) throw new Error("a coordinator was asked for 30 s and was never ready");
+    if (left-- <= 0) throw new Error("a coordinator was asked for 30 s and was never ready");
     await new Promise<void>((resolve) => {
       clock.schedule(100, resolve);
     });
