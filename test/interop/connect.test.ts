@@ -104,7 +104,8 @@ describe("Kafka Connect, distributed", () => {
     for (const worker of workers.values()) await worker.stop();
     const before = copied();
     append();
-    await Promise.all(ports.map(start));
+    // One after the other: a source's task that finds no leader to ask at its start fails for good.
+    for (const one of ports) await start(one);
     await waitUntil("what came between is copied", isCopied, () => allLogs(workers));
     expect(copied().slice(before.length)).toEqual(lines.slice(-linesPerPart));
 
