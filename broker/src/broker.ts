@@ -7,6 +7,7 @@ import type { CleanerSettings } from "@millrace/storage/cleaner/cleaner";
 import { randomUuid } from "@millrace/storage/meta-properties";
 import { brokerHandlers } from "./apis/registry.ts";
 import type { Handler } from "./apis/handler.ts";
+import { RecentEvents } from "./coordinator/recent-events.ts";
 import { BrokerConfigs } from "./config/broker-configs.ts";
 import type { BrokerConfig } from "./config/broker-keys.ts";
 import { listenersOf } from "./config/listeners.ts";
@@ -156,6 +157,7 @@ async function assemble(
     groups: groups.coordinator,
     transactions,
     producerIds,
+    producerRefusals: new RecentEvents(),
     fetchSessions: new FetchSessions({
       slotsMax: atStart["max.incremental.fetch.session.cache.slots"],
       evictionMs: sessionEvictionMs,
