@@ -8,6 +8,7 @@ import { randomUuid } from "@millrace/storage/meta-properties";
 import { brokerHandlers } from "./apis/registry.ts";
 import type { Handler } from "./apis/handler.ts";
 import { RecentEvents } from "./coordinator/recent-events.ts";
+import { Coordinators } from "./coordinators.ts";
 import { BrokerConfigs } from "./config/broker-configs.ts";
 import type { BrokerConfig } from "./config/broker-keys.ts";
 import { listenersOf } from "./config/listeners.ts";
@@ -16,7 +17,6 @@ import type { Overrides } from "./config/resources.ts";
 import { loadStaticConfig } from "./config/static-config.ts";
 import type { ConfigSources } from "./config/static-config.ts";
 import { FetchSessions } from "./fetch/sessions.ts";
-import { GroupsHost } from "./groups-host.ts";
 import type { MetadataImage } from "./metadata/image.ts";
 import { MetadataService } from "./metadata/metadata.ts";
 import type { AdmissionLimits } from "./network/admission.ts";
@@ -26,7 +26,6 @@ import type { ServerLimits } from "./network/server.ts";
 import { Partitions } from "./partitions/partitions.ts";
 import { ProducerIds } from "./producer-ids.ts";
 import type { Services } from "./services.ts";
-import { TransactionsHost } from "./transactions-host.ts";
 
 export interface BrokerOptions extends Omit<ConfigSources, "set"> {
   /** Settings by their Kafka names; stronger than file and environment. */
@@ -111,29 +110,14 @@ async function assemble(
   const partitions = new Partitions({ logs, configs, clock, workers, logger });
   const producerIds = new ProducerIds(metadata);
   const image = (): MetadataImage => metadata.image;
-  const groups = new GroupsHost({ clock, random, logger, configs, partitions, image, fatal });
-  const transactions = new TransactionsHost({
-    clock,
-    logger,
-    configs,
-    partitions,
-    groups: groups.coordinator,
-    producerIds,
-    image,
-    fatal,
-  });
+  const around = { clock, random, logger, configs, partitions, producerIds, image, fatal };
+  const coordinators = new Coordinators(around);
   await partitions.start(metadata.image);
-  const all = { changedTopics: [...metadata.image.topics()], deletedTopics: [] };
-  groups.apply(all);
-  transactions.apply(all);
-  onOffline = () => {
-    groups.partitionsWentOffline();
-    transactions.partitionsWentOffline();
-  };
+  coordinators.apply({ changedTopics: [...metadata.image.topics()], deletedTopics: [] });
+  onOffline = () => coordinators.partitionsWentOffline();
   metadata.onChange(async (delta) => {
     await partitions.apply(delta);
-    groups.apply(delta);
-    transactions.apply(delta);
+    coordinators.apply(delta);
     if (delta.isBrokerReconfigured) server.admissionLimitsChanged();
   });
 
@@ -154,8 +138,8 @@ async function assemble(
     metadata,
     logs,
     partitions,
-    groups: groups.coordinator,
-    transactions,
+    groups: coordinators.groups.coordinator,
+    transactions: coordinators.transactions,
     producerIds,
     producerRefusals: new RecentEvents(),
     fetchSessions: new FetchSessions({
@@ -169,9 +153,7 @@ async function assemble(
   // Deferred last, so that it comes first: what is in flight still needs the logs.
   undo.defer(async () => {
     const closed = server.close(stopGraceMs);
-    // Members that wait for a rebalance are told to look for another coordinator: else they would be waited for.
-    groups.coordinator.close();
-    transactions.coordinator.close();
+    coordinators.close();
     await closed;
   });
   server.serve({ services, admissionLimits: () => admissionLimits(configs.broker), fatal });

@@ -153,6 +153,12 @@ export async function readFrames(file: DiskFile): Promise<FoundFrames> {
   return { session, frames, endPosition };
 }
 
+/** The sequence with which a file begins; −1 where no frame is. */
+export async function firstSequenceIn(file: DiskFile): Promise<number> {
+  const header = await readHeader(new FileWindow(file, await file.sizeBytes(), FRAME_PAGE_BYTES), 0);
+  return header?.sequence ?? -1;
+}
+
 /** Where behind `from` a frame of the session lies that is newer than `sequence`; null where there is none. */
 export async function findNewerFrame(
   file: DiskFile,

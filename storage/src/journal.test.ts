@@ -6,7 +6,7 @@ import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { expect, test } from "vitest";
 import { append, Bench, compact, durable, readAll, topicIdOf, values, withoutLocks } from "../test/support.ts";
 import type { BenchOptions } from "../test/support.ts";
-import { FRAMES_UNDER_WAY_MAX } from "./journal-frame.ts";
+import { FRAMES_UNDER_WAY_MAX, readFrames } from "./journal-frame.ts";
 import { LogDirectory } from "./log-directory.ts";
 import type { Offset } from "./types.ts";
 import { verifyDirectory } from "./verify.ts";
@@ -270,6 +270,38 @@ test("a clean stop leaves nothing in it, and a start clears it", async () => {
   const again = await afterPowerLoss(disk);
   expect(again.report).toMatchObject({ isClean: true, replayedBytes: 0 });
   expect(again.log("orders").logEndOffset).toBe(20);
+});
+
+test("the power may go at any moment while a start clears it, whichever of its files is the newer one", async () => {
+  const limits = { journalBytes: 64 * KiB };
+  const newest = new Set<number>();
+  for (let lap = 0; newest.size < 2 && lap < 200; lap++) {
+    const { bench, disk } = await recorded(limits);
+    const log = await bench.create("orders");
+    // A file is drained slowly: the other one has frames by then.
+    disk.faults.slowDown(bench.clock, (operation, path) => (operation === "sync" && isSegment(path) ? 12 : 0));
+    for (let count = 0; count < 10 + lap; count++) {
+      append(log, { sizeBytes: 2_000 });
+      await bench.clock.advance(1);
+    }
+    const first = nothingUnsynced(disk);
+    const files = await Promise.all(journalPaths.map(async (path) => readFrames(await first.open(path, "read"))));
+    const [inFirst, inSecond] = files.map(({ frames }) => frames);
+    const newer = (inFirst?.[0]?.sequence ?? -1) > (inSecond?.[0]?.sequence ?? -1) ? 0 : 1;
+    // Only so many of them are more than a crash can leave of what was under way.
+    const isTelling = files[1 - newer]!.frames.length > 0 && files[newer]!.frames.length > FRAMES_UNDER_WAY_MAX;
+    if (!isTelling || newest.has(newer)) continue;
+    newest.add(newer);
+    const acknowledged = log.durableOffset;
+    const again = await RecordingDisk.over(first, "/data");
+    await Bench.open({ disk: again, clock: new VirtualClock(), seed: 9, limits });
+    for (let position = 0; position <= again.position; position++) {
+      const left = again.afterPowerLoss(new Prng(position), position);
+      const third = await Bench.open({ disk: left, clock: new VirtualClock(), seed: 10, limits });
+      expect(third.log("orders").logEndOffset, `power lost at ${position}`).toBeGreaterThanOrEqual(acknowledged);
+    }
+  }
+  expect(newest).toEqual(new Set([0, 1]));
 });
 
 test("a log that was cut does not get back what it had there", async () => {

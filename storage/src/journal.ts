@@ -1,7 +1,13 @@
 import { assert } from "@millrace/base/assert";
 import type { Disk, DiskFile, Random } from "@millrace/base/world";
 import { fileNames } from "./file-names.ts";
-import { FRAME_PAGE_BYTES, FRAMES_UNDER_WAY_MAX, FrameWriter, SESSION_BYTES } from "./journal-frame.ts";
+import {
+  firstSequenceIn,
+  FRAME_PAGE_BYTES,
+  FRAMES_UNDER_WAY_MAX,
+  FrameWriter,
+  SESSION_BYTES,
+} from "./journal-frame.ts";
 import type { FrameInput } from "./journal-frame.ts";
 import { isOutOfSpace } from "./out-of-space.ts";
 import type { Segment } from "./segment.ts";
@@ -107,9 +113,9 @@ export class Journal {
         pass: { firstSequence: 0, sizeBytes: 0 },
         passBefore: { firstSequence: -1, sizeBytes: 0 },
       };
-      if (sizeBytes > 0) await clear(journal);
       files.push(journal);
     }
+    await clearAll(files);
     await disk.syncDirectory(directory);
     const [first, second] = files;
     assert(first !== undefined && second !== undefined, "a journal has two files");
@@ -354,6 +360,16 @@ export class Journal {
 export async function removeJournal(disk: Disk, directory: string): Promise<void> {
   for (const name of fileNames.journals) await disk.removeFile(`${directory}/${name}`);
   await disk.syncDirectory(directory);
+}
+
+/**
+ * The older file first: were the newer one cleared alone, and then the power lost, what is left of it would look like frames that are
+ * missing behind the older ones.
+ */
+async function clearAll(files: readonly JournalFile[]): Promise<void> {
+  const used = files.filter(({ usedBytes }) => usedBytes > 0);
+  const begun = await Promise.all(used.map(async (each) => ({ each, first: await firstSequenceIn(each.file) })));
+  for (const { each } of begun.toSorted((a, b) => a.first - b.first)) await clear(each);
 }
 
 /** Its frames are found no more. On a full disk the file system may refuse to overwrite, but not to cut. */

@@ -98,11 +98,6 @@ export function whyClientMissing(name: ClientName): string | null {
   return runtime === null ? null : whyMissing(runtime);
 }
 
-/** The program of one member of a group (consumer-groups.test.ts). */
-export function javaMember(): Command {
-  return javaProgram("GroupMember");
-}
-
 /** Compiled but once: these programs live for seconds, and share two cores with the broker. */
 export function javaProgram(main: string, args: readonly string[] = []): Command {
   const quick = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];

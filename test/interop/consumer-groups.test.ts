@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect } from "vitest";
-import { clients, javaMember } from "./clients.ts";
+import { clients, javaProgram } from "./clients.ts";
 import { skipWhenMissing, stepsOf, Workspace } from "./journey.ts";
 import { ClientProgram } from "./program.ts";
 import { sampleRecords, writeRecords } from "./records.ts";
@@ -47,7 +47,10 @@ class Member implements AsyncDisposable {
 
   constructor(name: string, target: Target) {
     this.name = name;
-    this.#program = ClientProgram.start({ ...clients.java, name: "java", command: javaMember }, target.address);
+    this.#program = ClientProgram.start(
+      { ...clients.java, name: "java", command: () => javaProgram("GroupMember") },
+      target.address,
+    );
   }
 
   async join(args: object): Promise<void> {

@@ -3,14 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { clientNames, clients, whyClientMissing, type ClientName } from "./clients.ts";
 import type { GroupMode } from "./contract.ts";
-import {
-  groupTimes,
-  hasConsumerProtocol,
-  quickGroups,
-  sessionTimeoutMs,
-  skipWhenMissing,
-  Workspace,
-} from "./journey.ts";
+import { groupTimes, quickGroups, sessionTimeoutMs, skipWhenMissing, Workspace } from "./journey.ts";
 import { GroupLog } from "./ownership.ts";
 import { ClientProgram } from "./program.ts";
 import { writeRecords } from "./records.ts";
@@ -25,9 +18,7 @@ const roundMs = 40;
 
 const isLong = process.env["MILLRACE_INTEROP_LONG"] === "1";
 const cases = clientNames.flatMap((name) =>
-  clients[name].groupModes
-    .filter((one) => (isLong || one.isLong !== true) && (hasConsumerProtocol || one.mode !== "consumer"))
-    .map(({ mode }) => ({ name, mode })),
+  clients[name].groupModes.filter((one) => isLong || one.isLong !== true).map(({ mode }) => ({ name, mode })),
 );
 
 /** The groups of all clients at once, each with a topic of its own: most of the time they wait. */

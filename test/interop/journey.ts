@@ -8,7 +8,7 @@ import { ExpectedTopic } from "./expected.ts";
 import { partitionOfKey } from "./murmur2.ts";
 import { ClientProgram } from "./program.ts";
 import { readConsumed, sampleRecords, writeRecords, type ConsumedRecord, type SampleRecord } from "./records.ts";
-import { chosenTarget, Target } from "./target.ts";
+import { Target } from "./target.ts";
 
 /** Not a power of two, so that a partitioner that differs from Java's only in a sign is found. */
 export const partitionCount = 6;
@@ -20,9 +20,6 @@ export const quickGroups: Readonly<Record<string, string>> = { "group.initial.re
 
 /** The shortest that a broker allows a member of a classic group to ask for. */
 export const sessionTimeoutMs = 6_000;
-
-/** Millrace's groups follow the classic protocol so far; the tests of KIP-848's wait for it. */
-export const hasConsumerProtocol: boolean = chosenTarget() === "kafka";
 
 /** Groups of the consumer protocol get their times from the broker; the classic ones ask for theirs. */
 export const groupTimes: Readonly<Record<string, string>> = {

@@ -1,14 +1,15 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, test } from "vitest";
 import { clients, javaProgram } from "./clients.ts";
-import { ExpectedTopic } from "./expected.ts";
-import { dump, partitionCount, produce, quickGroups, skipWhenMissing, Workspace } from "./journey.ts";
+import { dump, partitionCount, quickGroups, skipWhenMissing, Workspace } from "./journey.ts";
 import { ClientProgram } from "./program.ts";
-import { generator, type ConsumedRecord, type SampleRecord } from "./records.ts";
+import { generator, writeRecords, type ConsumedRecord, type SampleRecord } from "./records.ts";
 import { Running } from "./running.ts";
 import { whyMissing } from "./runtimes.ts";
 import { Target } from "./target.ts";
 
-const numbersPerPart = 5_000;
+const numbersPerRound = 40;
+const roundMs = 30;
 
 /** What the program says of a digit after each number: how many there were, and their sum. */
 interface Sum {
@@ -39,44 +40,32 @@ describe.concurrent("Kafka Streams: an instance is killed, and the broker is", (
     const sums = async (): Promise<Map<string, Sum[]>> =>
       byDigit(await dump(workspace, program, { topic: "sums", isolation }));
 
-    const topic = new ExpectedTopic("numbers");
-    const expected = new Map<string, Sum>();
-    const write = async (seed: number): Promise<void> => {
-      const numbers = someNumbers(seed);
-      for (const number of numbers) {
-        const digit = `${number % 10}`;
-        const known = expected.get(digit) ?? { count: 0, sum: 0 };
-        expected.set(digit, { count: known.count + 1, sum: known.sum + number });
-      }
-      await produce(workspace, program, { topic, compression: "none", records: numbers.map(recordOf) });
-    };
-    /** Of each digit so many numbers are summed: all that were written, but for `missing` in each hundred. */
-    const areSummed = async (percent: number): Promise<boolean> => {
-      const found = await sums();
-      return [...expected].every(
-        ([digit, { count }]) => (found.get(digit)?.at(-1)?.count ?? 0) >= (count * percent) / 100,
-      );
+    await using writer = ClientProgram.start(clients.java, target.address);
+    await using flow = new Flow(workspace, writer);
+    /** All that is written by now, or more, is summed. */
+    const catchUp = async (one: Running, when: string): Promise<void> => {
+      const written = new Map(flow.written);
+      await one.until(`all that was written ${when} is summed`, async () => {
+        const found = await sums();
+        return [...written].every(([digit, { count }]) => (found.get(digit)?.at(-1)?.count ?? 0) >= count);
+      });
     };
 
     await using first = start("first");
     await using second = start("second");
-    await write(1);
-    for (const one of [first, second]) await one.until("it runs", () => one.lines.includes("RUNNING"));
-    await first.until("the first part is summed", async () => await areSummed(100));
-
-    await write(2);
-    await first.until("some of the second part is summed", async () => await areSummed(55));
+    for (const one of [first, second]) await one.until("it has tasks that sum", () => /1_\d/.test(tasksOf(one)));
+    await catchUp(second, "before anything died");
     await second.kill();
-    await write(3);
-    await first.until("what the living instance has is summed in part", async () => await areSummed(40));
+    await catchUp(first, "before an instance was killed");
     await target.kill();
     await target.start();
     await using third = start("third");
-    await third.until("it runs", () => third.lines.includes("RUNNING"));
-    await write(4);
-    await third.until("all is summed", async () => await areSummed(100));
+    await third.until("it has tasks that sum", () => /1_\d/.test(tasksOf(third)));
+    await flow.stop();
+    await catchUp(third, "at all");
     for (const one of [first, third]) await one.finish();
 
+    const expected = flow.written;
     const found = await sums();
     expect([...found.keys()].toSorted()).toEqual([...expected.keys()].toSorted());
     for (const [digit, { count, sum }] of expected) {
@@ -93,13 +82,56 @@ describe.concurrent("Kafka Streams: an instance is killed, and the broker is", (
   });
 });
 
-function someNumbers(seed: number): number[] {
-  const random = generator(seed);
-  return Array.from({ length: numbersPerPart }, () => Math.floor(random() * 10_000));
+function tasksOf(running: Running): string {
+  return running.lines.findLast((line) => line.startsWith("TASKS")) ?? "";
 }
 
-function recordOf(number: number, index: number): SampleRecord {
-  return { key: Buffer.from(`key-${index % 50}`), value: Buffer.from(`${number}`), headers: [], timestamp: Date.now() };
+/** A steady flow of numbers, so that whatever is killed is in the middle of something: a load, not a wait. */
+class Flow implements AsyncDisposable {
+  /** What was acknowledged, by last digit. */
+  readonly written = new Map<string, Sum>();
+  readonly #random = generator(17);
+  readonly #stopped = new AbortController();
+  readonly #flow: Promise<void>;
+
+  constructor(workspace: Workspace, program: ClientProgram) {
+    this.#flow = this.#write(workspace, program);
+    // Who stops it hears of its failure.
+    this.#flow.catch(() => undefined);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#flow;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop().catch(() => undefined);
+  }
+
+  async #write(workspace: Workspace, program: ClientProgram): Promise<void> {
+    const file = workspace.path("numbers.jsonl");
+    while (!this.#stopped.signal.aborted) {
+      const numbers = Array.from({ length: numbersPerRound }, () => Math.floor(this.#random() * 10_000));
+      writeRecords(file, numbers.map(recordOf));
+      await program.produce({ topic: "numbers", partitions: partitionCount, compression: "none", file });
+      for (const number of numbers) {
+        const digit = `${number % 10}`;
+        const known = this.written.get(digit) ?? { count: 0, sum: 0 };
+        this.written.set(digit, { count: known.count + 1, sum: known.sum + number });
+      }
+      await sleep(roundMs);
+    }
+  }
+}
+
+function recordOf(number: number): SampleRecord {
+  return {
+    key: Buffer.from(`key-${number % 50}`),
+    value: Buffer.from(`${number}`),
+    headers: [],
+    timestamp: Date.now(),
+  };
 }
 
 function byDigit(records: readonly ConsumedRecord[]): Map<string, Sum[]> {
@@ -107,7 +139,9 @@ function byDigit(records: readonly ConsumedRecord[]): Map<string, Sum[]> {
   for (const { key, value } of records) {
     const [count = Number.NaN, sum = Number.NaN] = `${value?.toString()}`.split(" ").map(Number);
     const digit = `${key?.toString()}`;
-    found.set(digit, [...(found.get(digit) ?? []), { count, sum }]);
+    const sums = found.get(digit) ?? [];
+    found.set(digit, sums);
+    sums.push({ count, sum });
   }
   return found;
 }

@@ -2,23 +2,14 @@ import { writeFileSync } from "node:fs";
 import { beforeEach, describe, expect, test } from "vitest";
 import { clients, javaProgram } from "./clients.ts";
 import { ExpectedTopic } from "./expected.ts";
-import {
-  dump,
-  groupTimes,
-  hasConsumerProtocol,
-  produce,
-  quickGroups,
-  sessionTimeoutMs,
-  skipWhenMissing,
-  Workspace,
-} from "./journey.ts";
+import { dump, groupTimes, produce, quickGroups, sessionTimeoutMs, skipWhenMissing, Workspace } from "./journey.ts";
 import { ClientProgram } from "./program.ts";
 import type { ConsumedRecord, SampleRecord } from "./records.ts";
 import { Running } from "./running.ts";
 import { whyMissing } from "./runtimes.ts";
 import { Target } from "./target.ts";
 
-const protocols = hasConsumerProtocol ? (["classic", "consumer"] as const) : (["classic"] as const);
+const protocols = ["classic", "consumer"] as const;
 const copiedPartitionCount = 2;
 const copiedCount = 6_000;
 const partitionCount = 4;

@@ -327,6 +327,11 @@ describe("tools", () => {
     expect((await list(["Ongoing"])).ids).toEqual([open.transactionalId]);
     expect((await list([], [done.producerId])).ids).toEqual([done.transactionalId]);
     expect((await list([], [], 3_600_000)).ids).toEqual([]);
+    const matching = async (transactionalIdPattern: string) =>
+      client.request(listTransactions, 2, { stateFilters: [], producerIdFilters: [], transactionalIdPattern });
+    const { transactionStates } = await matching(`${open.transactionalId}|none.*`);
+    expect(transactionStates.map(({ transactionalId }) => transactionalId)).toEqual([open.transactionalId]);
+    expect((await matching("(unclosed")).errorCode).toBe(ErrorCode.INVALID_REGULAR_EXPRESSION);
     const strange = await list(["Ongoing", "Strange"]);
     expect(strange).toMatchObject({ ids: [open.transactionalId], answer: { unknownStateFilters: ["Strange"] } });
     expect((await list(["Strange"])).answer).toMatchObject({ errorCode: NONE, unknownStateFilters: ["Strange"] });

@@ -161,14 +161,17 @@ function beginTransactions(
       const message = `${transactionalId} has one producer id and epoch at a time`;
       remember(services, partition, batch, "producer-id-mapping", message);
       exclude(entry, ErrorCode.INVALID_PRODUCER_ID_MAPPING, message);
-    } else if (!partition.hasOpenTransaction(batch.producerId, batch.producerEpoch)) {
+    } else if (partition.mayBeginTransaction(batch.producerId, batch.producerEpoch)) {
       beginning.push({ entry, partition, batch });
     }
   }
   if (first === null || beginning.length === 0) return null;
-  for (const { entry, partition, batch } of beginning)
-    entry.guard = partition.guards.take(batch.producerId, batch.baseSequence);
   const support = version >= 12 ? "implicit" : version === 11 ? "abortable" : "none";
+  for (const { entry, partition, batch } of beginning) {
+    // Each transaction of version 2 has an epoch of its own, and each epoch begins with 0.
+    const firstSequence = support === "implicit" ? 0 : batch.baseSequence;
+    entry.guard = partition.guards.take(batch.producerId, firstSequence);
+  }
   if (support !== "implicit" && !services.configs.broker["transaction.partition.verification.enable"]) return null;
   const { producerId, producerEpoch } = first;
   const partitions = beginning.map(({ partition }) => partition);

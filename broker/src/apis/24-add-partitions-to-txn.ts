@@ -54,18 +54,12 @@ async function addOne(
     return (topic, partition) =>
       isThere(topic, partition) ? ErrorCode.OPERATION_NOT_ATTEMPTED : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
   }
-  if (topics.every(({ partitions }) => partitions.length === 0)) return () => ErrorCode.NONE;
   const producer = { producerId, producerEpoch, transactionalId };
   const named = topics.map(({ name, partitions }) => ({ topic: name, partitions }));
   if (verifyOnly) {
     const verified = await transactions.coordinator.verify({ ...producer, topics: named });
     if (!verified.ok) return () => codeOfTransactionRequestFailure[verified.failure];
-    return (topic, partition) =>
-      verified.value(topic, partition)
-        ? ErrorCode.NONE
-        : version >= 5
-          ? ErrorCode.TRANSACTION_ABORTABLE
-          : ErrorCode.INVALID_TXN_STATE;
+    return (topic, partition) => (verified.value(topic, partition) ? ErrorCode.NONE : ErrorCode.TRANSACTION_ABORTABLE);
   }
   const clientVersion = version >= 4 ? 2 : 0;
   const added = await transactions.coordinator.add({ ...producer, topics: named, clientVersion, when: "committed" });

@@ -54,7 +54,8 @@ export function decideCommit(
 function commitRefused(group: Group | null, command: CommitCommand, failure: GroupFailure): GroupDecision {
   const { ticket, groupId, memberId, generation } = command;
   const decision = answered(ticket, { failure, partitions: [] });
-  if (group === null) return decision;
+  // In the middle of a rebalance it is only told to come again.
+  if (group === null || failure === "rebalance-in-progress") return decision;
   const [word, now] = group.type === "classic" ? ["generation", group.generation] : ["epoch", group.groupEpoch];
   const reason = `${failure}, the group is ${group.state} in ${word} ${now}`;
   return {

@@ -76,6 +76,11 @@ export class Partition {
     return producer !== null && producer.epoch === epoch && producer.currentTxnFirstOffset !== -1;
   }
 
+  /** Whether its next batch needs to be let in first: it has no transaction open here, and was not fenced. */
+  mayBeginTransaction(producerId: number, epoch: number): boolean {
+    return !this.hasOpenTransaction(producerId, epoch) && epoch >= (this.log.producer(producerId)?.epoch ?? 0);
+  }
+
   /**
    * Whether what is appended here, after something was appended to `other`, is never known to be durable before that is: they share
    * the group commit of one log directory, whose groups are told in order, and neither has other replicas.
@@ -105,10 +110,11 @@ export class Partition {
       this.guards.void(producerId);
       return null;
     }
-    if (this.hasOpenTransaction(producerId, producerEpoch)) return null;
     // Who was fenced is told so by the log.
-    if (producerEpoch < (this.log.producer(producerId)?.epoch ?? 0)) return null;
-    const kind = this.guards.refuse(batch, guard);
+    if (!this.mayBeginTransaction(producerId, producerEpoch)) return null;
+    // A producer that is remembered is judged by its sequences.
+    const isKnown = this.log.producer(producerId) !== null;
+    const kind = this.guards.refuse(batch, guard, isKnown);
     if (kind === null) return null;
     const message =
       kind === "no-transaction"

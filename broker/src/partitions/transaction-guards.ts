@@ -39,9 +39,13 @@ export class TransactionGuards {
     this.#open?.delete(producerId);
   }
 
-  /** Null: the batch may begin its transaction here. */
-  refuse(batch: RecordBatchView, guard: TransactionGuard | null): "no-transaction" | "sequence-gap" | null {
+  /** Null: the batch may begin its transaction here. Of a producer that is not known here the first sequence is held to what has asked. */
+  refuse(
+    batch: RecordBatchView,
+    guard: TransactionGuard | null,
+    isProducerKnown: boolean,
+  ): "no-transaction" | "sequence-gap" | null {
     if (guard === null || this.#open?.get(batch.producerId) !== guard) return "no-transaction";
-    return batch.baseSequence > guard.lowestSequence ? "sequence-gap" : null;
+    return !isProducerKnown && batch.baseSequence > guard.lowestSequence ? "sequence-gap" : null;
   }
 }

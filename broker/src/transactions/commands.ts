@@ -1,4 +1,5 @@
 import type { Reply, Ticket } from "../coordinator/machine.ts";
+import type { Pattern } from "../pattern.ts";
 import type { TransactionFailure } from "./failures.ts";
 import type { ClientVersion, Outcome, TopicPartitions, Transaction, TransactionState } from "./transaction.ts";
 
@@ -86,7 +87,7 @@ export interface ListCommand {
   /** Open for longer; null: however long. */
   readonly openForMs: number | null;
   /** The whole id matches it; null: all. */
-  readonly pattern: RegExp | null;
+  readonly pattern: Pattern | null;
 }
 
 export interface ListAnswer {

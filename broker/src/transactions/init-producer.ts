@@ -38,9 +38,8 @@ export function decideInit(
     });
   }
   if (expected !== null && expected.producerEpoch === around.retriedFromEpoch) {
-    // It had asked before, and missed the answer.
-    const { producerId, producerEpoch } = transaction;
-    return answered<ProducerAnswer>(ticket, { kind: "granted", producer: { producerId, producerEpoch } }, "committed");
+    // It has not heard of its present epoch.
+    return given(transaction, command, { ...transaction, ...atRest(command, around.nowMs) }, around.retriedFromEpoch);
   }
   if (isEpochUsedUp(transaction.producerEpoch)) return givenNewId(transaction, command, around.nowMs);
   return given(transaction, command, {
@@ -84,14 +83,19 @@ function atRest(
   return { timeoutMs, state: "Empty", partitions: new Map(), updateMs: nowMs, startMs: NONE };
 }
 
-function given(before: Transaction | null, command: InitCommand, next: Transaction): TransactionDecision {
+function given(
+  before: Transaction | null,
+  command: InitCommand,
+  next: Transaction,
+  epochBefore: number | null = before?.producerEpoch ?? null,
+): TransactionDecision {
   const { ticket, transactionalId, expected } = command;
   const { producerId, producerEpoch } = next;
   const isSameId = before !== null && before.producerId === producerId;
   const response: ProducerAnswer = { kind: "granted", producer: { producerId, producerEpoch } };
   return decisionOf({
     records: [{ transactionalId, transaction: next }],
-    soft: [{ transactionalId, retriedFromEpoch: expected !== null && isSameId ? before.producerEpoch : null }],
+    soft: [{ transactionalId, retriedFromEpoch: expected !== null && isSameId ? epochBefore : null }],
     replies: [{ ticket, response, when: "committed" }],
     events: [
       {

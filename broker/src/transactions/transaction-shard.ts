@@ -18,7 +18,7 @@ import { decideCompleted, decideEnd, decideTimeout } from "./end-transaction.ts"
 import { decideInit } from "./init-producer.ts";
 import { decodeRecord, encodeRecord } from "./records.ts";
 import type { TransactionRecord } from "./records.ts";
-import { isPrepared, NONE } from "./transaction.ts";
+import { isPrepared } from "./transaction.ts";
 import type { Transaction } from "./transaction.ts";
 import { expiryTimer, timeoutTimer } from "./types.ts";
 import type { SoftTransaction, TransactionDecision, TransactionTimer, TransactionTypes } from "./types.ts";
@@ -82,10 +82,11 @@ export class TransactionShard implements ShardMachine<TransactionTypes> {
   decideList(command: ListCommand, nowMs: TimeMs): TransactionDecision {
     const { ticket, states, producerIds, openForMs, pattern } = command;
     const transactions = [...this.#transactions.values()].filter(({ transactionalId, producerId, state, startMs }) => {
-      const isOpenLong = openForMs === null || (startMs !== NONE && nowMs - startMs >= openForMs);
+      // An id that never had a transaction is in the list as well: so it is with Apache Kafka.
+      const isOpenLong = openForMs === null || nowMs - startMs > openForMs;
       const isWanted =
         (states.size === 0 || states.has(state)) && (producerIds.size === 0 || producerIds.has(producerId));
-      return isWanted && isOpenLong && (pattern === null || pattern.test(transactionalId));
+      return isWanted && isOpenLong && (pattern === null || pattern.matches(transactionalId));
     });
     return answered<ListAnswer>(ticket, { transactions }, "committed");
   }

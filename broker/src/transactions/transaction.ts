@@ -29,6 +29,13 @@ const states: Readonly<Record<TransactionState, true>> = {
   CompleteAbort: true,
 };
 
+/** Names of Apache Kafka's that nothing here is ever in: an id that is being forgotten, and one that is being fenced. */
+const passingStates: ReadonlySet<string> = new Set(["Dead", "PrepareEpochFence"]);
+
+export function isKnownState(name: string): boolean {
+  return Object.hasOwn(states, name) || passingStates.has(name);
+}
+
 export function isTransactionState(name: string): name is TransactionState {
   return Object.hasOwn(states, name);
 }

@@ -1,4 +1,7 @@
 import java.util.Properties;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.locks.LockSupport;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KafkaStreams;
@@ -17,7 +20,7 @@ import org.apache.kafka.streams.state.Stores;
  * Kafka Streams: counts and sums numbers by their last digit, over a repartition topic and a changelog.
  *
  * <p>{@code StreamsSums BOOTSTRAP APPLICATION GUARANTEE STATE_DIRECTORY INPUT OUTPUT} runs until its standard input
- * ends. It tells its states, a line each. Each number leads to one record {@code COUNT SUM} under its digit.
+ * ends. It tells its states and tasks, a line each. Each number leads to one record {@code COUNT SUM} under its digit.
  */
 public final class StreamsSums {
     private StreamsSums() { }
@@ -30,7 +33,9 @@ public final class StreamsSums {
         settings.put(StreamsConfig.STATE_DIR_CONFIG, args[3]);
         settings.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
-        settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 100);
+        // Most of the time a transaction is open, and what it has written lies in the broker.
+        settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 500);
+        settings.put("producer.linger.ms", 0);
         // Each number leads to a record of its own.
         settings.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 0);
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, 1);
@@ -45,8 +50,26 @@ public final class StreamsSums {
             return StreamThreadExceptionResponse.REPLACE_THREAD;
         });
         streams.start();
+        Thread watch = new Thread(() -> tellTasks(streams));
+        watch.setDaemon(true);
+        watch.start();
         while (System.in.read() >= 0) { }
         streams.close();
+    }
+
+    /** The names of the tasks that are active here, a line whenever they change: {@code 0_*} divide up, {@code 1_*} sum. */
+    private static void tellTasks(KafkaStreams streams) {
+        Set<String> told = Set.of();
+        while (streams.state() != KafkaStreams.State.PENDING_SHUTDOWN) {
+            Set<String> active = new TreeSet<>();
+            streams.metadataForLocalThreads().forEach(thread ->
+                thread.activeTasks().forEach(task -> active.add(task.taskId().toString())));
+            if (!active.equals(told)) {
+                System.out.println("TASKS " + String.join(" ", active));
+                told = active;
+            }
+            LockSupport.parkNanos(50_000_000);
+        }
     }
 
     private static StreamsBuilder topology(String input, String output) {
