@@ -7,7 +7,7 @@ import type { ExplainResponseInput } from "kafka-protocol-ts/messages/10000-expl
 import { errorMessage, ErrorCode } from "kafka-protocol-ts/errors";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
-import { encodeExplanation } from "../explain/explanation.ts";
+import { countText, encodeExplanation } from "../explain/explanation.ts";
 import type { ExplainedKind, Explanation } from "../explain/explanation.ts";
 import { explainGroup } from "../explain/group.ts";
 import type { ReadLog } from "../explain/group.ts";
@@ -74,7 +74,9 @@ async function explainPartitionNamed(services: Services, name: string, bootstrap
       return ok(explainOffline({ topic, index, failure: message ?? errorMessage(failure) }));
     const count = services.metadata.image.topic(topic)?.partitions.length;
     const why =
-      count === undefined ? `there is no topic ${topic}` : `topic ${topic} has ${count} partitions, numbered from 0`;
+      count === undefined
+        ? `there is no topic ${topic}`
+        : `topic ${topic} has ${countText(count, "partition")}, numbered from 0`;
     return failed(failure, why);
   }
   const partition = found.value;
