@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { errorName, ErrorCode } from "kafka-protocol-ts/errors";
 import { offsetCommit } from "kafka-protocol-ts/messages/08-offset-commit";
 import { consumerGroupHeartbeat } from "kafka-protocol-ts/messages/68-consumer-group-heartbeat";
@@ -6,6 +8,8 @@ import type { Explanation } from "@millrace/client";
 import { encodeBatch } from "kafka-protocol-ts/records/record";
 import { consumerProtocolAssignment } from "kafka-protocol-ts/internal/consumer-protocol";
 import { ByteWriter } from "kafka-protocol-ts/writer";
+import { textOf } from "../../cli/src/commands/explain.ts";
+import { repositoryRoot } from "../house/repository.ts";
 import { describe, expect, test } from "vitest";
 import { createTopic, deleteBefore, produceTo } from "./calls.ts";
 import { batchOf } from "./fixture.ts";
@@ -31,6 +35,38 @@ async function explained(client: RawClient, kind: Explanation["kind"], name: str
   return JSON.parse(explanation) as Explanation;
 }
 
+/**
+ * What is printed stands on the page of explanations, but for times and ports. `REWRITE_PAGE=1` writes it there: read the diff before
+ * it is kept.
+ */
+function expectOnPage(explanation: Explanation): void {
+  const { kind, name } = explanation;
+  const path = join(repositoryRoot, "docs/explain.md");
+  const page = readFileSync(path, "utf8");
+  const block = new RegExp(`(^\\$ npm run millrace -- explain ${kind} ${name}\n\n)([\\s\\S]*?)(?=^\`\`\`$)`, "m");
+  const printed = textOf(JSON.parse(normalised(JSON.stringify(explanation))) as Explanation);
+  if (process.env["REWRITE_PAGE"] === "1") {
+    writeFileSync(
+      path,
+      page.replace(block, (_, command: string) => `${command}${printed}`),
+    );
+    return;
+  }
+  expect(block.exec(page)?.[2], "docs/explain.md").toBe(printed);
+}
+
+function normalised(text: string): string {
+  const numbers = new Map<string, string>();
+  return text
+    .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, "2026-01-31T12:00:00.000Z")
+    .replaceAll(/127\.0\.0\.1:\d+/g, "127.0.0.1:9092")
+    .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, (uuid) => {
+      const number = numbers.get(uuid) ?? String(numbers.size + 1);
+      numbers.set(uuid, number);
+      return number;
+    });
+}
+
 /** All its reasons as one text. */
 async function whyOf(client: RawClient, kind: Explanation["kind"], name: string): Promise<string> {
   return (await explained(client, kind, name)).reasons.join("\n");
@@ -54,8 +90,8 @@ function assignmentOf(topic: string, ...partitions: number[]): string {
 }
 
 /** A leader that has orders-0, alone in its generation. */
-async function alone(it: SimulatedBroker, groupId: string): Promise<Member> {
-  const client = await it.client();
+async function alone(it: SimulatedBroker, groupId: string, clientId = "raw"): Promise<Member> {
+  const client = await it.client(clientId);
   await coordinatorOf(client, groupId, pauseOf(it));
   const member = new Member(client, groupId);
   await expectAnswer(it, member.enter());
@@ -107,14 +143,16 @@ describe("a classic group", () => {
     await using it = await simulated({ config });
     await using client = await it.client();
     await createTopic(client, "orders");
-    const slow = await alone(it, "readers");
-    const quick = new Member(await it.client(), "readers");
+    const slow = await alone(it, "readers", "app");
+    const quick = new Member(await it.client("app"), "readers");
     const joining = quick.enter();
     await it.clock.advance(12_000);
-    const { reasons, summary } = await explained(client, "group", "readers");
+    const explanation = await explained(client, "group", "readers");
+    expectOnPage(explanation);
+    const { reasons, summary } = explanation;
     expect(summary).toBe("PreparingRebalance, generation 1, 2 members, lag 0");
     expect(reasons[0]).toBe(
-      `The group waits for ${slow.memberId} (client raw at /127.0.0.1) to join again, for 12 s now. The group goes on without it in 48 s (its max.poll.interval.ms is 1 min). A consumer joins in its next poll(): look what that process does between two polls.`,
+      `The group waits for ${slow.memberId} (client app at /127.0.0.1) to join again, for 12 s now. The group goes on without it in 48 s (its max.poll.interval.ms is 1 min). A consumer joins in its next poll(): look what that process does between two polls.`,
     );
     const newcomer = /The rebalance began at \S+: (\S+) joins\./.exec(reasons.join("\n"))?.[1] ?? "";
     expect(reasons.join("\n")).toMatch(`The rebalance began at`);
@@ -250,6 +288,7 @@ describe("a transaction", () => {
       "It is open for 15 s: consumers with isolation.level=read_committed do not get behind its first record in orders-0. It ends when its producer commits or aborts it; otherwise it is aborted in 45 s (its transaction.timeout.ms is 1 min).",
     ]);
     const partition = await explained(client, "partition", "orders-0");
+    expectOnPage(partition);
     expect(partition.summary).toBe("offsets 0 to 1, 1 offset held back by 1 open transaction");
     expect(partition.reasons).toEqual([
       "The last stable offset stands at 0, and the high watermark at 1: consumers with isolation.level=read_committed see nothing from 0 on.",
@@ -272,7 +311,9 @@ describe("a transaction", () => {
     const young = await started(it);
     expect(errorName((await old.send(["b"])).errorCode)).toBe("INVALID_PRODUCER_EPOCH");
     expect(await old.end("commit")).toBe(ErrorCode.PRODUCER_FENCED);
-    const { reasons, events } = await explained(client, "transaction", "payments");
+    const explanation = await explained(client, "transaction", "payments");
+    expectOnPage(explanation);
+    const { reasons, events } = explanation;
     expect(reasons.join("\n")).toMatch(
       /its open transaction was aborted, since another producer began with its transactional id\. .*give each its own/,
     );
@@ -286,6 +327,27 @@ describe("a transaction", () => {
         `orders-0 refused a batch of epoch ${old.producerEpoch}: .*older.*payments has epoch ${young.producerEpoch} now`,
       ),
     );
+  });
+
+  test("that is decided, and whose marker cannot be written", async () => {
+    await using it = await simulated({ config: { ...config, "log.dirs": "/data/a,/data/b" } });
+    await using client = await it.client();
+    // Partitions go to the directories in turn.
+    await createTopic(client, "orders", 4);
+    const producer = await started(it);
+    expect((await producer.send(["a"], { partition: 1 })).errorCode).toBe(NONE);
+    it.disk.faults.failNextSync({ matches: (path) => path.startsWith("/data/b/") });
+    expect((await produceTo(client, batchOf(["b"]), { partition: 3 })).errorCode).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+    expect(await producer.end("commit")).toBe(NONE);
+    await it.clock.advance(5_000);
+    const { summary, reasons } = await explained(client, "transaction", "payments");
+    expect(summary).toMatch(/^PrepareCommit, .* 1 marker still to be written$/);
+    expect(reasons[1]).toMatch(
+      /^orders-1 lacks its marker: the partition takes no records: .*; tried \d+ times in 5 s\. `millrace explain partition orders-1` says more/,
+    );
+    const partition = await explained(client, "partition", "orders-1");
+    expect(partition).toMatchObject({ summary: "offline", facts: [["state", "offline"]] });
+    expect(partition.reasons[0]).toMatch(/^orders-1 is offline: /);
   });
 
   test("that hangs: nobody will end it, and the command that does is named", async () => {
@@ -315,8 +377,10 @@ test("a producer whose batch is missing", async () => {
     });
   expect((await produceTo(client, batch(0))).errorCode).toBe(NONE);
   expect((await produceTo(client, batch(5))).errorCode).toBe(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER);
-  const { summary, reasons, facts, events } = await explained(client, "producer", "77");
-  expect(summary).toBe("producer 77, remembered by 1 partition, no transaction open, 1 batch refused lately");
+  const explanation = await explained(client, "producer", "77");
+  expectOnPage(explanation);
+  const { summary, reasons, facts, events } = explanation;
+  expect(summary).toBe("remembered by 1 partition, no transaction open, 1 batch refused lately");
   expect(reasons[0]).toMatch(/orders-0 refused a batch of epoch 0: producer 77: .*A batch before it is missing/);
   expect(facts).toContainEqual(["orders-0", expect.stringMatching(/^epoch 0, last sequence 0, last record of /)]);
   expect(events).toHaveLength(1);

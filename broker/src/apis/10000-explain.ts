@@ -20,6 +20,8 @@ import { codeOfCoordinatorFailure } from "../groups/failures.ts";
 import type { GroupSnapshot, PartitionName } from "../groups/snapshot.ts";
 import type { Partition } from "../partitions/partition.ts";
 import type { Services } from "../services.ts";
+import { offsetsTopic } from "../groups-host.ts";
+import { transactionsTopic } from "../transactions-host.ts";
 import { codeOfTransactionRequestFailure } from "../transactions/failures.ts";
 import { hasPartition } from "../transactions/transaction.ts";
 import type { Transaction } from "../transactions/transaction.ts";
@@ -159,10 +161,20 @@ async function transactionsOf(
 
 // --- Transactions and producers ---------------------------------------------------------------------------------------------
 
+/** Null: nobody has begun with it, or with any. */
+async function describe(
+  { metadata, transactions }: Services,
+  transactionalId: string,
+): Promise<Result<Transaction | null, ErrorCode>> {
+  if (metadata.image.topic(transactionsTopic) === undefined) return ok(null);
+  const described = await transactions.coordinator.describe(transactionalId);
+  return described.ok ? described : failed(codeOfTransactionRequestFailure[described.failure]);
+}
+
 async function explainTransactionNamed(services: Services, name: string): Explained {
   const { coordinator } = services.transactions;
-  const described = await coordinator.describe(name);
-  if (!described.ok) return failed(codeOfTransactionRequestFailure[described.failure]);
+  const described = await describe(services, name);
+  if (!described.ok) return described;
   const transaction = described.value;
   if (transaction === null)
     return failed(ErrorCode.TRANSACTIONAL_ID_NOT_FOUND, `no producer has begun with the transactional id ${name}`);
@@ -183,8 +195,8 @@ async function explainProducerNamed(services: Services, name: string, bootstrap:
     const explained = await explainProducerId(services, { name, producerId: Number(name), bootstrap });
     if (explained.ok || explained.failure !== ErrorCode.UNKNOWN_PRODUCER_ID) return explained;
   }
-  const described = await services.transactions.coordinator.describe(name);
-  if (!described.ok) return failed(codeOfTransactionRequestFailure[described.failure]);
+  const described = await describe(services, name);
+  if (!described.ok) return described;
   if (described.value !== null)
     return explainProducerId(services, { name, producerId: described.value.producerId, bootstrap });
   return isNumber
@@ -219,10 +231,12 @@ async function explainProducerId(
 
 async function explainGroupNamed(services: Services, name: string, bootstrap: string): Explained {
   if (name === "") return failed(ErrorCode.INVALID_GROUP_ID);
+  const missing = failed(ErrorCode.GROUP_ID_NOT_FOUND, `there is no group ${name}`);
+  if (services.metadata.image.topic(offsetsTopic) === undefined) return missing;
   const asked = await services.groups.snapshot(name);
   if (!asked.ok) return failed(codeOfCoordinatorFailure[asked.failure]);
   const snapshot = asked.value;
-  if (snapshot === null) return failed(ErrorCode.GROUP_ID_NOT_FOUND, `there is no group ${name}`);
+  if (snapshot === null) return missing;
   const logs = await logsOf(services, snapshot);
   const producerIds = snapshot.offsets.flatMap(({ pendingProducerIds }) => pendingProducerIds);
   const transactions = await transactionsOf(services, [...new Set(producerIds)]);

@@ -42,7 +42,7 @@ export function explainGroup(facts: GroupFacts): Explanation {
   const reasons = [
     ...whyNobody(facts),
     ...whyNotStable(facts),
-    ...snapshot.members.flatMap((member) => whySilent(facts, member)),
+    ...snapshot.members.flatMap(whySilent),
     ...progress.flatMap((each) => whyPartitionStands(facts, each)),
     ...whyRefused(facts),
   ];
@@ -106,12 +106,13 @@ function factsOf({ snapshot, nowMs }: GroupFacts, progress: readonly Progress[])
 }
 
 function memberText(member: MemberSnapshot): string {
-  const { clientId, clientHost, instanceId, memberEpoch, partitions } = member;
+  const { clientId, clientHost, instanceId, memberEpoch, partitions, isWaiting } = member;
   const silentMs = silenceOf(member);
   return [
     `client ${clientId} at ${clientHost}`,
     ...(instanceId === null ? [] : [`instance ${instanceId}`]),
     ...(memberEpoch === null ? [] : [`epoch ${memberEpoch}`]),
+    ...(isWaiting ? ["waits for the others"] : []),
     ...(silentMs === null ? [] : [`heard of ${durationText(silentMs)} ago`]),
     partitions.length === 0 ? "no partition" : `has ${listText(partitions.map(placeText))}`,
   ].join(", ");
@@ -129,9 +130,9 @@ function progressText({ log, member, committed, lag }: Progress, nowMs: TimeMs):
   return `${said}${behind}, log ${logStartOffset} to ${logEndOffset}, high watermark ${highWatermark}, last stable offset ${lastStableOffset}, ${reader}`;
 }
 
-/** How long nothing was heard of it; null: it waits for an answer, so it has nothing to say. */
-function silenceOf({ sessionTimeoutMs, sessionLeftMs }: MemberSnapshot): number | null {
-  return sessionLeftMs === null ? null : Math.max(0, sessionTimeoutMs - sessionLeftMs);
+/** How long nothing was heard of it; null: nothing is to be heard while it waits for an answer. */
+function silenceOf({ isWaiting, sessionTimeoutMs, sessionLeftMs }: MemberSnapshot): number | null {
+  return isWaiting || sessionLeftMs === null ? null : Math.max(0, sessionTimeoutMs - sessionLeftMs);
 }
 
 function who({ memberId, clientId, clientHost }: MemberSnapshot): string {
@@ -251,7 +252,7 @@ function whyNotReconciled(facts: GroupFacts): readonly string[] {
   return reasons;
 }
 
-function whySilent(_facts: GroupFacts, member: MemberSnapshot): readonly string[] {
+function whySilent(member: MemberSnapshot): readonly string[] {
   const silentMs = silenceOf(member);
   const { sessionTimeoutMs, sessionLeftMs, partitions, memberEpoch } = member;
   // Clients beat three times in a session at least.

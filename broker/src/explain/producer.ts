@@ -35,7 +35,7 @@ export function explainProducer(facts: ProducerFacts): Explanation {
   const { name, producerId, partitions, transaction, refusals, nowMs } = facts;
   const open = partitions.filter((each) => each.open !== null);
   const summary = [
-    transaction === null ? `producer ${producerId}` : `producer ${producerId} of ${transaction.transactionalId}`,
+    ...(transaction === null ? [] : [`producer ${producerId} of ${transaction.transactionalId}`]),
     `remembered by ${countText(partitions.length, "partition")}`,
     open.length === 0 ? "no transaction open" : `a transaction open in ${open.length}`,
     refusals.length === 0

@@ -48,7 +48,9 @@ export interface MemberSnapshot {
   /** What the group waits for from it; `owedLeftMs`: for how long yet. */
   readonly owes: "join" | "sync" | "revocation" | null;
   readonly owedLeftMs: number | null;
-  /** Until it counts as gone, if nothing is heard of it; null: it waits for an answer itself. */
+  /** A JoinGroup or SyncGroup of it waits for the others: it has nothing to say. */
+  readonly isWaiting: boolean;
+  /** Until it counts as gone, if nothing is heard of it. */
   readonly sessionLeftMs: number | null;
   /** What it has, also what it is to give up. */
   readonly partitions: readonly PartitionName[];
@@ -134,6 +136,7 @@ function classicMember(group: ClassicGroup, member: ClassicMember): MemberSnapsh
     ...{ memberId, instanceId, clientId, clientHost, rebalanceTimeoutMs },
     sessionTimeoutMs: member.sessionTimeoutMs,
     memberEpoch: null,
+    isWaiting: member.joinTicket !== null || member.syncTicket !== null,
     owes: owesJoin ? "join" : owesSync ? "sync" : null,
     owedLeftMs: null,
     sessionLeftMs: null,
@@ -164,6 +167,7 @@ function consumerMember(
   return {
     ...{ memberId, instanceId, clientId, clientHost, rebalanceTimeoutMs, memberEpoch },
     sessionTimeoutMs: sessionTimeoutMs(member, group.groupId, settings),
+    isWaiting: false,
     owes: isUnrevoked ? "revocation" : group.awaitedJoins.has(memberId) ? "join" : null,
     owedLeftMs: null,
     sessionLeftMs: null,

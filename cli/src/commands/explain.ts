@@ -11,7 +11,7 @@ export async function explain(kind: ExplainedKind, name: string, options: Explai
 }
 
 /** What it is, why, what is known of it, and what led here. */
-function textOf({ kind, name, summary, reasons, facts, events }: Explanation): string {
+export function textOf({ kind, name, summary, reasons, facts, events }: Explanation): string {
   const width = Math.max(0, ...facts.map(([label]) => label.length));
   const parts = [
     [`${kind} ${name}: ${summary}`],
