@@ -32,7 +32,7 @@ export const clients: Readonly<Record<ClientName, Client>> = {
     member: () => javaProgram("Member"),
     groupModes: [
       { mode: "cooperative" },
-      { mode: "consumer", isLong: true },
+      { mode: "consumer" },
       { mode: "static", isLong: true },
       { mode: "eager", isLong: true },
     ],

@@ -111,6 +111,7 @@ class Group implements AsyncDisposable {
   readonly #ends = new Map<number, number>();
   readonly #stopped = new AbortController();
   #flow: Promise<void> = Promise.resolve();
+  #flowFailure: unknown = null;
 
   private constructor(options: GroupOptions) {
     this.#options = options;
@@ -121,8 +122,9 @@ class Group implements AsyncDisposable {
   static begin(options: GroupOptions): Group {
     const group = new Group(options);
     group.#flow = group.#write();
-    // Whoever waits for it hears of its failure.
-    group.#flow.catch(() => undefined);
+    group.#flow.catch((error: unknown) => {
+      group.#flowFailure = error;
+    });
     return group;
   }
 
@@ -146,6 +148,8 @@ class Group implements AsyncDisposable {
   async untilOwners(what: string, isSo: (counts: ReadonlyMap<string, number>) => boolean): Promise<void> {
     await this.#wait(what, () => isSo(this.log.ownership.counts));
     this.changedMs = performance.now();
+    // A member may be there before the first record.
+    await this.#wait("records lie in each partition", () => this.#ends.size === partitionCount);
     const ends = new Map(this.#ends);
     await this.#wait(`${what}, and commit`, () => this.#areCommitted(ends));
   }
@@ -168,11 +172,14 @@ class Group implements AsyncDisposable {
 
   #areCommitted(ends: ReadonlyMap<number, number>): boolean {
     const { ownership } = this.log;
-    return ends.size === partitionCount && [...ends].every(([partition, end]) => ownership.committed(partition) >= end);
+    return [...ends].every(([partition, end]) => ownership.committed(partition) >= end);
   }
 
   async #wait(what: string, condition: () => boolean): Promise<void> {
-    const isOver = (): boolean => this.log.ownership.faults.length > 0 || condition();
+    const isOver = (): boolean => {
+      if (this.#flowFailure !== null) throw this.#flowFailure;
+      return this.log.ownership.faults.length > 0 || condition();
+    };
     await waitUntil(`${this.#name}: ${what}`, isOver, () => this.#story);
     if (this.log.ownership.faults.length > 0) {
       throw new Error(`${this.#name}: ${this.log.ownership.faults.join("\n")}\n${this.#story}`);

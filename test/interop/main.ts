@@ -26,6 +26,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   streams: ["streams"],
   connect: ["connect"],
   "real-input": ["real-input"],
+  histories: ["histories"],
 };
 
 const { values, positionals } = parseArgs({
