@@ -54,7 +54,7 @@ test("every API is served, or the page on compatibility says why not", () => {
 test("every registered handler lies where its key and name say, and every such file is registered", () => {
   const registered = brokerHandlers.map(({ api }) => `broker/src/apis/${handlerFile(api)}`);
   const files = repositoryFiles("broker/src/apis").filter(
-    (file) => /\/\d\d-[^/]*\.ts$/.test(file) && !file.endsWith(".test.ts"),
+    (file) => /\/\d\d+-[^/]*\.ts$/.test(file) && !file.endsWith(".test.ts"),
   );
   expect(files.toSorted()).toEqual(registered.toSorted());
 });

@@ -43,10 +43,10 @@ test("every `TODO` names its issue, and nothing is left to be fixed without one"
 
 test("every handler opens with a comment that says what it speaks", () => {
   const found = sources
-    .filter((file) => /^broker\/src\/apis\/\d\d-[^/]*\.ts$/.test(file) && !isTestFile(file))
+    .filter((file) => /^broker\/src\/apis\/\d\d+-[^/]*\.ts$/.test(file) && !isTestFile(file))
     .filter((file) => {
       const opening = /^(?:import\b[^;]*;\s*)*\/\*\*[\s*]*(\w+) v\d+/.exec(readText(file))?.[1] ?? "";
-      return kebab(opening) !== basename(file, ".ts").slice("NN-".length);
+      return kebab(opening) !== basename(file, ".ts").replace(/^\d+-/, "");
     });
   expect(found, "begin the file with /** ApiName v1–v9. What it does, and what it leaves out. */").toEqual([]);
 });

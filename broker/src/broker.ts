@@ -7,6 +7,7 @@ import type { CleanerSettings } from "@millrace/storage/cleaner/cleaner";
 import { randomUuid } from "@millrace/storage/meta-properties";
 import { brokerHandlers } from "./apis/registry.ts";
 import type { Handler } from "./apis/handler.ts";
+import { RecentEvents } from "./coordinator/recent-events.ts";
 import { Coordinators } from "./coordinators.ts";
 import { BrokerConfigs } from "./config/broker-configs.ts";
 import type { BrokerConfig } from "./config/broker-keys.ts";
@@ -140,6 +141,7 @@ async function assemble(
     groups: coordinators.groups.coordinator,
     transactions: coordinators.transactions,
     producerIds,
+    producerRefusals: new RecentEvents(),
     fetchSessions: new FetchSessions({
       slotsMax: atStart["max.incremental.fetch.session.cache.slots"],
       evictionMs: sessionEvictionMs,

@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
-import { Command, CommanderError, Option } from "commander";
+import { Argument, Command, CommanderError, Option } from "commander";
+import type { ExplainedKind } from "@millrace/client";
 import type { StartOptions } from "./start-options.ts";
 
 /** A command gives its exit code, or none for 0. */
@@ -20,6 +21,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addTopic(program);
   addProduce(program, finish);
   addConsume(program);
+  addExplain(program);
   addVerify(program, finish);
   addImport(program);
   try {
@@ -133,6 +135,22 @@ function addConsume(program: Command): void {
     });
 }
 
+function addExplain(program: Command): void {
+  program
+    .command("explain")
+    .description("say why a group, a producer, a transaction or a partition does not get on")
+    .addArgument(
+      new Argument("<kind>", "what it is").choices(["group", "producer", "transaction", "partition"] as const),
+    )
+    .argument("<name>", "a group id, a producer id or transactional id, a transactional id, or topic-partition")
+    .addOption(bootstrap())
+    .option("--json", "as a JSON object, for programs")
+    .action(async (kind: ExplainedKind, name: string, options: ExplainOptions) => {
+      const { explain } = await import("./commands/explain.ts");
+      await explain(kind, name, options);
+    });
+}
+
 function addVerify(program: Command, finish: Finish): void {
   program
     .command("verify <directory>")
@@ -187,6 +205,10 @@ export interface ConsumeOptions extends BootstrapOptions {
   readonly untilEnd?: boolean;
   readonly keySeparator?: string;
   readonly format: "value" | "json";
+}
+
+export interface ExplainOptions extends BootstrapOptions {
+  readonly json?: boolean;
 }
 
 export interface ImportOptions {

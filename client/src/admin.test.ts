@@ -2,6 +2,7 @@ import { ErrorCode } from "kafka-protocol-ts/errors";
 import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
 import { deleteTopics } from "kafka-protocol-ts/messages/20-delete-topics";
 import { describeConfigs } from "kafka-protocol-ts/messages/32-describe-configs";
+import { explain } from "kafka-protocol-ts/messages/10000-explain";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../test/fake-cluster.ts";
 
@@ -50,6 +51,28 @@ test.for([
   await topics.delete("orders");
   expect(cluster.known("orders")).toBeNull();
   await expect(topics.delete("orders")).rejects.toMatchObject({ code: "UNKNOWN_TOPIC_OR_PARTITION" });
+});
+
+test("an explanation is what the broker says; an error names the thing; a cluster that is not ours does not explain", async () => {
+  const fake = await FakeCluster.start();
+  await using cluster = fake.client();
+  await expect(cluster.admin().explain("group", "readers")).rejects.toMatchObject({
+    code: "UNSUPPORTED_VERSION",
+    message: "this cluster does not explain: it is not Millrace, or an older one",
+  });
+  const said = { kind: "group", name: "readers", summary: "Empty", facts: [], reasons: ["Nobody."], events: [] };
+  const ours = await FakeCluster.start();
+  ours.brokers[0]!.on(explain, ({ message: { kind, name } }) =>
+    name === "readers"
+      ? { throttleTimeMs: 0, errorCode: 0, explanation: JSON.stringify({ ...said, kind }) }
+      : { throttleTimeMs: 0, errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorMessage: "no such", explanation: "" },
+  );
+  await using millrace = ours.client();
+  expect(await millrace.admin().explain("group", "readers")).toEqual(said);
+  await expect(millrace.admin().explain("group", "others")).rejects.toMatchObject({
+    code: "GROUP_ID_NOT_FOUND",
+    message: "group others: no such",
+  });
 });
 
 test("a description has the settings that differ from the defaults; a list is sorted", async () => {

@@ -3,9 +3,10 @@ import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
 import { deleteTopics } from "kafka-protocol-ts/messages/20-delete-topics";
 import { describeConfigs } from "kafka-protocol-ts/messages/32-describe-configs";
 import { incrementalAlterConfigs } from "kafka-protocol-ts/messages/44-incremental-alter-configs";
+import { explain } from "kafka-protocol-ts/messages/10000-explain";
 import { zeroUuid } from "kafka-protocol-ts/reader";
 import type { Cluster, TopicMetadata } from "./cluster.ts";
-import { brokerError } from "./errors.ts";
+import { brokerError, KafkaError } from "./errors.ts";
 
 export interface NewTopic {
   readonly name: string;
@@ -25,6 +26,19 @@ const topicResource = 2;
 const setOperation = 0;
 const defaultSource = 5;
 
+export type ExplainedKind = "group" | "producer" | "transaction" | "partition";
+
+/** What Millrace says of something that does not get on. */
+export interface Explanation {
+  readonly kind: ExplainedKind;
+  readonly name: string;
+  readonly summary: string;
+  readonly facts: readonly (readonly [label: string, value: string])[];
+  readonly reasons: readonly string[];
+  /** Oldest first; `at` is ISO 8601. */
+  readonly events: readonly { readonly at: string; readonly text: string }[];
+}
+
 /** Administration of a cluster; each call throws the first item's error, naming the item. */
 export class Admin {
   readonly #cluster: Cluster;
@@ -32,6 +46,23 @@ export class Admin {
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
+  }
+
+  /** Why something is as it is. Only Millrace can say: against another cluster this fails with UNSUPPORTED_VERSION. */
+  async explain(kind: ExplainedKind, name: string): Promise<Explanation> {
+    const answer = await this.#cluster.request(explain, { kind, name }).catch((error: unknown) => {
+      if (!(error instanceof KafkaError) || error.code !== "UNSUPPORTED_VERSION") throw error;
+      throw new KafkaError(
+        "UNSUPPORTED_VERSION",
+        "this cluster does not explain: it is not Millrace, or an older one",
+        {
+          cause: error,
+        },
+      );
+    });
+    if (answer.errorCode !== ErrorCode.NONE)
+      throw brokerError(answer.errorCode, `${kind} ${name}`, answer.errorMessage);
+    return JSON.parse(answer.explanation) as Explanation;
   }
 
   readonly topics = {

@@ -30,7 +30,8 @@ const folder: string = join(import.meta.dirname, "../schema");
 /** Imports every file of protocol/schema. Each exports one constant. */
 export async function readDeclarations(): Promise<Declarations> {
   const apis = new Map<string, ApiSchema>();
-  for (const file of sourcesIn(folder).filter((name) => name !== "headers"))
+  const files = sourcesIn(folder).filter((name) => name !== "headers");
+  for (const file of files.toSorted((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10)))
     apis.set(file, (await onlyExport<ApiSchema>(join(folder, file))).value);
   const internal = new Map<string, InternalDeclaration>();
   for (const file of sourcesIn(join(folder, "internal"))) {

@@ -1,4 +1,5 @@
 import { errors } from "../src/errors.ts";
+import { OWN_KEYS_FROM } from "../src/api.ts";
 import type { ApiSchema } from "../src/schema.ts";
 
 /** docs/apis.md */
@@ -12,6 +13,7 @@ export function renderApis(apis: readonly ApiSchema[]): string {
 
 Every API of Apache Kafka 4.3 that \`kafka-protocol-ts\` reads and writes, in its stable versions. Which of them a broker
 serves is what it answers to ApiVersions. *Flexible* is the first version with varint lengths and tagged fields (KIP-482).
+From key ${OWN_KEYS_FROM} on they are Millrace's own ([0017](decisions/0017-an-api-of-our-own.md)).
 
 Generated from \`protocol/schema\` by \`npm run generate\`.
 

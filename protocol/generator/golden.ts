@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ApiInfo } from "../src/api.ts";
+import { type ApiInfo, OWN_KEYS_FROM } from "../src/api.ts";
 
 /** A request in bytes that are not ours: header and body, without the length of the frame. */
 export interface Golden {
@@ -34,9 +34,14 @@ export function fileName({ name }: Pick<ApiInfo, "name">): string {
   return name.replaceAll(/(?<=[a-z0-9])(?=[A-Z])/g, "-").toLowerCase();
 }
 
+/** Those of Kafka: no other hand writes requests of our own. */
+export function ofKafka<Api extends Pick<ApiInfo, "key">>(apis: readonly Api[]): readonly Api[] {
+  return apis.filter(({ key }) => key < OWN_KEYS_FROM);
+}
+
 /** protocol/golden/MISSING.md: the versions that nobody captured yet. */
 export function renderMissing(apis: readonly ApiInfo[], present: readonly Golden[]): string {
-  const rows = apis.flatMap((api) => {
+  const rows = ofKafka(apis).flatMap((api) => {
     const [first, last] = api.versions;
     const versions = Array.from({ length: last - first + 1 }, (_, index) => first + index);
     const missing = versions.filter(

@@ -92,4 +92,5 @@ export const apiTable: Readonly<Record<number, ApiInfo>> = {
   90: { key: 90, name: "DescribeShareGroupOffsets", versions: [0, 1], flexibleFrom: 0, listeners: ["broker"] },
   91: { key: 91, name: "AlterShareGroupOffsets", versions: [0, 0], flexibleFrom: 0, listeners: ["broker"] },
   92: { key: 92, name: "DeleteShareGroupOffsets", versions: [0, 0], flexibleFrom: 0, listeners: ["broker"] },
+  10000: { key: 10000, name: "Explain", versions: [0, 0], flexibleFrom: 0, listeners: ["broker"] },
 };

@@ -18,12 +18,15 @@ export interface DataCodec<Read, Write = Read> extends Codec<Read, Write> {
   readonly versions: VersionRange;
 }
 
+/** From this key on APIs are Millrace's own. Kafka gives its keys from 0 upwards, and its clients skip keys that they do not know. */
+export const OWN_KEYS_FROM = 10_000;
+
 /** What a host must know of an API before it reads a request of it. */
 export interface ApiInfo {
   readonly key: number;
   /** As Kafka names it: "Produce". */
   readonly name: string;
-  /** The stable versions of Apache Kafka 4.3. */
+  /** The stable versions of Apache Kafka 4.3; of our own, all. */
   readonly versions: VersionRange;
   /** From this version on lengths are varints, and headers and structs end with tagged fields (KIP-482); null: never. */
   readonly flexibleFrom: number | null;

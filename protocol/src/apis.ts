@@ -89,6 +89,7 @@ import { streamsGroupDescribe } from "./messages/89-streams-group-describe.ts";
 import { describeShareGroupOffsets } from "./messages/90-describe-share-group-offsets.ts";
 import { alterShareGroupOffsets } from "./messages/91-alter-share-group-offsets.ts";
 import { deleteShareGroupOffsets } from "./messages/92-delete-share-group-offsets.ts";
+import { explain } from "./messages/10000-explain.ts";
 
 /** Every API by its key. This loads the code of all messages: who needs a few imports those from `messages/`. */
 export const apis: Readonly<Record<number, Api<unknown, unknown>>> = {
@@ -181,4 +182,5 @@ export const apis: Readonly<Record<number, Api<unknown, unknown>>> = {
   90: describeShareGroupOffsets,
   91: alterShareGroupOffsets,
   92: deleteShareGroupOffsets,
+  10000: explain,
 };

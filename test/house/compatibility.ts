@@ -1,3 +1,4 @@
+import { OWN_KEYS_FROM } from "kafka-protocol-ts/api";
 import type { ApiInfo } from "kafka-protocol-ts/api";
 import { clients, type ClientName } from "../interop/clients.ts";
 import type { GroupMode } from "../interop/contract.ts";
@@ -53,6 +54,7 @@ export function renderCompatibility(page: string, apis: readonly ApiInfo[], serv
 
 function servedTable(served: readonly Served[]): string {
   const rows = served
+    .filter(({ api }) => api.key < OWN_KEYS_FROM)
     .toSorted((a, b) => a.api.key - b.api.key)
     .map(({ api, versions }) => [
       String(api.key),

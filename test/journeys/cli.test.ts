@@ -82,6 +82,29 @@ describe("a running broker", () => {
     ]);
   });
 
+  test("explain: sentences for people, JSON for programs, and an exit code", async () => {
+    await run(["topic", "create", "explained", "--partitions", "1", ...server]);
+    await run(["produce", "explained", ...server], "one\ntwo\n");
+    const said = await run(["explain", "partition", "explained-0", ...server]);
+    expect(said).toMatchObject({ code: 0, err: "" });
+    expect(said.out).toMatch(
+      /^partition explained-0: offsets 0 to 2, nothing is held back\n\n- Nothing is held back: .*\n\n {2}leader epoch {8}0\n/,
+    );
+    expect(said.out).toMatch(/^ {2}high watermark {6}2$/m);
+    const json = await run(["explain", "partition", "explained-0", "--json", ...server]);
+    expect(json).toMatchObject({ code: 0, err: "" });
+    expect(json.out).toMatch(/^\{.*\}\n$/);
+    expect(JSON.parse(json.out)).toMatchObject({ kind: "partition", name: "explained-0", events: [] });
+    const unknown = await run(["explain", "partition", "explained-7", "--json", ...server]);
+    expect([unknown.code, unknown.out, complaint(unknown)]).toEqual([
+      1,
+      "",
+      "millrace: partition explained-7: topic explained has 1 partition, numbered from 0",
+    ]);
+    const nobody = await run(["explain", "group", "nobody", ...server]);
+    expect([nobody.code, complaint(nobody)]).toEqual([1, "millrace: group nobody: there is no group nobody"]);
+  });
+
   test("lines are bytes: what goes in comes out, compressed or not", async () => {
     const lines = Array.from({ length: 3_000 }, (_, index) =>
       Buffer.alloc(index % 97, index % 256).filter((byte) => byte !== 10),
@@ -178,6 +201,11 @@ describe("a running broker", () => {
     [["frobnicate"], /^error: unknown command 'frobnicate'$/m],
     [["topic", "list", "--frob"], /^error: unknown option '--frob'$/m],
     [["start", "--prot", "1"], /^error: unknown option '--prot'$/m],
+    [
+      ["explain", "weather", "here"],
+      /'weather' is invalid for argument 'kind'. Allowed choices are group, producer, transaction, partition/,
+    ],
+    [["explain", "group"], /^error: missing required argument 'name'$/m],
     [["consume"], /^error: missing required argument 'topic'$/m],
     [["produce", "t", "-z", "rar"], /argument 'rar' is invalid. Allowed choices are none, gzip, snappy, lz4, zstd/],
     [["consume", "t", "-n", "many"], /^millrace: --count: "many" is not a whole number of at least 0$/m],

@@ -25,7 +25,7 @@ export interface SimulatedBroker extends AsyncDisposable {
   readonly log: LogBook;
   /** What the broker could not go on after. */
   readonly fatal: unknown[];
-  client(): Promise<RawClient>;
+  client(clientId?: string): Promise<RawClient>;
   /** Lets everything happen that needs no time. */
   settle(): Promise<void>;
 }
@@ -61,7 +61,7 @@ export async function simulated({ config = {}, platter = new SimulatedDisk() }: 
   });
   return {
     ...{ broker, clock, disk, platter, log, fatal },
-    client: async () => RawClient.connect(broker.address, { network: world.network }),
+    client: async (clientId = "raw") => RawClient.connect(broker.address, { network: world.network, clientId }),
     settle: async () => {
       // An answer needs several turns: received, appended, written, synced, told, sent.
       for (let turn = 0; turn < 20; turn++) await clock.settle();

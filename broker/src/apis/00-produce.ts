@@ -18,6 +18,8 @@ import { isInternalTopic } from "../metadata/topics.ts";
 import type { Partition } from "../partitions/partition.ts";
 import type { TransactionGuard } from "../partitions/transaction-guards.ts";
 import type { Services } from "../services.ts";
+import { refusalOfAdmission, refusalOfAppend } from "../partitions/producer-refusals.ts";
+import type { ProducerRefusalKind } from "../partitions/producer-refusals.ts";
 import { codeOfAdmission } from "../transactions/failures.ts";
 import { CloseConnection, noAnswer, twoPhaseHandler } from "./handler.ts";
 import type { Handler, RequestContext, TwoPhases } from "./handler.ts";
@@ -156,11 +158,9 @@ function beginTransactions(
     if (batch === undefined || !batch.isTransactional) continue;
     first ??= batch;
     if (batch.producerId !== first.producerId || batch.producerEpoch !== first.producerEpoch) {
-      exclude(
-        entry,
-        ErrorCode.INVALID_PRODUCER_ID_MAPPING,
-        `${transactionalId} has one producer id and epoch at a time`,
-      );
+      const message = `${transactionalId} has one producer id and epoch at a time`;
+      remember(services, partition, batch, "producer-id-mapping", message);
+      exclude(entry, ErrorCode.INVALID_PRODUCER_ID_MAPPING, message);
     } else if (partition.mayBeginTransaction(batch.producerId, batch.producerEpoch)) {
       beginning.push({ entry, partition, batch });
     }
@@ -178,17 +178,26 @@ function beginTransactions(
   return services.transactions
     .admit({ transactionalId, producerId, producerEpoch, support, partitions })
     .then((admission) => {
-      for (const { entry, partition } of beginning) {
+      for (const { entry, partition, batch } of beginning) {
         const failure = admission(partition);
         if (failure === null) continue;
         if (entry.guard !== null) partition.guards.release(entry.guard);
-        exclude(
-          entry,
-          codeOfAdmission(failure, support),
-          `${partition.topic}-${partition.index} is not part of an open transaction of ${transactionalId}: ${failure}`,
-        );
+        const message = `${partition.topic}-${partition.index} is not part of an open transaction of ${transactionalId}: ${failure}`;
+        remember(services, partition, batch, refusalOfAdmission(failure), message);
+        exclude(entry, codeOfAdmission(failure, support), message);
       }
     });
+}
+
+/** For who asks why a producer does not get on. */
+function remember(
+  { clock, producerRefusals }: Services,
+  { topic, index }: Partition,
+  { producerId, producerEpoch }: RecordBatchView,
+  kind: ProducerRefusalKind | null,
+  message: string,
+): void {
+  if (kind !== null) producerRefusals.add(clock.now(), { producerId, producerEpoch, topic, index, kind, message });
 }
 
 /** It has its answer: nothing is appended. */
@@ -207,7 +216,12 @@ function append(services: Services, entry: Entry, appended: Pending): void {
   if (guard !== null) partition.guards.release(guard);
   if (!result.ok) {
     if (result.failure === "not-leader") answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER;
-    else refuse(answer, result.failure);
+    else {
+      refuse(answer, result.failure);
+      const [batch] = analysis.value.batches;
+      if (batch !== undefined)
+        remember(services, partition, batch, refusalOfAppend(result.failure.kind), result.failure.message);
+    }
     return;
   }
   const info = result.value;

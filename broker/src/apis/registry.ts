@@ -38,6 +38,7 @@ import { consumerGroupHeartbeatHandler } from "./68-consumer-group-heartbeat.ts"
 import { consumerGroupDescribeHandler } from "./69-consumer-group-describe.ts";
 import { listConfigResourcesHandler } from "./74-list-config-resources.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
+import { explainHandler } from "./10000-explain.ts";
 
 /** Everything the broker listener speaks. A handler that is not here is not served and not advertised. */
 export const brokerHandlers: readonly Handler[] = [
@@ -80,4 +81,5 @@ export const brokerHandlers: readonly Handler[] = [
   consumerGroupDescribeHandler,
   listConfigResourcesHandler,
   describeTopicPartitionsHandler,
+  explainHandler,
 ];

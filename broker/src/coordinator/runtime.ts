@@ -114,6 +114,12 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
     return shard.ask<Response>((machine, ticket) => decide(machine, this.#options.clock.now(), ticket));
   }
 
+  /** For people: how long a timer of a shard still runs; null: it does not. */
+  timerLeftMs(partition: number, timerId: string): number | null {
+    const dueMs = this.#shards.get(partition)?.timers.dueMs(timerId) ?? null;
+    return dueMs === null ? null : Math.max(0, dueMs - this.#heard.nowMs());
+  }
+
   /** Ends a transaction that wrote to a shard's log: the marker goes through the shard, since its state changes with it. */
   async endTransaction(
     partition: number,

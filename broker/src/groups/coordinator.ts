@@ -1,4 +1,5 @@
 import type { Logger } from "@millrace/base/logger";
+import { ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import type { TimeMs } from "@millrace/base/units";
 import type { Clock, Random } from "@millrace/base/world";
@@ -92,6 +93,8 @@ import {
 } from "./offset-messages.ts";
 import { partitionFor } from "../coordinator/partition-for.ts";
 import type { GroupSettings } from "./settings.ts";
+import { withTimes } from "./snapshot.ts";
+import type { GroupSnapshot, SnapshotAnswer } from "./snapshot.ts";
 import type { TopicLookup } from "./topic-lookup.ts";
 import type { GroupDecision, GroupTypes } from "./types.ts";
 
@@ -389,6 +392,17 @@ export class GroupCoordinator {
       }),
     );
     return { throttleTimeMs: 0, groups };
+  }
+
+  /** All that tells why a group does not get on; null: there is no such group. */
+  async snapshot(groupId: string): Promise<Result<GroupSnapshot | null, CoordinatorFailure>> {
+    const answer = await this.#ask<SnapshotAnswer>(groupId, (shard, ticket) =>
+      shard.decideSnapshot({ ticket, groupId }),
+    );
+    if (!answer.ok) return answer;
+    const { snapshot } = answer.value;
+    const partition = this.partitionFor(groupId);
+    return ok(snapshot === null ? null : withTimes(snapshot, ({ id }) => this.#runtime.timerLeftMs(partition, id)));
   }
 
   #ask<Answer>(groupId: string, decide: Decide<Answer>): Promise<Result<Answer, CoordinatorFailure>> {

@@ -37,6 +37,8 @@ export type GroupEvent = { readonly groupId: string } & (
   | { readonly kind: "release-awaited"; readonly memberId: string; readonly owners: readonly string[] }
   | { readonly kind: "member-settled"; readonly memberId: string; readonly epoch: number }
   | { readonly kind: "member-fenced"; readonly memberId: string; readonly reason: string }
+  /** Who commits is not, or is no more, in the generation or epoch that it says. */
+  | { readonly kind: "commit-refused"; readonly memberId: string; readonly epoch: string; readonly reason: string }
   | { readonly kind: "member-away"; readonly memberId: string; readonly instanceId: string }
   | { readonly kind: "protocol-changed"; readonly to: "classic" | "consumer"; readonly reason: string }
   | { readonly kind: "offsets-removed"; readonly count: number; readonly reason: string }
@@ -72,6 +74,8 @@ export function eventText(event: GroupEvent): string {
       return `${event.memberId} has all of epoch ${event.epoch}`;
     case "member-fenced":
       return `${event.memberId} fenced: ${event.reason}`;
+    case "commit-refused":
+      return `${event.memberId === "" ? "a stranger" : event.memberId} may not commit in ${event.epoch}: ${event.reason}`;
     case "member-away":
       return `${event.memberId} is away, and ${event.instanceId} may come back`;
     case "protocol-changed":

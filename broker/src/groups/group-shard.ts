@@ -45,6 +45,8 @@ import { decodeRecord, encodeRecord } from "./records.ts";
 import type { GroupRecord, GroupValue, LoggedMember } from "./records.ts";
 import { decideDeleteGroups, decideRetention, decideTopicsDeleted } from "./retention.ts";
 import type { GroupSettings } from "./settings.ts";
+import { decideSnapshot } from "./snapshot.ts";
+import type { SnapshotCommand } from "./snapshot.ts";
 import { decideSync } from "./sync.ts";
 import type { TopicLookup } from "./topic-lookup.ts";
 import { regexesTimer, retentionTimer, revocationTimer, sessionTimer, topicsTimer } from "./types.ts";
@@ -147,6 +149,11 @@ export class GroupShard implements ShardMachine<GroupTypes> {
 
   decideDescribe(command: DescribeCommand): GroupDecision {
     return decideDescribe(this.#groups, command);
+  }
+
+  decideSnapshot(command: SnapshotCommand): GroupDecision {
+    const around = { settings: this.#settings, topics: this.#topics };
+    return decideSnapshot(this.#find(command.groupId), this.#offsets, command, around);
   }
 
   decideTopicsDeleted(topics: ReadonlySet<string>): GroupDecision {

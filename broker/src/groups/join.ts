@@ -119,8 +119,9 @@ function decideRejoin(group: ClassicGroup, command: JoinCommand, surroundings: S
     });
   }
   const draft = new GroupDraft(group, surroundings);
+  const brings = areSameProtocols(member.protocols, command.protocols) ? "" : " with other metadata";
   updateMember(draft, member, command);
-  rebalanceOrComplete(draft, `${memberId} joins again${saying(command.reason)}`);
+  rebalanceOrComplete(draft, `${memberId} joins again${brings}${saying(command.reason)}`);
   return draft.decision();
 }
 

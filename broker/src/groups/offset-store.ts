@@ -56,10 +56,12 @@ export class OffsetStore {
     return false;
   }
 
-  *pendingOf(groupId: string): Iterable<{ readonly topic: string; readonly partition: number }> {
-    for (const byGroup of this.#pending.values()) {
+  *pendingOf(
+    groupId: string,
+  ): Iterable<{ readonly topic: string; readonly partition: number; readonly producerId: number }> {
+    for (const [producerId, byGroup] of this.#pending) {
       for (const [topic, byPartition] of byGroup.get(groupId) ?? []) {
-        for (const partition of byPartition.keys()) yield { topic, partition };
+        for (const partition of byPartition.keys()) yield { topic, partition, producerId };
       }
     }
   }

@@ -32,7 +32,7 @@ export function decideCommit(
           topics,
         )
       : refuseCommit(group, command);
-  if (failure !== null) return answered(ticket, { failure, partitions: [] });
+  if (failure !== null) return commitRefused(group, command, failure);
 
   const records: GroupRecord[] = [];
   const expireTimestampMs = command.expireAfterMs === null ? -1 : nowMs + command.expireAfterMs;
@@ -49,6 +49,19 @@ export function decideCommit(
     timers: member === undefined ? [] : [{ timer: sessionTimer(groupId, memberId), afterMs: member.sessionTimeoutMs }],
     replies: [{ ticket, response: { failure: null, partitions }, when: "committed" }],
   });
+}
+
+function commitRefused(group: Group | null, command: CommitCommand, failure: GroupFailure): GroupDecision {
+  const { ticket, groupId, memberId, generation } = command;
+  const decision = answered(ticket, { failure, partitions: [] });
+  // In the middle of a rebalance it is only told to come again.
+  if (group === null || failure === "rebalance-in-progress") return decision;
+  const [word, now] = group.type === "classic" ? ["generation", group.generation] : ["epoch", group.groupEpoch];
+  const reason = `${failure}, the group is ${group.state} in ${word} ${now}`;
+  return {
+    ...decision,
+    events: [{ kind: "commit-refused", groupId, memberId, epoch: `${word} ${generation}`, reason }],
+  };
 }
 
 /**

@@ -11,8 +11,7 @@ import type { TransactionDecision } from "./types.ts";
 export function decideAdd(transaction: Transaction | null, command: AddCommand, nowMs: TimeMs): TransactionDecision {
   const { ticket, transactionalId, topics, clientVersion, when } = command;
   const failure = refuseProducer(transaction, command);
-  if (failure !== null || transaction === null)
-    return answered<AddAnswer>(ticket, { failure: failure ?? "invalid-producer-id-mapping" });
+  if (failure !== null || transaction === null) return refused(transaction, command, failure);
   const isOpen = transaction.state === "Ongoing";
   const areAllIn = topics.every(({ topic, partitions }) =>
     partitions.every((partition) => hasPartition(transaction, topic, partition)),
@@ -43,6 +42,17 @@ export function decideVerify(transaction: Transaction | null, command: VerifyCom
   const isIn = (topic: string, partition: number): boolean =>
     transaction?.state === "Ongoing" && hasPartition(transaction, topic, partition);
   return answered<VerifyAnswer>(command.ticket, { failure, isIn });
+}
+
+function refused(
+  transaction: Transaction | null,
+  { ticket, transactionalId, producerId, producerEpoch }: AddCommand,
+  failure: TransactionFailure | null,
+): TransactionDecision {
+  const decision = answered<AddAnswer>(ticket, { failure: failure ?? "invalid-producer-id-mapping" });
+  if (failure !== "producer-fenced" || transaction === null) return decision;
+  const reason = `partitions of producer ${producerId} with epoch ${producerEpoch}: the epoch is ${transaction.producerEpoch} now`;
+  return { ...decision, events: [{ kind: "refused", transactionalId, producerId, reason }] };
 }
 
 function refuseProducer(transaction: Transaction | null, asking: Producer): TransactionFailure | null {

@@ -127,8 +127,10 @@ describe("markers", () => {
       await clock.advance(1_000);
     }
     expect(await state()).toBe("PrepareCommit");
+    expect(coordinator.pendingMarkers("t")).toMatchObject([{ topic: "orders", partition: 0, attempts: 5, failure }]);
     answered("orders-0", ok(undefined));
     await clock.settle();
+    expect(coordinator.pendingMarkers("t")).toEqual([]);
     expect(await state()).toBe("CompleteCommit");
   });
 

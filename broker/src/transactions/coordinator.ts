@@ -27,7 +27,7 @@ import { eventText } from "./events.ts";
 import type { TransactionEvent } from "./events.ts";
 import type { TransactionFailure } from "./failures.ts";
 import { MarkerWriter } from "./marker-writer.ts";
-import type { MarkerWriterOptions } from "./marker-writer.ts";
+import type { MarkerWriterOptions, PendingMarker } from "./marker-writer.ts";
 import { orphansOf } from "./orphans.ts";
 import type { OpenTransaction } from "./orphans.ts";
 import type { Transaction } from "./transaction.ts";
@@ -118,6 +118,11 @@ export class TransactionCoordinator {
   /** The latest events, oldest first: who was fenced and by whom, why a transaction was aborted. */
   recentEvents(transactionalId: string): readonly RecentEvent<TransactionEvent>[] {
     return this.#recentEvents.filter((event) => event.transactionalId === transactionalId);
+  }
+
+  /** Which partitions lack the marker of what was decided, and why. */
+  pendingMarkers(transactionalId: string): readonly PendingMarker[] {
+    return this.#markers.pendingOf(transactionalId);
   }
 
   /** InitProducerId. What a predecessor has open is aborted first. */

@@ -2,6 +2,7 @@ import type { TimeMs } from "@millrace/base/units";
 import { assert } from "@millrace/base/assert";
 import { nothingDecided } from "../coordinator/machine.ts";
 import type { Reply, Ticket } from "../coordinator/machine.ts";
+import type { DecisionCause } from "./events.ts";
 import { EPOCH_MAX, isPrepared, NONE } from "./transaction.ts";
 import type { ClientVersion, Outcome, Transaction } from "./transaction.ts";
 import { timeoutTimer } from "./types.ts";
@@ -42,6 +43,7 @@ export function decided(
     readonly producerEpoch: number;
     readonly nextProducerId: number;
     readonly clientVersion: ClientVersion;
+    readonly cause: DecisionCause;
     readonly reason: string;
     readonly asked: Asked | null;
   },
@@ -70,6 +72,7 @@ export function decided(
         producerId: next.producerId,
         outcome: how.outcome,
         producerEpoch: next.producerEpoch,
+        cause: how.cause,
         reason: how.reason,
       },
     ],

@@ -56,6 +56,7 @@ function end(transaction: Transaction, command: EndCommand, nowMs: TimeMs): Tran
     producerEpoch: isRaised ? producerEpoch + 1 : producerEpoch,
     nextProducerId,
     clientVersion,
+    cause: "producer",
     reason: "its producer asked for it",
     asked: { ticket, response: { kind: "granted", producer } satisfies ProducerAnswer },
   });
@@ -74,6 +75,7 @@ export function decideTimeout(transaction: Transaction | null, nowMs: TimeMs): T
     producerEpoch: fencingEpoch(transaction),
     nextProducerId: NONE,
     clientVersion: transaction.clientVersion,
+    cause: "timeout",
     reason: `it was open for its timeout of ${transaction.timeoutMs} ms`,
     asked: null,
   });

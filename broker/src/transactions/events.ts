@@ -1,10 +1,19 @@
 import type { Outcome } from "./transaction.ts";
 
+/** Who ended a transaction: its producer, the next one that began with its transactional id, or its timeout. */
+export type DecisionCause = "producer" | "successor" | "timeout";
+
 /** What happened to a transactional id, for people: why a producer was fenced, why a transaction was aborted. */
 export type TransactionEvent = { readonly transactionalId: string; readonly producerId: number } & (
   | { readonly kind: "began"; readonly producerEpoch: number }
   | { readonly kind: "producer-given"; readonly producerEpoch: number; readonly reason: string }
-  | { readonly kind: "decided"; readonly outcome: Outcome; readonly producerEpoch: number; readonly reason: string }
+  | {
+      readonly kind: "decided";
+      readonly outcome: Outcome;
+      readonly producerEpoch: number;
+      readonly cause: DecisionCause;
+      readonly reason: string;
+    }
   | { readonly kind: "completed"; readonly outcome: Outcome }
   | { readonly kind: "refused"; readonly reason: string }
   | { readonly kind: "expired" }

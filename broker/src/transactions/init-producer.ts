@@ -32,6 +32,7 @@ export function decideInit(
       producerEpoch: fencingEpoch(transaction),
       nextProducerId: isRotated && command.newProducerId !== null ? command.newProducerId : NONE,
       clientVersion: transaction.clientVersion,
+      cause: "successor",
       reason: "another producer began with its transactional id",
       asked: { ticket, response: refusal("concurrent-transactions") },
     });
