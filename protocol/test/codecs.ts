@@ -12,10 +12,10 @@ export interface Subject {
   readonly interpreted: DataCodec<AnyMessage>;
 }
 
-/** Every request, response and internal message. */
-export async function subjects(): Promise<readonly Subject[]> {
+/** Every request, response and internal message; of those APIs only that are wanted. */
+export async function subjects(isWanted: (api: ApiSchema) => boolean = () => true): Promise<readonly Subject[]> {
   const { apis: declared, internal } = await readDeclarations();
-  const ofApis = [...declared.values()].flatMap(subjectsOfApi);
+  const ofApis = [...declared.values()].filter(isWanted).flatMap(subjectsOfApi);
   const ofInternal = await Promise.all(
     [...internal].map(([file, declaration]) => subjectsOfInternal(file, declaration)),
   );

@@ -5,6 +5,7 @@ import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { errors } from "kafka-protocol-ts/errors";
 import { ByteWriter } from "kafka-protocol-ts/writer";
 import { messageIn } from "../../protocol/test/arbitrary.ts";
+import { OWN_KEYS_FROM } from "kafka-protocol-ts/api";
 import { subjects, versionsOf } from "../../protocol/test/codecs.ts";
 import { isKafkaThere, librariesPath, skipWithoutKafka } from "./kafka-declarations.ts";
 
@@ -42,7 +43,8 @@ interface Sample {
 }
 
 async function randomMessages(): Promise<readonly Sample[]> {
-  return (await subjects()).flatMap(({ name, schema, generated }) =>
+  const ofKafka = await subjects(({ key }) => key < OWN_KEYS_FROM);
+  return ofKafka.flatMap(({ name, schema, generated }) =>
     versionsOf(schema).flatMap((version) =>
       fc.sample(messageIn(schema, version), { seed, numRuns: messagesPerVersion }).map((message) => {
         const writer = new ByteWriter();
