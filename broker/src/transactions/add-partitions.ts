@@ -2,7 +2,7 @@ import type { TimeMs } from "@millrace/base/units";
 import type { AddAnswer, AddCommand, Producer, VerifyAnswer, VerifyCommand } from "./commands.ts";
 import { answered, decisionOf } from "./decisions.ts";
 import type { TransactionFailure } from "./failures.ts";
-import { hasPartition, isPrepared, withPartitions } from "./transaction.ts";
+import { hasPartition, isNextProducer, isPrepared, withPartitions } from "./transaction.ts";
 import type { Transaction } from "./transaction.ts";
 import { timeoutTimer } from "./types.ts";
 import type { TransactionDecision } from "./types.ts";
@@ -56,6 +56,7 @@ function refused(
 }
 
 function refuseProducer(transaction: Transaction | null, asking: Producer): TransactionFailure | null {
+  if (transaction !== null && isNextProducer(transaction, asking.producerId)) return "concurrent-transactions";
   if (transaction === null || transaction.producerId !== asking.producerId) return "invalid-producer-id-mapping";
   if (transaction.producerEpoch !== asking.producerEpoch) return "producer-fenced";
   return isPrepared(transaction.state) ? "concurrent-transactions" : null;

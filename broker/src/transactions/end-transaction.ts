@@ -2,7 +2,7 @@ import type { TimeMs } from "@millrace/base/units";
 import type { CompletedCommand, ProducerAnswer, EndCommand } from "./commands.ts";
 import { answered, completed, decided, decisionOf, fencingEpoch } from "./decisions.ts";
 import type { TransactionFailure } from "./failures.ts";
-import { isComplete, isEpochUsedUp, isPrepared, NONE, outcomeOf } from "./transaction.ts";
+import { isComplete, isEpochUsedUp, isNextProducer, isPrepared, NONE, outcomeOf } from "./transaction.ts";
 import type { Transaction } from "./transaction.ts";
 import type { TransactionDecision } from "./types.ts";
 
@@ -15,6 +15,7 @@ import type { TransactionDecision } from "./types.ts";
 export function decideEnd(transaction: Transaction | null, command: EndCommand, nowMs: TimeMs): TransactionDecision {
   if (transaction === null) return refused(command, "invalid-producer-id-mapping");
   const isRetry = command.clientVersion === 2 && isRetryOfEnd(transaction, command);
+  if (isNextProducer(transaction, command.producerId)) return refused(command, "concurrent-transactions");
   if (!isRetry) {
     if (transaction.producerId !== command.producerId) return refused(command, "invalid-producer-id-mapping");
     if (transaction.producerEpoch !== command.producerEpoch) return refused(command, "producer-fenced", transaction);

@@ -2,7 +2,7 @@ import type { TimeMs } from "@millrace/base/units";
 import type { ProducerAnswer, InitCommand } from "./commands.ts";
 import { answered, decided, decisionOf, fencingEpoch } from "./decisions.ts";
 import type { TransactionFailure } from "./failures.ts";
-import { isEpochUsedUp, isPrepared, NONE } from "./transaction.ts";
+import { isEpochUsedUp, isNextProducer, isPrepared, NONE } from "./transaction.ts";
 import type { Transaction } from "./transaction.ts";
 import type { TransactionDecision } from "./types.ts";
 
@@ -18,6 +18,8 @@ export function decideInit(
   const { ticket, timeoutMs, expected } = command;
   if (timeoutMs <= 0 || timeoutMs > around.timeoutMaxMs) return refused(command, "invalid-timeout");
   if (transaction === null) return givenNewId(null, command, around.nowMs);
+  if (expected !== null && isNextProducer(transaction, expected.producerId))
+    return refused(command, "concurrent-transactions");
   if (expected !== null && !isKnown(transaction, command, around.retriedFromEpoch))
     return refused(command, "producer-fenced", transaction);
   if (isPrepared(transaction.state)) return refused(command, "concurrent-transactions");

@@ -41,6 +41,12 @@ describe("epochs that are used up", () => {
     const next = producerOf(host.end(producer, "commit", { clientVersion: 2 }));
     expect([next.producerId !== producer.producerId, next.producerEpoch]).toEqual([true, 0]);
     expect(host.markers).toMatchObject([{ producerId: producer.producerId, producerEpoch: EPOCH_MAX }]);
+    // Its client goes on with the new id at once: it is asked to wait, as any is while markers are written.
+    const wait = "concurrent-transactions";
+    expect(host.add(next, [1], { clientVersion: 2 })).toEqual({ failure: wait });
+    expect(host.verify(next, 1)).toBe(wait);
+    expect(host.end(next, "abort", { clientVersion: 2 })).toEqual({ kind: "refused", failure: wait });
+    expect(host.init({ expected: next })).toEqual({ kind: "refused", failure: wait });
     host.failover();
     host.writeMarkers();
     expect(host.transaction()).toMatchObject({ ...next, state: "CompleteCommit", nextProducerId: -1 });

@@ -91,6 +91,11 @@ export function hasPartition({ partitions }: Transaction, topic: string, partiti
   return partitions.get(topic)?.includes(partition) ?? false;
 }
 
+/** The producer that goes on when this transaction is complete, whose client knows it already. */
+export function isNextProducer({ state, nextProducerId }: Transaction, producerId: number): boolean {
+  return isPrepared(state) && nextProducerId !== NONE && nextProducerId === producerId;
+}
+
 export interface TopicPartitions {
   readonly topic: string;
   readonly partitions: readonly number[];
