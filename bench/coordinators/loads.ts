@@ -78,8 +78,8 @@ function transactions(
   };
 }
 
-/** How soon a member learns of a rebalance: less than a consumer's 3 s, which would be all that could be seen. */
-const heartbeatMs = 10;
+/** A member asks again so soon whether there is a rebalance: with a consumer's 3 s, or with 10 ms, that pause would be nearly all that is seen of either broker. */
+const heartbeatMs = 2;
 
 function rebalance(name: CoordinatorLoadName, protocol: "classic" | "consumer"): CoordinatorLoad {
   const partitions = 1_000;
