@@ -229,7 +229,8 @@ export class TransactionCoordinator {
       if (answer.ok || answer.failure !== "concurrent-transactions") return answer;
       const leftMs = untilMs - clock.monotonicMs();
       if (leftMs <= 0) return answer;
-      await this.#untilComplete(transactionalId, leftMs);
+      // Whole milliseconds: what rounding leaves of one would not let the time pass.
+      await this.#untilComplete(transactionalId, Math.ceil(leftMs));
     }
   }
 
