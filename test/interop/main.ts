@@ -24,6 +24,8 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   transactions: ["transactions", "transactions-codes"],
   verifiable: ["verifiable"],
   streams: ["streams"],
+  deposits: ["deposits"],
+  inventory: ["inventory"],
   connect: ["connect"],
   "real-input": ["real-input"],
   histories: ["histories"],

@@ -65,6 +65,15 @@ export class Running implements AsyncDisposable {
     await this.#isClosed;
   }
 
+  /** SIGSTOP: it stands still, and its connections stay. */
+  pause(): void {
+    this.#process.kill("SIGSTOP");
+  }
+
+  resume(): void {
+    this.#process.kill("SIGCONT");
+  }
+
   /** A clean end by SIGTERM, as an operator does it; 143 is what a JVM reports then. */
   async stop(): Promise<void> {
     this.#process.kill("SIGTERM");
