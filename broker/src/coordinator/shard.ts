@@ -118,6 +118,8 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
 
   /** When a timer or an answer that waits too long must be looked at. */
   get nextCheckMs(): number {
+    // Who is gone runs no timers, however long they are due: nobody is to come back for them.
+    if (this.#state !== "active") return Infinity;
     const oldest = this.#waiting.first();
     const commitDueMs = oldest === undefined ? Infinity : oldest.sinceMs + this.#host.commitTimeoutMs;
     return Math.min(this.timers.nextCheckMs, commitDueMs);
