@@ -6,7 +6,7 @@ import { skipWhenMissing, stepsOf, Workspace } from "./journey.ts";
 import { ClientProgram } from "./program.ts";
 import { sampleRecords, writeRecords } from "./records.ts";
 import { whyMissing } from "./runtimes.ts";
-import { Target } from "./target.ts";
+import { chosenTarget, Target } from "./target.ts";
 
 /**
  * Apache Kafka's Java consumer, unchanged, in groups of the consumer protocol (KIP-848) and in groups that change between
@@ -22,6 +22,8 @@ const quick = {
   "group.consumer.heartbeat.interval.ms": "500",
 };
 const settleTimeoutMs = 60_000;
+/** The time that a member may be silent is 6 seconds. */
+const frozenMs = 9_000;
 
 interface MemberState {
   readonly failure: string | null;
@@ -276,6 +278,36 @@ describe("groups of the consumer protocol with Apache Kafka's Java consumer", ()
     expect(after.get(back)).toEqual(before.get(first));
     expect((await other.state()).rebalances).toBe(rebalances);
     await Promise.all([back, other].map((member) => stop(member, "leave")));
+  });
+
+  // Apache Kafka takes its own sleep for the members' silence, and drops some of them.
+  const stepOfMillrace = chosenTarget() === "kafka" ? () => undefined : step;
+  stepOfMillrace("a broker that is stopped for longer than a session loses no member of either protocol", async () => {
+    const groups = { classic: new Map<Member, number>(), consumer: new Map<Member, number>() };
+    for (const protocol of ["classic", "consumer"] as const) {
+      for (const name of ["a", "b"]) {
+        const args = { group: `frozen-${protocol}`, topic: "orders", protocol };
+        groups[protocol].set(await start(`frozen-${protocol}-${name}`, args), 3);
+      }
+    }
+    const stateOfAll = async () => {
+      const states = [];
+      for (const counts of Object.values(groups)) {
+        await settled(counts);
+        for (const member of counts.keys()) states.push({ name: member.name, ...(await member.state()) });
+      }
+      return states;
+    };
+    const before = await stateOfAll();
+    {
+      using _frozen = target.freeze();
+      await sleep(frozenMs);
+    }
+    // What was sent meanwhile is read, and committed, by those who had the partitions before.
+    await produce("orders", 600);
+    for (const protocol of ["classic", "consumer"]) await allRead(`frozen-${protocol}`, "orders");
+    expect(await stateOfAll()).toEqual(before);
+    for (const counts of Object.values(groups)) for (const member of counts.keys()) await stop(member, "leave");
   });
 
   step("a pattern finds topics that come later", async () => {
