@@ -10,6 +10,8 @@ import { Target } from "./target.ts";
 
 /** How long a transaction stays open before it is committed: time in which to kill its process, or the broker. */
 const holdMs = 60;
+/** Longer than a broker needs to come back. */
+const timeoutMs = 20_000;
 const accountCount = 40;
 const depositsPerRound = 10;
 
@@ -45,7 +47,7 @@ describe.concurrent("deposits", () => {
       next: () => Array.from({ length: depositsPerRound }, deposit),
     });
     const start = (name: string): Running =>
-      Running.start(name, javaProgram("Deposits", [target.address, `${holdMs}`]));
+      Running.start(name, javaProgram("Deposits", [target.address, `${holdMs}`, `${timeoutMs}`]));
     /** The next time that it says so. */
     const says = async (one: Running, word: string): Promise<void> => {
       const from = one.lines.length;

@@ -24,7 +24,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   transactions: ["transactions", "transactions-codes"],
   verifiable: ["verifiable"],
   streams: ["streams"],
-  deposits: ["deposits"],
+  deposits: ["deposits", "deposits-faults"],
   inventory: ["inventory"],
   connect: ["connect"],
   "real-input": ["real-input"],

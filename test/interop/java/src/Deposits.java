@@ -27,7 +27,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * Takes deposits ({@code ACCOUNT: ID AMOUNT}) and gives each to {@code validated-deposits}, with the new balance to
  * {@code account-balances}: both and the offset in one transaction.
  *
- * <p>{@code Deposits BOOTSTRAP HOLD_MS} runs until its standard input ends. It tells where it is, a line each: OPEN, when all is
+ * <p>{@code Deposits BOOTSTRAP HOLD_MS TRANSACTION_TIMEOUT_MS} runs until its standard input ends. It tells where it is, a line each: OPEN, when all is
  * sent, so many milliseconds before COMMITTING, then COMMITTED. FENCED is its end: another process has taken its place.
  */
 public final class Deposits {
@@ -40,7 +40,7 @@ public final class Deposits {
     private final Map<String, Long> balances = new HashMap<>();
     private final long holdMs;
 
-    private Deposits(String bootstrap, long holdMs) {
+    private Deposits(String bootstrap, long holdMs, int timeoutMs) {
         this.holdMs = holdMs;
         settings.put("bootstrap.servers", bootstrap);
         Properties reading = new Properties();
@@ -56,7 +56,7 @@ public final class Deposits {
         Properties writing = new Properties();
         writing.putAll(settings);
         writing.put(ProducerConfig.TRANSACTIONAL_ID_CONFIG, "deposits-processor");
-        writing.put(ProducerConfig.TRANSACTION_TIMEOUT_CONFIG, 20_000);
+        writing.put(ProducerConfig.TRANSACTION_TIMEOUT_CONFIG, timeoutMs);
         producer = new KafkaProducer<>(writing, new StringSerializer(), new StringSerializer());
     }
 
@@ -73,7 +73,7 @@ public final class Deposits {
         watch.setDaemon(true);
         watch.start();
         try {
-            new Deposits(args[0], Long.parseLong(args[1])).run();
+            new Deposits(args[0], Long.parseLong(args[1]), Integer.parseInt(args[2])).run();
         } catch (ProducerFencedException | InvalidProducerEpochException error) {
             System.out.println("FENCED " + error.getClass().getSimpleName());
             System.out.flush();
