@@ -11,7 +11,7 @@ import { chosenTarget, whyTargetMissing } from "./target.ts";
  * With `--target kafka` the same tests run against Apache Kafka: what fails there is wrong in the test.
  */
 const suites: Readonly<Record<string, readonly string[]>> = {
-  java: ["java", "console-tools", "transactions-command", "dump-log", "consumer-groups", "explain"],
+  java: ["java", "console-tools", "transactions-command", "coordinator-logs", "dump-log", "consumer-groups", "explain"],
   "franz-go": ["franz-go"],
   librdkafka: ["librdkafka", "kcat"],
   kafkajs: ["kafkajs"],
