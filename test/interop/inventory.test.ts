@@ -10,25 +10,40 @@ import { Target } from "./target.ts";
 
 const itemCount = 200;
 const threshold = -12;
-const movementsMin = 4_000;
-const movementsPerRound = 40;
+const isLong = process.env["MILLRACE_INTEROP_LONG"] === "1";
+/** How much moves at least, and how often each of the processor and the broker dies meanwhile. */
+const { movementsMin, movementsPerRound, deathsOfEach } = isLong
+  ? { movementsMin: 100_000, movementsPerRound: 100, deathsOfEach: 6 }
+  : { movementsMin: 3_000, movementsPerRound: 40, deathsOfEach: 2 };
+/** Rounds within which a death comes: they take longer than a commit interval, so it comes anywhere in a transaction. */
+const roundsToDeath = 12;
+const timeoutMs = 600_000;
 
 /**
  * An inventory kept exactly once by Kafka Streams (java/src/Inventory.java), while its process and the broker are killed: of each item every
  * movement leads to one total, the right one, and each fall below the threshold to one purchase. So nothing is counted twice, and
- * what a store is restored from is not written again.
+ * what a store is restored from is not written again. The seed chooses the movements, and who dies after how many more.
  */
 describe.concurrent("an inventory", () => {
   const missing = whyMissing("java");
   beforeEach((context) => skipWhenMissing(context, missing));
 
-  test("has the right totals, and each purchase once", async () => {
+  test("has the right totals, and each purchase once", { timeout: timeoutMs }, async () => {
+    const seed = Number(process.env["MILLRACE_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+    console.log(
+      `inventory: seed ${seed} (MILLRACE_SEED=${seed} npm run interop -- inventory${isLong ? " --long" : ""})`,
+    );
     using workspace = new Workspace();
     await using target = await Target.start({ settings: quickGroups });
     await using program = ClientProgram.start(clients.java, target.address);
-    for (const topic of ["movements", "purchases", "totals"])
-      await program.createTopic({ topic, partitions: partitionCount });
-    const random = generator(29);
+    for (const topic of ["movements", "purchases"]) await program.createTopic({ topic, partitions: partitionCount });
+    // Its active segments are not compacted, so that all of it is there to read.
+    await program.createTopic({
+      topic: "totals",
+      partitions: partitionCount,
+      configs: { "cleanup.policy": "compact" },
+    });
+    const random = generator(seed);
     // Sale, damage and theft; shipment, return and found.
     const movement = (): Written => {
       const quantity = 1 + Math.floor(random() * 9);
@@ -56,20 +71,27 @@ describe.concurrent("an inventory", () => {
       });
     };
 
-    await using first = start("first");
-    await catchUp(first);
-    await first.kill();
-    await using second = start("second");
-    await catchUp(second);
-    await target.kill();
-    await target.start();
-    await catchUp(second);
-    await second.kill();
-    await using third = start("third");
-    await third.until("enough has moved", () => flow.written.length >= movementsMin);
+    await using processors = new AsyncDisposableStack();
+    let processor = processors.use(start("first"));
+    // Its own numbers: how many movements are drawn between two deaths depends on the machine.
+    const fate = generator(seed + 1);
+    for (const who of shuffled(deathsOfEach, fate)) {
+      await catchUp(processor);
+      const moment = flow.written.length + Math.floor(fate() * roundsToDeath * movementsPerRound);
+      await processor.until("its moment has come", () => flow.written.length >= moment);
+      if (who === "processor") {
+        await processor.kill();
+        processor = processors.use(start("next"));
+      } else {
+        await target.kill();
+        await target.start();
+      }
+    }
+    await catchUp(processor);
+    await processor.until("enough has moved", () => flow.written.length >= movementsMin);
     await flow.stop();
-    await catchUp(third, 0);
-    await third.finish();
+    await catchUp(processor, 0);
+    await processor.finish();
 
     const expected = expectedOf(flow.written);
     expect(expected.purchases.size, "some item falls below the threshold").toBeGreaterThan(0);
@@ -77,6 +99,15 @@ describe.concurrent("an inventory", () => {
     expect(await read("purchases")).toEqual(expected.purchases);
   });
 });
+
+/** So many of each, in an order by chance. */
+function shuffled(ofEach: number, random: () => number): ("processor" | "broker")[] {
+  return Array.from({ length: ofEach }, () => ["processor", "broker"] as const)
+    .flat()
+    .map((who) => ({ who, place: random() }))
+    .toSorted((one, other) => one.place - other.place)
+    .map(({ who }) => who);
+}
 
 function expectedOf(movements: readonly Written[]): Readonly<Record<"totals" | "purchases", Map<string, string[]>>> {
   const totals: Written[] = [];
