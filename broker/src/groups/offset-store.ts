@@ -21,11 +21,13 @@ export class OffsetStore {
   readonly #committed: ByGroup = new Map();
   /** By producer: offsets in a transaction that has not ended. */
   readonly #pending = new Map<number, ByGroup>();
+  /** By group: whose transactions hold offsets of it. Requests of a group that has none ask here, however many are open. */
+  readonly #producersOf = new Map<string, Set<number>>();
 
   /** The groups that have any, committed or pending. */
   *groupIds(): Iterable<string> {
     yield* this.#committed.keys();
-    for (const byGroup of this.#pending.values()) yield* byGroup.keys();
+    yield* this.#producersOf.keys();
   }
 
   has(groupId: string): boolean {
@@ -46,21 +48,20 @@ export class OffsetStore {
   }
 
   hasPending(groupId: string): boolean {
-    for (const byGroup of this.#pending.values()) if (byGroup.has(groupId)) return true;
-    return false;
+    return this.#producersOf.has(groupId);
   }
 
   isPending(groupId: string, topic: string, partition: number): boolean {
-    for (const byGroup of this.#pending.values())
-      if (byGroup.get(groupId)?.get(topic)?.has(partition) === true) return true;
+    for (const producerId of this.#producersOf.get(groupId) ?? [])
+      if (this.#pending.get(producerId)?.get(groupId)?.get(topic)?.has(partition) === true) return true;
     return false;
   }
 
   *pendingOf(
     groupId: string,
   ): Iterable<{ readonly topic: string; readonly partition: number; readonly producerId: number }> {
-    for (const [producerId, byGroup] of this.#pending) {
-      for (const [topic, byPartition] of byGroup.get(groupId) ?? []) {
+    for (const producerId of this.#producersOf.get(groupId) ?? []) {
+      for (const [topic, byPartition] of this.#pending.get(producerId)?.get(groupId) ?? []) {
         for (const partition of byPartition.keys()) yield { topic, partition, producerId };
       }
     }
@@ -74,13 +75,25 @@ export class OffsetStore {
     let byGroup = this.#pending.get(producerId);
     if (byGroup === undefined) this.#pending.set(producerId, (byGroup = new Map()));
     put(byGroup, place, committed);
+    const producers = this.#producersOf.get(place.groupId);
+    if (producers === undefined) this.#producersOf.set(place.groupId, new Set([producerId]));
+    else producers.add(producerId);
+  }
+
+  #forget(groupId: string, producerId: number): void {
+    const producers = this.#producersOf.get(groupId);
+    producers?.delete(producerId);
+    if (producers?.size === 0) this.#producersOf.delete(groupId);
   }
 
   /** A tombstone ends what is committed and what is pending. */
   remove(place: OffsetPlace): void {
     remove(this.#committed, place);
-    for (const [producerId, byGroup] of this.#pending) {
+    for (const producerId of [...(this.#producersOf.get(place.groupId) ?? [])]) {
+      const byGroup = this.#pending.get(producerId);
+      if (byGroup === undefined) continue;
       remove(byGroup, place);
+      if (!byGroup.has(place.groupId)) this.#forget(place.groupId, producerId);
       if (byGroup.size === 0) this.#pending.delete(producerId);
     }
   }
@@ -90,6 +103,7 @@ export class OffsetStore {
     const byGroup = this.#pending.get(producerId);
     if (byGroup === undefined) return [];
     this.#pending.delete(producerId);
+    for (const groupId of byGroup.keys()) this.#forget(groupId, producerId);
     if (outcome === "commit") {
       for (const [groupId, byTopic] of byGroup) {
         for (const [topic, byPartition] of byTopic) {

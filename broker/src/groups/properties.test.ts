@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { ClassicGroup } from "./classic-group.ts";
-import type { DeleteGroupsAnswer, LeaveAnswer } from "./answers.ts";
+import type { DeleteGroupsAnswer, FetchAnswer, LeaveAnswer } from "./answers.ts";
 import { defaultGroupSettings } from "./settings.ts";
 import type { GroupSettings } from "./settings.ts";
 import { subscription, TestClient } from "./testing/client.ts";
@@ -15,6 +15,9 @@ import { GroupHost } from "./testing/group-host.ts";
 const clientCount = 5;
 const who = fc.nat(clientCount - 1);
 const protocols = fc.constantFrom(["range"], ["range", "sticky"], ["sticky", "range"], ["sticky"]);
+
+const producer = fc.integer({ min: 100, max: 102 });
+const outcome = fc.constantFrom("commit" as const, "abort" as const);
 
 const step = fc.oneof(
   // Without clients that mostly behave, a group would hardly ever be stable.
@@ -33,6 +36,11 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("sync" as const), who }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("beat" as const), who }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("commit" as const), who, offset: fc.nat(1000) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant("transact" as const), who, producer, offset: fc.nat(1000) }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("end" as const), producer, outcome }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("leave" as const), who }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("restart" as const), who }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("evict" as const), who }) },
@@ -60,6 +68,10 @@ class World {
   /** By generation: the mark of the assignment that a member of it was given. */
   readonly #marks = new Map<number, string>();
   #assignmentsMade = 0;
+  /** Commits that were accepted, in order: by producer the last one of its transaction, and which one counts. */
+  readonly #inTransaction = new Map<number, { readonly offset: number; readonly order: number }>();
+  #commits = 0;
+  #orderOfCommitted = 0;
 
   constructor(settings: Partial<GroupSettings>) {
     this.host = new GroupHost({
@@ -90,6 +102,10 @@ class World {
         return void client.heartbeat();
       case "commit":
         return this.#commit(client, one.offset);
+      case "transact":
+        return this.#transact(client, one);
+      case "end":
+        return this.#end(one.producer, one.outcome);
       case "leave":
         return void client.leave();
       case "restart":
@@ -171,7 +187,56 @@ class World {
     const failure = client.commit([{ topic: "t", partition: 0, offset }]);
     const after = this.host.shard.offsets.get("g", "t", 0)?.offset ?? -1;
     expect(after).toBe(failure === null ? offset : before);
+    if (failure === null) this.#orderOfCommitted = ++this.#commits;
     if (failure === null) expect(isInside || isOutside).toBe(true);
+  }
+
+  /** I15: what a transaction commits counts with its marker, if it is the newest by then. */
+  #transact(
+    client: TestClient,
+    { producer: id, offset }: { readonly producer: number; readonly offset: number },
+  ): void {
+    const before = this.#committed();
+    const failure = client.commit([{ topic: "t", partition: 0, offset }], id);
+    expect(this.#committed()).toEqual(before);
+    if (failure !== null) return;
+    this.#commits += 1;
+    this.#inTransaction.set(id, { offset, order: this.#commits });
+    const isStable = this.#fetchStable() === "told";
+    expect(isStable).toBe(false);
+  }
+
+  #end(id: number, end: "commit" | "abort"): void {
+    const before = this.#committed();
+    const pending = [...this.host.shard.offsets.pendingOf("g")].some(({ producerId }) => producerId === id);
+    const last = this.#inTransaction.get(id);
+    this.#inTransaction.delete(id);
+    this.host.endTransaction(id, end);
+    const after = this.#committed();
+    // A deletion meanwhile has ended what was pending, too.
+    if (!pending || end === "abort" || last === undefined) return expect(after).toBe(before);
+    const isNewest = last.order > this.#orderOfCommitted;
+    expect(after).toBe(isNewest || before === null ? last.offset : before);
+    if (isNewest) this.#orderOfCommitted = last.order;
+  }
+
+  #committed(): number | null {
+    return this.host.shard.offsets.get("g", "t", 0)?.offset ?? null;
+  }
+
+  #fetchStable(): "told" | "unstable" {
+    let told: "told" | "unstable" = "told";
+    this.host.ask<FetchAnswer>(
+      (shard, ticket) =>
+        shard.decideFetch({
+          ...{ ticket, groupId: "g", memberId: null, memberEpoch: -1, isStableRequired: true },
+          topics: [{ topic: "t", topicId: null, partitions: [0] }],
+        }),
+      (answer) => {
+        if (answer?.topics[0]?.partitions[0]?.failure === "unstable-offset-commit") told = "unstable";
+      },
+    );
+    return told;
   }
 
   /** Every client does what its protocol says, until they agree. False: they did not. */

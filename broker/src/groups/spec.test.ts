@@ -1,13 +1,8 @@
-import { readFileSync, writeFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { test } from "vitest";
+import { expectInvariants, expectTable } from "../coordinator/testing/spec-page.ts";
 import { runScript } from "./testing/script.ts";
 
-/*
- * SPEC.md is kept true: its table is what the machine does, and its invariants are those that are checked.
- * `REWRITE_SCRIPTS=1` writes the table anew; read the diff before it is kept.
- */
-const file = new URL("SPEC.md", import.meta.url);
-const isRewriting = process.env["REWRITE_SCRIPTS"] === "1";
+const page = new URL("SPEC.md", import.meta.url);
 
 /** a leads, b follows, s is a static follower, n is new. In Preparing, c has joined and the others have not. */
 const stable = (session: string): string => `settings delay=0s
@@ -97,31 +92,16 @@ function outText(happened: string): string {
   return out.length === 0 ? "" : `${out.join(", ")} out`;
 }
 
-function table(): string {
-  const names = Object.keys(states);
-  const rows = Object.entries(events).map(
-    ([name, event]) => `| ${name} | ${names.map((state) => cell(state, event)).join(" | ")} |`,
-  );
-  return [`| | ${names.join(" | ")} |`, `|---${"|---".repeat(names.length)}|`, ...rows].join("\n");
-}
-
 test("the table of states and events is what the machine does", () => {
-  const spec = readFileSync(file, "utf8");
-  const [head = "", rest = ""] = spec.split("<!-- table -->\n");
-  const [, tail = ""] = rest.split("\n<!-- /table -->");
-  const written = `${head}<!-- table -->\n${table()}\n<!-- /table -->${tail}`;
-  if (isRewriting) writeFileSync(file, written);
-  else expect(written).toBe(spec);
+  const names = Object.fromEntries(Object.keys(states).map((name) => [name, name]));
+  expectTable(page, names, events, cell);
 });
 
 test("every invariant of the specification is checked, and every check is in the specification", () => {
-  const numbersIn = (name: string, pattern: RegExp): string[] => {
-    const numbers = readFileSync(new URL(name, import.meta.url), "utf8").match(pattern) ?? [];
-    return [...new Set(numbers.map((one) => one.replace(/\D/g, "")))];
-  };
-  const specified = numbersIn("SPEC.md", /^- \*\*I\d+\*\*/gm);
-  const checked = ["testing/invariants.ts", "testing/group-host.ts", "properties.test.ts"].flatMap((name) =>
-    numbersIn(name, /\bI\d+\b/g),
+  const files = ["testing/invariants.ts", "testing/group-host.ts", "properties.test.ts"];
+  expectInvariants(
+    page,
+    "I",
+    files.map((name) => new URL(name, import.meta.url)),
   );
-  expect([...new Set(checked)].map(Number).sort((a, b) => a - b)).toEqual(specified.map(Number));
 });

@@ -1,14 +1,9 @@
-import { readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { expectInvariants, expectTable } from "../coordinator/testing/spec-page.ts";
 import type { ProducerAnswer, Producer } from "./commands.ts";
 import { TransactionHost } from "./testing/transaction-host.ts";
 
-/*
- * SPEC.md is kept true: its table is what the machine does.
- * `REWRITE_SCRIPTS=1` writes the table anew; read the diff before it is kept.
- */
-const file = new URL("SPEC.md", import.meta.url);
-const isRewriting = process.env["REWRITE_SCRIPTS"] === "1";
+const page = new URL("SPEC.md", import.meta.url);
 
 /** A host with the id "t" in a state, and its producer as its client knows it. */
 type Scene = (clientVersion: 1 | 2) => { readonly host: TransactionHost; readonly producer: Producer };
@@ -134,26 +129,15 @@ function wordsOf(answer: unknown): string {
   return failure ?? "ok";
 }
 
-test("SPEC.md's table is what the machine does", () => {
-  const rows = Object.entries(events).map(
-    ([name, event]) => `| ${[name, ...Object.values(states).map((scene) => cell(scene, event))].join(" | ")} |`,
-  );
-  const head = ["", ...Object.keys(states)];
-  const table = [`| ${head.join(" | ")} |`, `|${"---|".repeat(head.length)}`, ...rows].join("\n");
-  const text = readFileSync(file, "utf8");
-  const [start, end] = ["<!-- table -->\n", "\n<!-- /table -->"];
-  const from = text.indexOf(start) + start.length;
-  const to = text.indexOf(end);
-  expect(from).toBeGreaterThan(start.length);
-  if (isRewriting) writeFileSync(file, text.slice(0, from) + table + text.slice(to));
-  else expect(text.slice(from, to)).toBe(table);
+test("the table of states and events is what the machine does", () => {
+  expectTable(page, states, events, cell);
 });
 
 test("every invariant of the specification is checked, and every check is in the specification", () => {
-  const numbersIn = (name: string, pattern: RegExp): number[] => {
-    const numbers = readFileSync(new URL(name, import.meta.url), "utf8").match(pattern) ?? [];
-    return [...new Set(numbers.map((one) => Number(one.replace(/\D/g, ""))))].toSorted((a, b) => a - b);
-  };
-  const checked = ["testing/transaction-host.ts", "properties.test.ts"].flatMap((name) => numbersIn(name, /\bT\d+\b/g));
-  expect([...new Set(checked)].toSorted((a, b) => a - b)).toEqual(numbersIn("SPEC.md", /^- \*\*T\d+\*\*/gm));
+  const files = ["testing/transaction-host.ts", "properties.test.ts"];
+  expectInvariants(
+    page,
+    "T",
+    files.map((name) => new URL(name, import.meta.url)),
+  );
 });

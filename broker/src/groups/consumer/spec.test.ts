@@ -1,13 +1,8 @@
-import { readFileSync, writeFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { test } from "vitest";
+import { expectInvariants, expectTable } from "../../coordinator/testing/spec-page.ts";
 import { runScript } from "../testing/script.ts";
 
-/*
- * SPEC.md is kept true: its table is what the machine does, and its invariants are those that are checked.
- * `REWRITE_SCRIPTS=1` writes the table anew; read the diff before it is kept.
- */
-const file = new URL("SPEC.md", import.meta.url);
-const isRewriting = process.env["REWRITE_SCRIPTS"] === "1";
+const page = new URL("SPEC.md", import.meta.url);
 
 /** s is static. Events are those of a, but where they say otherwise. */
 const stable = `consumer s instance=one
@@ -92,31 +87,16 @@ function cell(stateName: string, { who, commands }: Event): string {
   return [answer, out, move, bump].filter((part) => part !== "").join(" ") || "·";
 }
 
-function table(): string {
-  const names = Object.keys(states);
-  const rows = Object.entries(events).map(
-    ([name, event]) => `| ${name} | ${names.map((state) => cell(state, event)).join(" | ")} |`,
-  );
-  return [`| | ${names.join(" | ")} |`, `|---${"|---".repeat(names.length)}|`, ...rows].join("\n");
-}
-
 test("the table of states and events is what the machine does", () => {
-  const spec = readFileSync(file, "utf8");
-  const [head = "", rest = ""] = spec.split("<!-- table -->\n");
-  const [, tail = ""] = rest.split("<!-- /table -->");
-  const written = `${head}<!-- table -->\n${table()}\n<!-- /table -->${tail}`;
-  if (isRewriting) writeFileSync(file, written);
-  else expect(written).toBe(spec);
+  const names = Object.fromEntries(Object.keys(states).map((name) => [name, name]));
+  expectTable(page, names, events, cell);
 });
 
 test("every invariant of the specification is checked, and every check is in the specification", () => {
-  const numbersIn = (name: string, pattern: RegExp): number[] => {
-    const numbers = readFileSync(new URL(name, import.meta.url), "utf8").match(pattern) ?? [];
-    return [...new Set(numbers.map((one) => Number(one.replace(/\D/g, ""))))];
-  };
-  const specified = numbersIn("SPEC.md", /^- \*\*C\d+\*\*/gm);
-  const checked = ["../testing/consumer-invariants.ts", "../testing/group-host.ts", "properties.test.ts"].flatMap(
-    (name) => numbersIn(name, /\bC\d+\b/g),
+  const files = ["../testing/consumer-invariants.ts", "../testing/group-host.ts", "properties.test.ts"];
+  expectInvariants(
+    page,
+    "C",
+    files.map((name) => new URL(name, import.meta.url)),
   );
-  expect([...new Set(checked)].sort((a, b) => a - b)).toEqual(specified);
 });

@@ -154,6 +154,7 @@ export class TestClient {
 
   commit(
     offsets: readonly { readonly topic: string; readonly partition: number; readonly offset: number }[],
+    producerId: number | null = null,
   ): GroupFailure | null {
     const { groupId, memberId, instanceId, generation } = this;
     let failure: GroupFailure | null = null;
@@ -166,7 +167,7 @@ export class TestClient {
             memberId,
             instanceId,
             generation,
-            producer: null,
+            producer: producerId === null ? null : { producerId, producerEpoch: 0, guard: null },
             knowsGroupIdNotFound: true,
             expireAfterMs: null,
             offsets: offsets.map((one) => ({ ...one, topicId: null, leaderEpoch: -1, metadata: "" })),

@@ -14,6 +14,11 @@ import { eventText } from "../events.ts";
 import { checkInvariants, shardText } from "./invariants.ts";
 import { TestTopics } from "./test-topics.ts";
 
+/** A record, of nobody's or of a producer's transaction, or the marker that ends one. */
+type LogEntry =
+  | { readonly record: GroupRecord; readonly producerId: number }
+  | { readonly ended: number; readonly outcome: "commit" | "abort" };
+
 /** 2026-01-01: where virtual time begins. */
 const START_MS = 1_767_225_600_000;
 
@@ -25,7 +30,7 @@ export class GroupHost {
   readonly settings: GroupSettings;
   readonly topics: TestTopics;
   shard: GroupShard;
-  readonly log: GroupRecord[] = [];
+  readonly #log: LogEntry[] = [];
   timers: TimerQueue<GroupTimer> = new TimerQueue();
   readonly open = new Map<number, (response: unknown, when: Reply["when"] | "lost") => void>();
   /** One line for each thing that happened. */
@@ -59,6 +64,15 @@ export class GroupHost {
 
   tell(decide: (shard: GroupShard) => GroupDecision): void {
     this.#step(() => decide(this.shard));
+  }
+
+  /** The producer's marker comes into the log. */
+  endTransaction(producerId: number, outcome: "commit" | "abort"): void {
+    this.#log.push({ ended: producerId, outcome });
+    this.trace.push(`log: ${outcome} of producer ${producerId}`);
+    this.shard.replayEndTransaction(producerId, outcome);
+    this.#replayed = null;
+    checkInvariants(this);
   }
 
   advance(ms: number): void {
@@ -95,17 +109,49 @@ export class GroupHost {
   /** A fresh shard that has read the log as bytes. */
   replayed({ isCompacted = false }: { readonly isCompacted?: boolean } = {}): GroupShard {
     const shard = new GroupShard(this.settings, this.topics);
-    const encoded = this.log.map((record) => encodeRecord(record));
-    const lastOf = new Map(encoded.map(({ key }, offset) => [Buffer.from(key).toString("latin1"), offset] as const));
-    for (const [offset, { key, value }] of encoded.entries()) {
-      // Of each key the last record stays, and a tombstone only for a while.
-      const isGone = value === null || lastOf.get(Buffer.from(key).toString("latin1")) !== offset;
-      if (isCompacted && isGone) continue;
+    const encoded = this.#log.map((entry) => ("record" in entry ? encodeRecord(entry.record) : null));
+    const outcomes = this.#outcomes();
+    const keyAt = (offset: number): string => Buffer.from(encoded[offset]?.key ?? []).toString("latin1");
+    // The cleaner goes no further than the first transaction that is open.
+    const firstOpen = outcomes.indexOf("open");
+    const cleanedBelow = firstOpen === -1 ? outcomes.length : firstOpen;
+    const lastOf = new Map<string, number>();
+    for (const [offset, outcome] of outcomes.slice(0, cleanedBelow).entries())
+      if (outcome === "counts") lastOf.set(keyAt(offset), offset);
+    for (const [offset, entry] of this.#log.entries()) {
+      if ("ended" in entry) {
+        shard.replayEndTransaction(entry.ended, entry.outcome);
+        continue;
+      }
+      const { key, value } = encoded[offset] ?? { key: new Uint8Array(), value: null };
+      // Of each key the last record that counts stays, a tombstone only for a while, and what is not decided yet.
+      const isSuperseded = value === null || (lastOf.get(keyAt(offset)) ?? offset) > offset;
+      const isGone = outcomes[offset] === "aborted" || (outcomes[offset] === "counts" && isSuperseded);
+      if (isCompacted && isGone && offset < cleanedBelow) continue;
       const decoded = decodeRecord(key, value);
       assert(decoded !== null, "what was written is known");
-      shard.replay(decoded, { offset, producerId: -1 });
+      shard.replay(decoded, { offset, producerId: entry.producerId });
     }
     return shard;
+  }
+
+  /** Of each entry of the log what has become of it: outside of transactions a record counts at once. */
+  #outcomes(): readonly ("counts" | "aborted" | "open" | "marker")[] {
+    const ends = new Map<number, "commit" | "abort">();
+    const outcomes: ("counts" | "aborted" | "open" | "marker")[] = [];
+    for (let offset = this.#log.length - 1; offset >= 0; offset--) {
+      const entry = this.#log[offset];
+      if (entry === undefined) continue;
+      if ("ended" in entry) {
+        ends.set(entry.ended, entry.outcome);
+        outcomes[offset] = "marker";
+      } else if (entry.producerId === -1) outcomes[offset] = "counts";
+      else {
+        const end = ends.get(entry.producerId);
+        outcomes[offset] = end === undefined ? "open" : end === "commit" ? "counts" : "aborted";
+      }
+    }
+    return outcomes;
   }
 
   /** The same, and only once a step. */
@@ -124,10 +170,11 @@ export class GroupHost {
 
   #apply(decision: GroupDecision): void {
     for (const soft of decision.soft) this.shard.applySoft(soft);
+    const producerId = decision.producer?.producerId ?? -1;
     for (const record of decision.records) {
-      this.trace.push(`log: ${recordText(record)}`);
-      this.shard.replay(record, { offset: this.log.length, producerId: -1 });
-      this.log.push(record);
+      this.trace.push(`log: ${recordText(record)}${producerId === -1 ? "" : ` by producer ${producerId}`}`);
+      this.shard.replay(record, { offset: this.#log.length, producerId });
+      this.#log.push({ record, producerId });
     }
     for (const { timer, afterMs } of decision.timers) {
       if (afterMs === null) this.timers.cancel(timer.id);

@@ -11,6 +11,7 @@ export function shardText(shard: GroupShard): string {
   const groups = [...shard.groups.values()].map((group) => ({
     ...(group.type === "classic" ? group : { text: consumerGroupText(group, { withSoft: true }) }),
     offsets: [...shard.offsets.of(group.groupId)],
+    pending: [...shard.offsets.pendingOf(group.groupId)],
   }));
   return JSON.stringify([shard.pendingMembersCount, groups], (_key, value: unknown) => {
     if (value instanceof Map) return [...value.entries()];
@@ -168,6 +169,11 @@ function checkLog(host: GroupHost): void {
 }
 
 function offsetsText(shard: GroupShard, groupId: string): string {
+  const pending = Array.from(shard.offsets.pendingOf(groupId), (one) => JSON.stringify(one));
+  return `${committedText(shard, groupId)} pending ${pending.toSorted().join(" ")}`;
+}
+
+function committedText(shard: GroupShard, groupId: string): string {
   return Array.from(shard.offsets.of(groupId), ({ topic, partition, committed }) => {
     const { offset, leaderEpoch, metadata, commitTimestampMs, expireTimestampMs, topicId, recordOffset } = committed;
     return [

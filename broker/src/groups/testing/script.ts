@@ -32,7 +32,8 @@ import { GroupHost } from "./group-host.ts";
  *     beat a · leave a b · evict i    heartbeat; several leave at once; an administrator removes by instance id
  *     restart a                       the process is new and knows nothing
  *     commit a t-0=5 · commit @g t-0=5        as the member (or generation=3); from outside of group g
- *     fetch g t-0 · fetch g           some or all offsets
+ *     commit … in=7 · end 7 commit    as part of the transaction of producer 7; its marker: commit or abort
+ *     fetch g t-0 · fetch g           some or all offsets; stable=yes does not tell those that a transaction may move
  *     describe g · list states=empty · delete g h · delete-offsets g t-0 · topics-deleted t
  *     advance 10s · failover          time passes; another broker takes over with nothing but the log
  *
@@ -132,7 +133,7 @@ class ScriptRunner {
       case "commit":
         return this.#commit(subject, rest, options);
       case "fetch":
-        return this.#fetch(subject, rest, { memberId: null, memberEpoch: -1 });
+        return this.#fetch(subject, rest, { memberId: null, memberEpoch: -1 }, options.get("stable") === "yes");
       case "member-fetch": {
         const { memberId, epoch } = this.#consumers.get(subject) ?? { memberId: subject, epoch: 1 };
         return this.#fetch("g", rest, { memberId, memberEpoch: Number(options.get("epoch") ?? epoch) });
@@ -162,6 +163,8 @@ class ScriptRunner {
         );
       case "topics-deleted":
         return host.tell((shard) => shard.decideTopicsDeleted(new Set([subject, ...rest])));
+      case "end":
+        return host.endTransaction(Number(subject), rest[0] === "commit" ? "commit" : "abort");
       case "advance":
         return host.advance(durationMs(subject));
       case "failover":
@@ -229,6 +232,7 @@ class ScriptRunner {
     const client = outside || consumer !== undefined ? null : this.#client(subject);
     const member = consumer ?? client;
     const epoch = options.get("epoch") ?? consumer?.epoch;
+    const producerId = options.get("in");
     const offsets = places.map((text) => {
       const [place = "", offset = "0"] = text.split("=");
       return { ...placeOf(place), offset: Number(offset), topicId: null, leaderEpoch: -1, metadata: "" };
@@ -242,8 +246,9 @@ class ScriptRunner {
             memberId: member?.memberId ?? "",
             instanceId: member?.instanceId ?? null,
             generation: Number(epoch ?? options.get("generation") ?? client?.generation ?? -1),
-            producer: null,
-            knowsGroupIdNotFound: options.get("v") !== "8",
+            producer:
+              producerId === undefined ? null : { producerId: Number(producerId), producerEpoch: 0, guard: null },
+            knowsGroupIdNotFound: producerId === undefined && options.get("v") !== "8",
             expireAfterMs: null,
             offsets,
           },
@@ -262,6 +267,7 @@ class ScriptRunner {
     groupId: string,
     places: readonly string[],
     member: { readonly memberId: string | null; readonly memberEpoch: number },
+    isStableRequired = false,
   ): void {
     const topics = places.map((text) => ({
       topic: placeOf(text).topic,
@@ -275,7 +281,7 @@ class ScriptRunner {
           groupId,
           ...member,
           topics: places.length === 0 ? null : topics,
-          isStableRequired: false,
+          isStableRequired,
         }),
       (answer, when) => {
         const texts = (answer?.topics ?? []).flatMap(({ topic, partitions }) =>
