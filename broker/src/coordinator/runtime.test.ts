@@ -1,4 +1,5 @@
 import { silentLogger } from "@millrace/base/logger";
+import type { Timer } from "@millrace/base/world";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { encodeBatch } from "kafka-protocol-ts/records/record";
@@ -57,6 +58,7 @@ function decision(parts: Partial<Decision<WordTypes>>): Decision<WordTypes> {
 /** A clock whose process can be stopped: time has passed, and no timer has fired meanwhile. */
 class StallingClock extends VirtualClock {
   #stalledMs = 0;
+  timersSet = 0;
   /** What lies in the sockets: served before the turn ends in which it is looked for. */
   input: (() => void) | null = null;
 
@@ -68,6 +70,13 @@ class StallingClock extends VirtualClock {
       callback();
     });
   }
+  override schedule(delayMs: number, callback: () => void): Timer {
+    this.timersSet += 1;
+    // Without a bound a loop that lets no time pass would keep the test itself from its end.
+    if (this.timersSet > 10_000) throw new Error("timers are set without an end");
+    return super.schedule(delayMs, callback);
+  }
+
   override monotonicMs(): number {
     return super.monotonicMs() + this.#stalledMs;
   }
@@ -306,6 +315,25 @@ describe("a request", () => {
     log.commit();
     expect(await read()).toEqual({ ok: true, value: "one" });
   });
+});
+
+test("a shard that is gone runs no timers: nobody looks at them until it is loaded again", async () => {
+  await lead();
+  runtime.tellAll(() => decision({ timers: [{ timer: { id: "bell" }, afterMs: 10 }] }));
+  log.isAutoCommit = false;
+  void say("lost");
+  await clock.settle();
+  let open = (): void => {};
+  log.gate = new Promise((resolve) => (open = resolve));
+  log.lose("log-failed");
+  // The bell is overdue before the shard is loaded again, and while it is: time goes on, in steps of its own.
+  const { timersSet } = clock;
+  await clock.advance(30_000);
+  expect(clock.timersSet - timersSet).toBeLessThan(10);
+  log.isAutoCommit = true;
+  open();
+  await clock.settle();
+  expect(await say("back")).toEqual({ ok: true, value: "said back" });
 });
 
 describe("when the log fails", () => {

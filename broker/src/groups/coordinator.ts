@@ -62,7 +62,6 @@ import {
   consumerHeartbeatError,
   consumerHeartbeatResponse,
 } from "./consumer/messages.ts";
-import { eventText } from "./events.ts";
 import type { GroupEvent } from "./events.ts";
 import { codeOfCoordinatorFailure } from "./failures.ts";
 import { GroupShard } from "./group-shard.ts";
@@ -412,8 +411,9 @@ export class GroupCoordinator {
   }
 
   #observe(partition: number, event: GroupEvent): void {
-    this.#recentEvents.add(this.#options.clock.now(), event);
-    this.#options.logger.debug(`group ${event.groupId}: ${eventText(event)}`, { partition });
+    // A client that commits with an old generation does it again and again.
+    this.#recentEvents.add(this.#options.clock.now(), event, { isFrequent: event.kind === "commit-refused" });
+    this.#options.logger.debug("group", { partition, event });
   }
 }
 

@@ -23,7 +23,7 @@ import type {
   VerifyAnswer,
   VerifyCommand,
 } from "./commands.ts";
-import { eventText } from "./events.ts";
+import { isFrequent } from "./events.ts";
 import type { TransactionEvent } from "./events.ts";
 import type { TransactionFailure } from "./failures.ts";
 import { MarkerWriter } from "./marker-writer.ts";
@@ -257,6 +257,7 @@ export class TransactionCoordinator {
 
   /** See orphansOf. */
   async #endOrphans(partition: number, shard: TransactionShard): Promise<void> {
+    if (shard.transactions.size === 0) return;
     const { logger, coordinatorEpoch } = this.#options;
     const orphans = orphansOf(shard.transactions.values(), this.#options.openTransactions());
     for (const { topics, ...orphan } of orphans)
@@ -268,8 +269,8 @@ export class TransactionCoordinator {
 
   #observe(partition: number, event: TransactionEvent): void {
     const { clock, logger } = this.#options;
-    this.#recentEvents.add(clock.now(), event);
-    logger.debug(`transactional id ${event.transactionalId}: ${eventText(event)}`, { partition });
+    this.#recentEvents.add(clock.now(), event, { isFrequent: isFrequent(event) });
+    logger.debug("transactional id", { partition, event });
     if (event.kind === "completed") for (const wake of [...(this.#waiting.get(event.transactionalId) ?? [])]) wake();
   }
 }

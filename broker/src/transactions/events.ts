@@ -19,6 +19,12 @@ export type TransactionEvent = { readonly transactionalId: string; readonly prod
   | { readonly kind: "expired" }
 );
 
+/** They come with each transaction that nothing disturbs. */
+export function isFrequent(event: TransactionEvent): boolean {
+  const isUsualEnd = event.kind === "decided" && event.cause === "producer";
+  return event.kind === "began" || event.kind === "completed" || isUsualEnd;
+}
+
 /** One line, for traces and tools. */
 export function eventText(event: TransactionEvent): string {
   switch (event.kind) {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { expectInvariants, expectTable } from "../coordinator/testing/spec-page.ts";
+import { expectInvariants, expectTable } from "../../test/spec-page.ts";
 import type { ProducerAnswer, Producer } from "./commands.ts";
 import { TransactionHost } from "./testing/transaction-host.ts";
 

@@ -1,5 +1,5 @@
 import { test } from "vitest";
-import { expectInvariants, expectTable } from "../../coordinator/testing/spec-page.ts";
+import { expectInvariants, expectTable } from "../../../test/spec-page.ts";
 import { runScript } from "../testing/script.ts";
 
 const page = new URL("SPEC.md", import.meta.url);
