@@ -8,7 +8,7 @@ test("a deque does what an array does", () => {
     fc.record({ name: fc.constantFrom("pop" as const, "shift" as const, "clear" as const), value: fc.constant(0) }),
   );
   fc.assert(
-    fc.property(fc.array(call, { maxLength: 200 }), (calls) => {
+    fc.property(fc.array(call, { maxLength: 200, size: "max" }), (calls) => {
       const deque = new Deque<number>();
       const array: number[] = [];
       for (const { name, value } of calls) {

@@ -176,5 +176,7 @@ async function live(steps: readonly Step[]): Promise<void> {
 
 test("whatever is written, ended, compacted, waited for and restarted: readers build the same table", async () => {
   await new InlineWorkers().load(new URL("clean-task.ts", import.meta.url).href);
-  await fc.assert(fc.asyncProperty(fc.array(stepArbitrary, { minLength: 5, maxLength: 60 }), live), { numRuns: 200 });
+  await fc.assert(fc.asyncProperty(fc.array(stepArbitrary, { minLength: 5, maxLength: 60, size: "max" }), live), {
+    numRuns: 200,
+  });
 }, 120_000);
