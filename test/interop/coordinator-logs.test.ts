@@ -106,7 +106,7 @@ function distinct(lines: readonly string[]): readonly string[] {
         .replaceAll(/"(topicId|memberId|leader)":"[^"]+"/g, '"$1":"ID"')
         .replaceAll(/"metadataHash":-?\d+/g, '"metadataHash":"H"')
         // Apache Kafka repeats the producer's id here; Millrace says what was before, and leaves it out when nothing was.
-        .replaceAll(/"previousProducerId":\d+,/g, "")
+        .replace(/("producerId":(\d+),)"previousProducerId":\2,/, "$1")
         // Millrace knows the topic of an offset in a transaction by its id, too.
         .replace(/("group":"in-.*),"topicId":"ID"/, "$1"),
     )
