@@ -231,7 +231,10 @@ export class GroupCoordinator {
   ): Promise<ConsumerGroupHeartbeatResponseInput> {
     const { random, settings } = this.#options;
     if (!settings.consumer.isServed) return consumerHeartbeatError(ErrorCode.UNSUPPORTED_VERSION);
-    const command = consumerHeartbeatCommand(request, context, { memberUuid: randomUuid(random), settings });
+    const command = consumerHeartbeatCommand(request, context, {
+      memberUuid: request.memberId === "" ? randomUuid(random) : "",
+      settings,
+    });
     if (!command.ok) return consumerHeartbeatResponse(command.failure);
     const answer = await this.#ask<ConsumerHeartbeatAnswer>(request.groupId, (shard, ticket, nowMs) =>
       shard.decideConsumerHeartbeat({ ...command.value, ticket }, nowMs),

@@ -5,11 +5,14 @@ import { ByteWriter } from "kafka-protocol-ts/writer";
 
 /* Keys and values of internal topics: an int16 that says the type or the version, and the fields. */
 
+/** A group, a member's UUID and a topic mostly fit: a writer that has to grow costs more than the rest of a record. */
+const keyBytesGuess = 192;
+
 export function keyBytes<Input>(
   kind: Pick<RecordKind<unknown, unknown, Input>, "type" | "key">,
   key: Input,
 ): Uint8Array {
-  const writer = new ByteWriter(64);
+  const writer = new ByteWriter(keyBytesGuess);
   writer.int16(kind.type);
   kind.key.write(writer, key, 0);
   return writer.toBuffer();

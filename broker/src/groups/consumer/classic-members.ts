@@ -14,11 +14,11 @@ import type { ConsumerSurroundings } from "./draft.ts";
 import type { ConsumerGroup } from "./group.ts";
 import { refuseStatic } from "./heartbeat.ts";
 import { removeMembers, replaceStaticMember } from "./leave.ts";
-import { assignmentOf, newMember } from "./member.ts";
+import { assignmentOf, newMember, sameNames } from "./member.ts";
 import type { ClassicProtocol, ConsumerMember } from "./member.ts";
 import { canDowngradeWithout, downgrade, joinedWithoutLeader, named } from "./migration.ts";
 import { isTargetDue } from "./target.ts";
-import { ownersAwaited, sameNames, updateMember } from "./update.ts";
+import { ownersAwaited, updateMember } from "./update.ts";
 
 /*
  * Members that speak the classic protocol inside of a consumer group: the coordinator assigns to them, too. A JoinGroup

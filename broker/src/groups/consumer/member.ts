@@ -160,3 +160,8 @@ export function sameAssignment(a: Assignment, b: Assignment): boolean {
   }
   return true;
 }
+
+/** Both sorted. */
+export function sameNames(a: readonly string[], b: readonly string[]): boolean {
+  return a === b || (a.length === b.length && a.every((name, at) => name === b[at]));
+}

@@ -3,7 +3,7 @@ import type { Assignment, Assignor, AssignorMember, AssignorTopic } from "../ass
 import type { GroupSettings } from "../settings.ts";
 import type { ConsumerDraft } from "./draft.ts";
 import type { ConsumerGroupView } from "./group.ts";
-import { sameAssignment } from "./member.ts";
+import { sameAssignment, sameNames } from "./member.ts";
 import type { ConsumerMember } from "./member.ts";
 
 const nothing: Assignment = new Map();
@@ -75,17 +75,26 @@ export function preferredAssignor(group: Pick<ConsumerDraft, "members" | "settin
   return preferred ?? must(assignors[0], "an assignor");
 }
 
-/** Members mostly read the same topics: they share one set of ids. Every topic of it is put into `topics`. */
+/**
+ * Members mostly read the same topics: they share one set of ids, and who reads what the member before it reads is not
+ * looked up. Every topic of a set is put into `topics`.
+ */
 function memoizedTopicIds(
   draft: ConsumerDraft,
   topics: Map<string, AssignorTopic>,
 ): (member: ConsumerMember) => ReadonlySet<string> {
   const known = new Map<string, ReadonlySet<string>>();
+  let before: ConsumerMember | null = null;
+  let ids: ReadonlySet<string> = new Set();
   return (member) => {
+    const isAlike = before?.topicRegex === member.topicRegex && sameNames(before.topicNames, member.topicNames);
+    before = member;
+    if (isAlike) return ids;
     const key = JSON.stringify([member.topicNames, member.topicRegex]);
-    let ids = known.get(key);
-    if (ids === undefined) known.set(key, (ids = draft.topicIdsOf(member)));
-    else return ids;
+    const found = known.get(key);
+    ids = found ?? draft.topicIdsOf(member);
+    if (found !== undefined) return ids;
+    known.set(key, ids);
     for (const topicId of ids) {
       const topic = draft.topics.byId(topicId);
       if (topic !== null) topics.set(topicId, { topicId, name: topic.name, partitionCount: topic.partitionCount });

@@ -1,7 +1,7 @@
 import type { Assignment } from "../assignors/types.ts";
 import { revocationTimer } from "../types.ts";
 import type { ConsumerDraft } from "./draft.ts";
-import { countOwned, isReconciledTo, samePartitions } from "./member.ts";
+import { countOwned, isReconciledTo, sameNames, samePartitions } from "./member.ts";
 import type { ConsumerMember, MemberSubscription } from "./member.ts";
 import { reconcile } from "./reconcile.ts";
 import { updateTarget } from "./target.ts";
@@ -142,9 +142,4 @@ function sameClassic(a: MemberSubscription["classic"], b: MemberSubscription["cl
     const other = b.protocols[at];
     return name === other?.name && Buffer.compare(metadata, other.metadata) === 0;
   });
-}
-
-/** Both sorted. */
-export function sameNames(a: readonly string[], b: readonly string[]): boolean {
-  return a === b || (a.length === b.length && a.every((name, at) => name === b[at]));
 }
