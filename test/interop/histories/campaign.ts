@@ -10,7 +10,7 @@ import { mergeHistories } from "@millrace/simulator/histories/history";
 import type { HistoryEvent } from "@millrace/simulator/histories/history";
 import { Target, type TargetName } from "../target.ts";
 import { torment, type Cast, type FaultName } from "./nemesis.ts";
-import { sessionTimeoutMs, slots, topics, transactionalIdsOf, type Slot } from "./plan.ts";
+import { groupSettings, sessionTimeoutMs, slots, topics, transactionalIdsOf, type Slot } from "./plan.ts";
 import { Worker } from "./worker.ts";
 
 export interface CampaignOptions {
@@ -66,7 +66,7 @@ async function runIn(directory: string, options: CampaignOptions): Promise<Omit<
   const faults: string[] = [];
   await using target = await Target.start({
     name: options.target,
-    settings: { "group.initial.rebalance.delay.ms": "0", ...options.settings },
+    settings: { ...groupSettings, ...options.settings },
   });
   {
     await using cluster = new Cluster({ brokers: [target.address] });

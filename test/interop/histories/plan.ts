@@ -6,10 +6,21 @@ export const topics: Readonly<Record<string, number>> = { in: 3, mixed: 2, out: 
 /** The shortest that a broker allows by default, so that a paused member is replaced within the run. */
 export const sessionTimeoutMs = 6_000;
 
+/** For the broker: members of both protocols are given up after the same time. */
+export const groupSettings: Readonly<Record<string, string>> = {
+  "group.initial.rebalance.delay.ms": "0",
+  "group.consumer.min.session.timeout.ms": `${sessionTimeoutMs}`,
+  "group.consumer.session.timeout.ms": `${sessionTimeoutMs}`,
+  "group.consumer.min.heartbeat.interval.ms": `${sessionTimeoutMs / 5}`,
+  "group.consumer.heartbeat.interval.ms": `${sessionTimeoutMs / 5}`,
+};
+
 export interface ClientRole {
   readonly role: "idempotent" | "transactional" | "processor" | "member" | "reader" | "final";
   readonly transactionalId?: string;
   readonly group?: string;
+  /** Default "classic". */
+  readonly protocol?: "classic" | "consumer";
   readonly isolation?: "read_committed" | "read_uncommitted";
   /** What a producer sends to. */
   readonly topics?: readonly string[];
@@ -32,7 +43,7 @@ const both = ["in", "mixed"];
 
 /**
  * Two members of the group `copy` take records of `in` and send one for each to `out`, in one transaction with their
- * offsets. The group `note` only commits.
+ * offsets. The groups `note` (classic) and `watch` (KIP-848) only commit.
  */
 export const slots: readonly Slot[] = [
   {
@@ -51,6 +62,7 @@ export const slots: readonly Slot[] = [
       tx: { role: "transactional", transactionalId: "tx-b", topics: both },
       copy: { role: "processor", transactionalId: "copy-b", group: "copy", from: "in", topics: ["out"] },
       plain: { role: "idempotent", topics: both },
+      watch: { role: "member", group: "watch", protocol: "consumer", from: "in" },
     },
   },
   {
@@ -59,6 +71,7 @@ export const slots: readonly Slot[] = [
     clients: {
       plain: { role: "idempotent", topics: both },
       note: { role: "member", group: "note", from: "mixed" },
+      watch: { role: "member", group: "watch", protocol: "consumer", from: "in" },
       reader: { role: "reader", isolation: "read_committed" },
       dirty: { role: "reader", isolation: "read_uncommitted" },
     },

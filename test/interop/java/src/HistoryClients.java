@@ -126,7 +126,7 @@ public final class HistoryClients {
         return new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer());
     }
 
-    private Consumer<String, String> consumer(String clientId, String isolation, String group) {
+    private Consumer<String, String> consumer(String clientId, String isolation, String group, String protocol) {
         Map<String, Object> settings = connection(clientId);
         settings.put("isolation.level", isolation);
         settings.put("auto.offset.reset", "earliest");
@@ -136,8 +136,12 @@ public final class HistoryClients {
         settings.put("default.api.timeout.ms", 8_000);
         if (group != null) {
             settings.put("group.id", group);
-            settings.put("session.timeout.ms", config.get("sessionTimeoutMs").asInt());
-            settings.put("heartbeat.interval.ms", config.get("sessionTimeoutMs").asInt() / 5);
+            settings.put("group.protocol", protocol);
+            // In a group of KIP-848 the broker says how long a member may be silent.
+            if (protocol.equals("classic")) {
+                settings.put("session.timeout.ms", config.get("sessionTimeoutMs").asInt());
+                settings.put("heartbeat.interval.ms", config.get("sessionTimeoutMs").asInt() / 5);
+            }
         }
         return new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer());
     }
@@ -451,7 +455,7 @@ public final class HistoryClients {
         }
 
         private void member() throws Exception {
-            try (Closing<Consumer<String, String>> open = new Closing<>(consumer(name, isolation(), group()), each -> each.close(CLOSE))) {
+            try (Closing<Consumer<String, String>> open = new Closing<>(consumer(name, isolation(), group(), role.path("protocol").asText("classic")), each -> each.close(CLOSE))) {
                 open.it.subscribe(List.of(role.get("from").asText()), new Ownership(open.it));
                 while (!stopping) {
                     Map<TopicPartition, OffsetAndMetadata> offsets = after(poll(open.it, null));
@@ -471,7 +475,7 @@ public final class HistoryClients {
 
         private void processor() throws Exception {
             try (Closing<Producer<String, String>> sending = new Closing<>(producer(name, transactionalId()), each -> each.close(CLOSE));
-                 Closing<Consumer<String, String>> polling = new Closing<>(consumer(name, isolation(), group()), each -> each.close(CLOSE))) {
+                 Closing<Consumer<String, String>> polling = new Closing<>(consumer(name, isolation(), group(), role.path("protocol").asText("classic")), each -> each.close(CLOSE))) {
                 Producer<String, String> producer = sending.it;
                 Consumer<String, String> consumer = polling.it;
                 producer.initTransactions();
@@ -532,7 +536,7 @@ public final class HistoryClients {
         }
 
         private void reader() throws Exception {
-            try (Closing<Consumer<String, String>> open = new Closing<>(consumer(name, isolation(), null), each -> each.close(CLOSE))) {
+            try (Closing<Consumer<String, String>> open = new Closing<>(consumer(name, isolation(), null, null), each -> each.close(CLOSE))) {
                 assignAll(open.it);
                 while (!stopping) {
                     poll(open.it, null);
@@ -557,8 +561,8 @@ public final class HistoryClients {
                     }
                 }
             }
-            try (Closing<Consumer<String, String>> everything = new Closing<>(consumer(name, "read_uncommitted", null), each -> each.close(CLOSE));
-                 Closing<Consumer<String, String>> open = new Closing<>(consumer(name, isolation(), null), each -> each.close(CLOSE))) {
+            try (Closing<Consumer<String, String>> everything = new Closing<>(consumer(name, "read_uncommitted", null, null), each -> each.close(CLOSE));
+                 Closing<Consumer<String, String>> open = new Closing<>(consumer(name, isolation(), null, null), each -> each.close(CLOSE))) {
                 Map<TopicPartition, Long> left = new HashMap<>(everything.it.endOffsets(partitionsOf(List.copyOf(topics.keySet()))));
                 assignAll(open.it);
                 while (!left.isEmpty()) {
