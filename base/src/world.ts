@@ -186,10 +186,31 @@ export interface FileSlice {
 export interface Network {
   /** Rejects with NetworkError (code EADDRINUSE, EACCES ...) naming host and port. Port 0 takes any free port. */
   listen(address: Address, onConnection: (connection: Connection) => void): Promise<Listener>;
-  connect(
-    address: Address,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Connection>;
+  /** Rejects with NetworkError; its code is the system's, or TLS's (CERT_HAS_EXPIRED, DEPTH_ZERO_SELF_SIGNED_CERT ...). */
+  connect(address: Address, options: ConnectOptions): Promise<Connection>;
+}
+
+export interface ConnectOptions {
+  /** For everything up to the first byte, TLS's handshake included. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** Absent: in the clear. */
+  readonly tls?: TlsClientOptions;
+}
+
+/** Certificates and keys are PEM. */
+export interface TlsClientOptions {
+  /** Who may have signed the server's certificate. Absent: the authorities that the platform trusts. */
+  readonly ca?: string | Buffer | readonly (string | Buffer)[];
+  /** The client's own certificate with its chain, and its key: where the server asks for one. */
+  readonly cert?: string | Buffer;
+  readonly key?: string | Buffer;
+  readonly passphrase?: string;
+  /** The name that the certificate must hold, and that is sent as SNI. Absent: the host that is connected to. */
+  readonly serverName?: string;
+  /** False takes any certificate: then nobody knows who answers. For tests. Default true. */
+  readonly rejectUnauthorized?: boolean;
+  readonly minVersion?: "TLSv1.2" | "TLSv1.3";
 }
 
 export interface Address {

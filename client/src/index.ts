@@ -1,6 +1,11 @@
 export { Cluster } from "./cluster.ts";
-export type { ClusterOptions, ClientWorld, PartitionMetadata, TopicMetadata, TopicOptions } from "./cluster.ts";
+export type { ClusterOptions } from "./cluster.ts";
+export type { ClientWorld, TopicOptions } from "./network/wire.ts";
+export type { PartitionMetadata, TopicMetadata } from "./network/metadata.ts";
+export type { SaslOptions } from "./network/authentication.ts";
+export { channels } from "./network/diagnostics.ts";
+export type { RequestEnded, Throttled } from "./network/diagnostics.ts";
 export { KafkaError } from "./errors.ts";
-export type { Admin, ExplainedKind, Explanation, NewTopic, TopicDescription } from "./admin.ts";
-export type { Consumer, ConsumedRecord, ConsumeOptions, ConsumerOptions, StartAt } from "./consumer.ts";
-export type { Delivered, Producer, ProducerOptions, ProducerRecord } from "./producer.ts";
+export type { Admin, ExplainedKind, Explanation, NewTopic, TopicDescription } from "./admin/admin.ts";
+export type { Consumer, ConsumedRecord, ConsumeOptions, ConsumerOptions, StartAt } from "./consumer/consumer.ts";
+export type { Delivered, Producer, ProducerOptions, ProducerRecord } from "./producer/producer.ts";

@@ -7,6 +7,7 @@ import type {
   Clock,
   Connection,
   ConnectionHandlers,
+  ConnectOptions,
   FileSlice,
   Listener,
   Network,
@@ -52,10 +53,8 @@ export class SimulatedNetwork implements Network {
     return listener;
   }
 
-  async connect(
-    address: Address,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Connection> {
+  /** TLS is not simulated: what would be encrypted goes in the clear. */
+  async connect(address: Address, options: ConnectOptions): Promise<Connection> {
     await new Promise<void>((resolve) => this.#after(resolve));
     const where = keyOf(address);
     if (options.signal?.aborted === true) throw new NetworkError("ABORT_ERR", `connecting to ${where} was given up`);

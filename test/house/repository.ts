@@ -22,7 +22,9 @@ function listFiles(directory: string): string[] {
         ignoredDirectories.has(entry.name) || (directory === repositoryRoot && ignoredAtTop.has(entry.name));
       return isIgnored ? [] : listFiles(path);
     }
-    const isIgnored = !entry.isFile() || ignoredEndings.some((ending) => entry.name.endsWith(ending));
+    // In a second working tree `.git` is a file.
+    const isIgnored =
+      !entry.isFile() || entry.name === ".git" || ignoredEndings.some((ending) => entry.name.endsWith(ending));
     return isIgnored ? [] : [relative(repositoryRoot, path)];
   });
 }

@@ -1,6 +1,7 @@
 import net from "node:net";
+import tls from "node:tls";
 import { NetworkError } from "../world.ts";
-import type { Address, Connection, Listener, Network } from "../world.ts";
+import type { Address, Connection, ConnectOptions, Listener, Network, TlsClientOptions } from "../world.ts";
 import { CatchUpPacer } from "./catch-up.ts";
 import type { NativeSource } from "./native.ts";
 import { systemClock } from "./system-clock.ts";
@@ -48,10 +49,7 @@ export class TcpNetwork implements Network {
     });
   }
 
-  connect(
-    address: Address,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Connection> {
+  connect(address: Address, options: ConnectOptions): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const { timeoutMs, signal } = options;
       const where = hostAndPort(address);
@@ -62,14 +60,18 @@ export class TcpNetwork implements Network {
       const { host, port } = address;
       const reads = new SharedReads();
       const onread = reads.option;
-      const socket = net.connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, onread });
+      const plain = { host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, onread };
+      const socket =
+        options.tls === undefined ? net.connect(plain) : tls.connect({ ...plain, ...tlsOptions(host, options.tls) });
+      const ready = options.tls === undefined ? "connect" : "secureConnect";
       // Paused before it connects, so that no byte is read before `start`.
       socket.pause();
       const settled = (): void => {
         clearTimeout(timer);
         signal?.removeEventListener("abort", onAbort);
         socket.removeListener("error", onError);
-        socket.removeListener("connect", onConnect);
+        socket.removeListener("end", onEnd);
+        socket.removeListener(ready, onConnect);
       };
       const fail = (error: NetworkError): void => {
         settled();
@@ -81,17 +83,35 @@ export class TcpNetwork implements Network {
       const onAbort = (): void => fail(new NetworkError("ABORT_ERR", `connecting to ${where} was given up`));
       const onConnect = (): void => {
         settled();
-        resolve(new TcpConnection(socket, this.#native, reads, this.#pacer));
+        const native = options.tls === undefined ? this.#native : noNative;
+        resolve(new TcpConnection(socket, native, reads, this.#pacer));
       };
+      // A server that wants no TLS, or not ours, may just hang up.
+      const onEnd = (): void => fail(new NetworkError("ECONNRESET", `${where} ended the connection at once`));
       const timer = setTimeout(
         () => fail(new NetworkError("ETIMEDOUT", `${where} did not answer within ${timeoutMs} ms`)),
         timeoutMs,
       );
       socket.on("error", onError);
-      socket.on("connect", onConnect);
+      socket.on(ready, onConnect);
+      if (options.tls !== undefined) socket.on("end", onEnd);
       signal?.addEventListener("abort", onAbort, { once: true });
     });
   }
+}
+
+/** What goes through TLS cannot be sent from a file as it lies there. */
+const noNative: NativeSource = { calls: null };
+
+function tlsOptions(host: string, options: TlsClientOptions): tls.ConnectionOptions {
+  const { ca, serverName, ...others } = options;
+  // SNI is for names; an address as the server's name is refused by the platform.
+  const servername = serverName ?? (net.isIP(host) === 0 ? host : undefined);
+  return {
+    ...others,
+    ...(ca === undefined ? {} : { ca: Array.isArray(ca) ? [...ca] : (ca as string | Buffer) }),
+    ...(servername === undefined ? {} : { servername }),
+  };
 }
 
 class TcpListener implements Listener {

@@ -18,7 +18,7 @@ export async function consumeLines(topic: string, options: ConsumeOptions): Prom
   process.once("SIGINT", leave).once("SIGTERM", leave);
   process.stdout.once("close", leave);
   await using cluster = new Cluster({ brokers: brokerAddresses(options.bootstrap), clientId: "millrace-cli" });
-  const output = new Output(cluster.world.clock);
+  const output = new Output(cluster.wire.world.clock);
   const records = cluster.consumer().records(topic, {
     from,
     signal: stop.signal,

@@ -53,8 +53,8 @@ export async function produceLines(topic: string, options: ProduceOptions): Prom
 /** A broker that is not there, or a topic that may not be, is told before anything is read. */
 async function reach(cluster: Cluster, topic: string): Promise<void> {
   await cluster.connect();
-  await cluster.retrying({ what: `topic ${topic}`, timeoutMs: creationMsMax }, async () =>
-    cluster.topic(topic, { mayCreate: true }),
+  await cluster.wire.retrying({ what: `topic ${topic}`, timeoutMs: creationMsMax }, async () =>
+    cluster.wire.topic(topic, { mayCreate: true }),
   );
 }
 

@@ -5,8 +5,9 @@ import { describeConfigs } from "kafka-protocol-ts/messages/32-describe-configs"
 import { incrementalAlterConfigs } from "kafka-protocol-ts/messages/44-incremental-alter-configs";
 import { explain } from "kafka-protocol-ts/messages/10000-explain";
 import { zeroUuid } from "kafka-protocol-ts/reader";
-import type { Cluster, TopicMetadata } from "./cluster.ts";
-import { brokerError, KafkaError } from "./errors.ts";
+import type { TopicMetadata } from "../network/metadata.ts";
+import type { Wire } from "../network/wire.ts";
+import { brokerError, KafkaError } from "../errors.ts";
 
 export interface NewTopic {
   readonly name: string;
@@ -41,16 +42,16 @@ export interface Explanation {
 
 /** Administration of a cluster; each call throws the first item's error, naming the item. */
 export class Admin {
-  readonly #cluster: Cluster;
+  readonly #wire: Wire;
   readonly #timeoutMs = 30_000;
 
-  constructor(cluster: Cluster) {
-    this.#cluster = cluster;
+  constructor(wire: Wire) {
+    this.#wire = wire;
   }
 
   /** Why something is as it is. Only Millrace can say: against another cluster this fails with UNSUPPORTED_VERSION. */
   async explain(kind: ExplainedKind, name: string): Promise<Explanation> {
-    const answer = await this.#cluster.request(explain, { kind, name }).catch((error: unknown) => {
+    const answer = await this.#wire.request(explain, { kind, name }).catch((error: unknown) => {
       if (!(error instanceof KafkaError) || error.code !== "UNSUPPORTED_VERSION") throw error;
       throw new KafkaError(
         "UNSUPPORTED_VERSION",
@@ -67,7 +68,7 @@ export class Admin {
 
   readonly topics = {
     create: async (topic: NewTopic): Promise<void> => {
-      const answer = await this.#cluster.request(createTopics, {
+      const answer = await this.#wire.request(createTopics, {
         topics: [
           {
             name: topic.name,
@@ -83,11 +84,11 @@ export class Admin {
       for (const { name, errorCode, errorMessage } of answer.topics) {
         if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, `topic ${name}`, errorMessage);
       }
-      this.#cluster.forget(topic.name);
+      this.#wire.metadata.forget(topic.name);
     },
 
     delete: async (name: string): Promise<void> => {
-      const answer = await this.#cluster.request(deleteTopics, (version) =>
+      const answer = await this.#wire.request(deleteTopics, (version) =>
         version >= 6
           ? { topics: [{ name, topicId: zeroUuid }], timeoutMs: this.#timeoutMs }
           : { topicNames: [name], timeoutMs: this.#timeoutMs },
@@ -95,12 +96,12 @@ export class Admin {
       for (const { errorCode, errorMessage } of answer.responses) {
         if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, `topic ${name}`, errorMessage);
       }
-      this.#cluster.forget(name);
+      this.#wire.metadata.forget(name);
     },
 
     /** Sets some of a topic's settings; the others stay as they are. */
     configure: async (name: string, config: Readonly<Record<string, string>>): Promise<void> => {
-      const answer = await this.#cluster.request(incrementalAlterConfigs, {
+      const answer = await this.#wire.request(incrementalAlterConfigs, {
         resources: [
           {
             resourceType: topicResource,
@@ -120,14 +121,14 @@ export class Admin {
     },
 
     list: async (): Promise<readonly TopicMetadata[]> => {
-      const topics = await this.#cluster.topics();
+      const topics = await this.#wire.topics();
       return [...topics].sort((a, b) => (a.name < b.name ? -1 : 1));
     },
 
     describe: async (name: string): Promise<TopicDescription> => {
-      this.#cluster.forget(name);
-      const topic = await this.#cluster.topic(name);
-      const answer = await this.#cluster.request(describeConfigs, {
+      this.#wire.metadata.forget(name);
+      const topic = await this.#wire.topic(name);
+      const answer = await this.#wire.request(describeConfigs, {
         resources: [{ resourceType: topicResource, resourceName: name, configurationKeys: null }],
       });
       const [result] = answer.results;

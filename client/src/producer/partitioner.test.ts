@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { murmur2, partitionOfKey } from "@millrace/client/partitioner";
+import { murmur2, partitionOfKey } from "@millrace/client/producer/partitioner";
 
 // The vectors of the Java client's own test of its murmur2.
 test.for([

@@ -7,8 +7,9 @@ import { batchesIn } from "kafka-protocol-ts/records/batch";
 import { readRecords } from "kafka-protocol-ts/records/record";
 import type { Record as LogRecord } from "kafka-protocol-ts/records/record";
 import { AbortedTransactions } from "./aborted-transactions.ts";
-import type { Cluster, TopicMetadata } from "./cluster.ts";
-import { brokerError, KafkaError } from "./errors.ts";
+import type { TopicMetadata } from "../network/metadata.ts";
+import type { Wire } from "../network/wire.ts";
+import { brokerError, KafkaError } from "../errors.ts";
 
 export interface ConsumerOptions {
   readonly isolation?: "read_uncommitted" | "read_committed";
@@ -54,11 +55,11 @@ const beginMsMax = 10_000;
 
 /** Reads partitions by assignment: positions are the reader's own. */
 export class Consumer {
-  readonly #cluster: Cluster;
+  readonly #wire: Wire;
   readonly #options: Required<ConsumerOptions>;
 
-  constructor(cluster: Cluster, options: ConsumerOptions) {
-    this.#cluster = cluster;
+  constructor(wire: Wire, options: ConsumerOptions) {
+    this.#wire = wire;
     this.#options = {
       isolation: "read_uncommitted",
       minBytes: 1,
@@ -97,7 +98,7 @@ export class Consumer {
   // --- Where reading begins and ends ------------------------------------------------------------------------------------
 
   async #begin(name: string, { partitions, from = "earliest", untilEnd = false }: ConsumeOptions): Promise<Reading> {
-    const topic = await this.#cluster.topic(name);
+    const topic = await this.#wire.topic(name);
     const chosen = [...new Set(partitions ?? topic.partitions.map(({ index }) => index))];
     const missing = chosen.find((partition) => topic.partitions[partition] === undefined);
     if (missing !== undefined) {
@@ -122,15 +123,15 @@ export class Consumer {
   async #offsets(name: string, partitions: readonly number[], timestamp: number): Promise<Map<number, number>> {
     const found = new Map<number, number>();
     const retry = { what: `offsets of ${name}`, timeoutMs: Math.min(this.#options.outageMsMax, beginMsMax) };
-    await this.#cluster.retrying(retry, async () => {
-      const topic = await this.#cluster.topic(name);
+    await this.#wire.retrying(retry, async () => {
+      const topic = await this.#wire.topic(name);
       const missing = partitions.filter((partition) => !found.has(partition));
       const byLeader = Map.groupBy(missing, (partition) => topic.partitions[partition]?.leaderId ?? -1);
       try {
         const answers = [...byLeader.values()].map(async (led) => this.#offsetsFromLeader(topic, led, timestamp));
         for (const answer of await Promise.all(answers)) for (const [index, offset] of answer) found.set(index, offset);
       } catch (error) {
-        this.#cluster.forget(name);
+        this.#wire.metadata.forget(name);
         throw error;
       }
     });
@@ -143,7 +144,7 @@ export class Consumer {
     timestamp: number,
   ): Promise<ReadonlyMap<number, number>> {
     const { name } = topic;
-    const connection = await this.#cluster.leaderOf(topic, partitions[0] ?? 0);
+    const connection = await this.#wire.leader(topic, partitions[0] ?? 0);
     const answer = await connection.request(listOffsets, {
       replicaId: -1,
       isolationLevel: this.#isolationLevel,
@@ -168,8 +169,8 @@ export class Consumer {
   /** Answers for some partitions at least; waits through changes of leaders and broken connections. */
   async #round({ topic: name, positions }: Reading): Promise<readonly PartitionAnswer[]> {
     const retry = { what: `reading ${name}`, timeoutMs: this.#options.outageMsMax };
-    return this.#cluster.retrying(retry, async () => {
-      const topic = await this.#cluster.topic(name);
+    return this.#wire.retrying(retry, async () => {
+      const topic = await this.#wire.topic(name);
       const byLeader = Map.groupBy(positions, ([partition]) => topic.partitions[partition]?.leaderId ?? -1);
       const rounds = [...byLeader.values()].map(async (wanted) => this.#fetch(topic, wanted));
       const answers: PartitionAnswer[] = [];
@@ -184,7 +185,7 @@ export class Consumer {
         }
       }
       if (failure === null) return answers;
-      this.#cluster.forget(name);
+      this.#wire.metadata.forget(name);
       const isPassing = failure instanceof KafkaError && failure.retriable;
       if (isPassing && answers.some(({ records }) => (records?.length ?? 0) > 0)) return answers;
       throw failure;
@@ -202,7 +203,7 @@ export class Consumer {
     wanted: readonly (readonly [number, number])[],
   ): Promise<readonly PartitionAnswer[]> {
     const { maxWaitMs, minBytes, maxBytes, partitionMaxBytes } = this.#options;
-    const connection = await this.#cluster.leaderOf(topic, wanted[0]?.[0] ?? 0);
+    const connection = await this.#wire.leader(topic, wanted[0]?.[0] ?? 0);
     const answer = await connection.request(
       fetch,
       (version) => ({

@@ -1,6 +1,6 @@
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { expect, test } from "vitest";
-import { FakeCluster } from "../test/fake-cluster.ts";
+import { FakeCluster } from "../../test/fake-cluster.ts";
 import { partitionOfKey } from "./partitioner.ts";
 
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => `value ${index}`);
@@ -245,7 +245,7 @@ test("lingering puts records of several turns together, and a flush does not wai
   fake.create("orders");
   await using cluster = fake.client();
   await using producer = cluster.producer({ lingerMs: 50 });
-  await cluster.topic("orders");
+  await cluster.wire.topic("orders");
   const sends: Promise<unknown>[] = [];
   for (let turn = 0; turn < 4; turn++) {
     sends.push(producer.send("orders", { value: `turn ${turn}` }));

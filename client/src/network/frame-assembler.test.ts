@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { FrameAssembler } from "@millrace/client/frame-assembler";
+import { FrameAssembler } from "@millrace/client/network/frame-assembler";
 
 function framed(body: Uint8Array): Buffer {
   const frame = Buffer.alloc(4 + body.length);
@@ -14,14 +14,13 @@ test("frames come out whole, however the stream was cut, and the chunks may be w
   fc.assert(
     fc.property(bodies, fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 30 }), (frames, cuts) => {
       const stream = Buffer.concat(frames.map(framed));
-      const assembler = new FrameAssembler(1000);
       const found: string[] = [];
+      const assembler = new FrameAssembler(1000, (frame) => found.push(frame.toString("hex")));
       for (let at = 0, cut = 0; at < stream.length; cut++) {
         const chunk = Buffer.from(stream.subarray(at, at + (cuts[cut % cuts.length] ?? 1)));
         at += chunk.length;
         assembler.push(chunk);
         chunk.fill(0xee);
-        for (let frame = assembler.next(); frame !== null; frame = assembler.next()) found.push(frame.toString("hex"));
       }
       expect(found).toEqual(frames.map((frame) => Buffer.from(frame).toString("hex")));
     }),
@@ -33,11 +32,18 @@ test.for([
   [3, "a frame claims 3 bytes"],
   [1001, "a frame claims 1001 bytes"],
 ] as const)("a length of %i is not believed", ([length, message]) => {
-  const assembler = new FrameAssembler(1000);
+  const assembler = new FrameAssembler(1000, () => undefined);
   const bytes = Buffer.alloc(8);
   bytes.writeInt32BE(length, 0);
   assembler.push(bytes.subarray(0, 3));
-  expect(assembler.next()).toBeNull();
-  assembler.push(bytes.subarray(3));
-  expect(() => assembler.next()).toThrow(message);
+  expect(() => assembler.push(bytes.subarray(3))).toThrow(message);
+});
+
+test("a frame of more than a megabyte arrives whole, and its memory grows with what arrives", () => {
+  const body = Buffer.alloc(3_333_333, "large");
+  const stream = framed(body);
+  let whole: Buffer | null = null;
+  const assembler = new FrameAssembler(10_000_000, (frame) => (whole = frame));
+  for (let at = 0; at < stream.length; at += 65_536) assembler.push(stream.subarray(at, at + 65_536));
+  expect(body.equals(whole ?? Buffer.alloc(0))).toBe(true);
 });

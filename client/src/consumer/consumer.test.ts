@@ -3,8 +3,8 @@ import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { encodeBatch } from "kafka-protocol-ts/records/record";
 import { expect, test } from "vitest";
-import { FakeCluster } from "../test/fake-cluster.ts";
-import type { FakePartition } from "../test/fake-cluster.ts";
+import { FakeCluster } from "../../test/fake-cluster.ts";
+import type { FakePartition } from "../../test/fake-cluster.ts";
 import type { ConsumedRecord } from "./consumer.ts";
 
 const dayMs = Date.UTC(2026, 0, 1);

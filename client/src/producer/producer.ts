@@ -5,13 +5,14 @@ import { initProducerId } from "kafka-protocol-ts/messages/22-init-producer-id";
 import { BatchBuilder, recordBytesMax } from "kafka-protocol-ts/records/record";
 import type { HeaderInput } from "kafka-protocol-ts/records/record";
 import type { CompressionName } from "kafka-protocol-ts/records/compression";
-import type { BrokerConnection } from "./broker-connection.ts";
-import type { Cluster, TopicMetadata } from "./cluster.ts";
-import { brokerError, KafkaError } from "./errors.ts";
+import type { BrokerConnection } from "../network/broker-connection.ts";
+import type { TopicMetadata } from "../network/metadata.ts";
+import type { Wire } from "../network/wire.ts";
+import { brokerError, KafkaError } from "../errors.ts";
 import { Lane } from "./lane.ts";
 import type { Batch, ProducerIdentity } from "./lane.ts";
 import { partitionOfKey } from "./partitioner.ts";
-import { isTimedOut, timedOut } from "./retries.ts";
+import { isTimedOut, timedOut } from "../network/retries.ts";
 import { Tally } from "./tally.ts";
 
 export interface ProducerOptions {
@@ -70,7 +71,7 @@ const noIdentity: ProducerIdentity = { producerId: -1, producerEpoch: -1 };
  * One batch of a partition is in flight at a time, which keeps their order through every retry.
  */
 export class Producer implements AsyncDisposable {
-  readonly #cluster: Cluster;
+  readonly #wire: Wire;
   readonly #options: Required<ProducerOptions>;
   readonly #lanes = new Map<string, Lane>();
   readonly #unplaced = new Map<string, Unplaced[]>();
@@ -82,8 +83,8 @@ export class Producer implements AsyncDisposable {
   readonly #flushing = new Set<Tally>();
   #isClosed = false;
 
-  constructor(cluster: Cluster, options: ProducerOptions) {
-    this.#cluster = cluster;
+  constructor(wire: Wire, options: ProducerOptions) {
+    this.#wire = wire;
     this.#options = {
       acks: "all",
       compression: "none",
@@ -98,7 +99,7 @@ export class Producer implements AsyncDisposable {
   send(topic: string, record: ProducerRecord): Promise<Delivered> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) throw new KafkaError("CLOSED", "the producer was closed");
-      const deadlineMs = this.#cluster.world.clock.monotonicMs() + this.#options.deliveryTimeoutMs;
+      const deadlineMs = this.#wire.world.clock.monotonicMs() + this.#options.deliveryTimeoutMs;
       const tally = this.#tally;
       const unplaced: Unplaced = {
         record,
@@ -115,7 +116,7 @@ export class Producer implements AsyncDisposable {
       };
       tally.add();
       const waiting = this.#unplaced.get(topic);
-      const metadata = this.#cluster.known(topic);
+      const metadata = this.#wire.metadata.topic(topic);
       if (waiting !== undefined) waiting.push(unplaced);
       else if (metadata !== null) this.#place(metadata, unplaced);
       else {
@@ -151,13 +152,11 @@ export class Producer implements AsyncDisposable {
 
   /** Later records of the topic join the queue, so that none of them overtakes another. */
   async #placeWhenKnown(topic: string, waiting: Unplaced[]): Promise<void> {
-    const { clock } = this.#cluster.world;
+    const { clock } = this.#wire.world;
     for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
       try {
         const retry = { what: `topic ${topic}`, timeoutMs: first.deadlineMs - clock.monotonicMs() };
-        const metadata = await this.#cluster.retrying(retry, async () =>
-          this.#cluster.topic(topic, { mayCreate: true }),
-        );
+        const metadata = await this.#wire.retrying(retry, async () => this.#wire.topic(topic, { mayCreate: true }));
         const isUrgent = waiting.some(({ tally }) => tally.isUrgent);
         for (const unplaced of waiting.splice(0)) this.#place(metadata, unplaced);
         if (isUrgent) this.#sendAll();
@@ -194,7 +193,7 @@ export class Producer implements AsyncDisposable {
     if (sticky !== undefined && sticky < partitions.length) return sticky;
     const led = partitions.filter(({ leaderId }) => leaderId >= 0);
     const choice = led.length > 0 ? led : partitions;
-    const chosen = choice[Math.floor(this.#cluster.world.random.fraction() * choice.length)]?.index ?? 0;
+    const chosen = choice[Math.floor(this.#wire.world.random.fraction() * choice.length)]?.index ?? 0;
     this.#sticky.set(name, chosen);
     return chosen;
   }
@@ -214,7 +213,7 @@ export class Producer implements AsyncDisposable {
       key: record.key === null || record.key === undefined ? null : toBytes(record.key),
       value: record.value === null ? null : toBytes(record.value),
       headers: record.headers ?? [],
-      timestamp: record.timestamp ?? this.#cluster.world.clock.now(),
+      timestamp: record.timestamp ?? this.#wire.world.clock.now(),
     };
     let batch = lane.open;
     if (batch !== null && batch.builder.sizeBytes + recordBytesMax(encoded) > this.#options.batchBytesMax) {
@@ -235,8 +234,8 @@ export class Producer implements AsyncDisposable {
       this.#isLingering = false;
       this.#sendAll();
     };
-    if (this.#options.lingerMs === 0) this.#cluster.world.clock.afterTurn(end);
-    else this.#cluster.world.clock.schedule(this.#options.lingerMs, end, { isAwaited: true });
+    if (this.#options.lingerMs === 0) this.#wire.world.clock.afterTurn(end);
+    else this.#wire.world.clock.schedule(this.#options.lingerMs, end, { isAwaited: true });
   }
 
   #sendAll(): void {
@@ -273,11 +272,11 @@ export class Producer implements AsyncDisposable {
 
   async #deliver(lane: Lane, batch: Batch): Promise<number> {
     const { deliveryTimeoutMs } = this.#options;
-    const timeoutMs = batch.deadlineMs - this.#cluster.world.clock.monotonicMs();
+    const timeoutMs = batch.deadlineMs - this.#wire.world.clock.monotonicMs();
     const what = `${batch.deliveries.length} records for ${lane.topic}-${lane.partition}`;
     if (timeoutMs <= 0) throw timedOut(what, deliveryTimeoutMs, null);
     try {
-      return await this.#cluster.retrying({ what, timeoutMs }, async () => this.#attempt(lane, batch));
+      return await this.#wire.retrying({ what, timeoutMs }, async () => this.#attempt(lane, batch));
     } catch (error) {
       this.#afterFailure(lane, batch, error);
       throw error;
@@ -305,7 +304,7 @@ export class Producer implements AsyncDisposable {
 
   async #newIdentity(): Promise<ProducerIdentity> {
     const request = { transactionalId: null, transactionTimeoutMs: 60_000 };
-    const { errorCode, producerId, producerEpoch } = await this.#cluster.request(initProducerId, request);
+    const { errorCode, producerId, producerEpoch } = await this.#wire.request(initProducerId, request);
     if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, "InitProducerId");
     return { producerId, producerEpoch };
   }
@@ -315,14 +314,14 @@ export class Producer implements AsyncDisposable {
     const { topic } = lane;
     try {
       const identity = batch.sealed === null ? await this.#identify() : batch.sealed.identity;
-      const metadata = await this.#cluster.topic(topic, { mayCreate: true });
-      const connection = await this.#cluster.leaderOf(metadata, lane.partition);
+      const metadata = await this.#wire.topic(topic, { mayCreate: true });
+      const connection = await this.#wire.leader(metadata, lane.partition);
       // The time was over while this attempt waited, and its place may be another batch's.
       if (batch.isOver) throw new KafkaError("TIMED_OUT", "the batch was given up");
       const { bytes } = batch.sealed ?? lane.seal(batch, identity);
       return await this.#produce(connection, { lane, batch, topicId: metadata.topicId, bytes });
     } catch (error) {
-      if (!(error instanceof KafkaError) || error.retriable) this.#cluster.forget(topic);
+      if (!(error instanceof KafkaError) || error.retriable) this.#wire.metadata.forget(topic);
       throw error;
     }
   }

@@ -1,5 +1,5 @@
 import type { Address } from "@millrace/base/world";
-import { KafkaError } from "./errors.ts";
+import { KafkaError } from "../errors.ts";
 
 /** "host:port", also "[::1]:9092". */
 export function parseAddress(text: string): Address {

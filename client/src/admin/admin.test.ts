@@ -4,7 +4,7 @@ import { deleteTopics } from "kafka-protocol-ts/messages/20-delete-topics";
 import { describeConfigs } from "kafka-protocol-ts/messages/32-describe-configs";
 import { explain } from "kafka-protocol-ts/messages/10000-explain";
 import { expect, test } from "vitest";
-import { FakeCluster } from "../test/fake-cluster.ts";
+import { FakeCluster } from "../../test/fake-cluster.ts";
 
 test("a topic is created with what was given, and the broker's defaults for the rest", async () => {
   const fake = await FakeCluster.start();
@@ -46,10 +46,10 @@ test.for([
     [1, version],
   );
   await using cluster = fake.client();
-  await cluster.topic("orders");
+  await cluster.wire.topic("orders");
   const { topics } = cluster.admin();
   await topics.delete("orders");
-  expect(cluster.known("orders")).toBeNull();
+  expect(cluster.wire.metadata.topic("orders")).toBeNull();
   await expect(topics.delete("orders")).rejects.toMatchObject({ code: "UNKNOWN_TOPIC_OR_PARTITION" });
 });
 

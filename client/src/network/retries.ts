@@ -1,5 +1,5 @@
 import type { Clock, Random } from "@millrace/base/world";
-import { KafkaError } from "./errors.ts";
+import { KafkaError } from "../errors.ts";
 
 export interface RetryOptions {
   /** What is tried, for the message when the time is over: "topic orders". */

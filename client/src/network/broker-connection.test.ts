@@ -1,7 +1,7 @@
 import { simulatedWorld } from "@millrace/simulator/simulated-world";
 import type { SimulatedWorld } from "@millrace/simulator/simulated-world";
-import { BrokerConnection } from "@millrace/client/broker-connection";
-import type { BrokerConnectionOptions } from "@millrace/client/broker-connection";
+import { BrokerConnection } from "@millrace/client/network/broker-connection";
+import type { BrokerConnectionOptions } from "@millrace/client/network/broker-connection";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { produce } from "kafka-protocol-ts/messages/00-produce";
 import { listOffsets } from "kafka-protocol-ts/messages/02-list-offsets";
@@ -9,7 +9,7 @@ import { metadata } from "kafka-protocol-ts/messages/03-metadata";
 import { apiVersions } from "kafka-protocol-ts/messages/18-api-versions";
 import { describeCluster } from "kafka-protocol-ts/messages/60-describe-cluster";
 import { beforeEach, expect, test } from "vitest";
-import { FakeBroker, response, silence } from "../test/fake-broker.ts";
+import { FakeBroker, response, silence } from "../../test/fake-broker.ts";
 
 let world: SimulatedWorld;
 let broker: FakeBroker;
@@ -22,6 +22,7 @@ beforeEach(async () => {
 const open = (options: Partial<BrokerConnectionOptions> = {}): Promise<BrokerConnection> =>
   BrokerConnection.open(world.network, broker.address, {
     clock: world.clock,
+    random: world.random,
     clientId: "test",
     connectTimeoutMs: 1_000,
     requestTimeoutMs: 30_000,

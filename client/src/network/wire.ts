@@ -1,0 +1,364 @@
+import type { Logger } from "@millrace/base/logger";
+import { silentLogger } from "@millrace/base/logger";
+import type { Address, Clock, Network, Random, TlsClientOptions } from "@millrace/base/world";
+import type { Api } from "kafka-protocol-ts/api";
+import { ErrorCode } from "kafka-protocol-ts/errors";
+import { metadata as metadataApi } from "kafka-protocol-ts/messages/03-metadata";
+import type { MetadataResponse } from "kafka-protocol-ts/messages/03-metadata";
+import { findCoordinator } from "kafka-protocol-ts/messages/10-find-coordinator";
+import { brokerError, KafkaError } from "../errors.ts";
+import { addressText } from "./address.ts";
+import type { SaslOptions } from "./authentication.ts";
+import { BrokerConnection } from "./broker-connection.ts";
+import { Metadata, topicOf } from "./metadata.ts";
+import type { TopicMetadata } from "./metadata.ts";
+import { Retries } from "./retries.ts";
+import type { RetryOptions } from "./retries.ts";
+
+/** What of the world a client uses: a simulation gives others. */
+export interface ClientWorld {
+  readonly clock: Clock;
+  readonly network: Network;
+  readonly random: Random;
+}
+
+export interface WireOptions {
+  readonly bootstrap: readonly Address[];
+  readonly clientId: string;
+  readonly connectTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly metadataMaxAgeMs: number;
+  readonly tls?: TlsClientOptions;
+  readonly sasl?: SaslOptions;
+  readonly logger?: Logger;
+}
+
+/** A topic that does not exist is made by the broker, where its settings allow that. Reading never makes one. */
+export interface TopicOptions {
+  readonly mayCreate?: boolean;
+}
+
+/**
+ * What a connection is for. A broker answers the requests of a connection one after the other, so that a Fetch or a
+ * JoinGroup that waits would hold up everything behind it: each of those has a connection of its own.
+ */
+export type Purpose = "main" | (string & {});
+
+export type CoordinatorKind = "group" | "transaction" | "share";
+
+const coordinatorTypes = { group: 0, transaction: 1, share: 2 } as const satisfies Record<CoordinatorKind, number>;
+
+/** A broker that could not be reached is left alone for so long at first, and up to ten times as long later. */
+const reconnectBackoffMsMin = 100;
+const reconnectBackoffMsMax = 1_000;
+
+interface Endpoint {
+  connection: BrokerConnection | Promise<BrokerConnection> | null;
+  failuresCount: number;
+  /** Monotonic. */
+  notBeforeMs: number;
+}
+
+/**
+ * A Kafka cluster as the parts of a client reach it: who leads what, who coordinates what, and the connections there.
+ * Producer, consumer and admin ask it for a connection each time and keep none.
+ */
+export class Wire {
+  readonly world: ClientWorld;
+  readonly logger: Logger;
+  readonly metadata: Metadata = new Metadata();
+  /** Aborted when the cluster is closed. */
+  readonly closed: AbortSignal;
+  readonly #options: WireOptions;
+  readonly #endpoints = new Map<string, Endpoint>();
+  readonly #asking = new Map<string, Promise<TopicMetadata>>();
+  readonly #coordinators = new Map<string, number>();
+  readonly #retries: Retries;
+  readonly #closing = new AbortController();
+  #purposesCount = 0;
+
+  constructor(world: ClientWorld, options: WireOptions) {
+    this.world = world;
+    this.logger = options.logger ?? silentLogger;
+    this.closed = this.#closing.signal;
+    this.#options = options;
+    this.#retries = new Retries(world);
+  }
+
+  get clientId(): string {
+    return this.#options.clientId;
+  }
+
+  get requestTimeoutMs(): number {
+    return this.#options.requestTimeoutMs;
+  }
+
+  /** A purpose that nobody else has: "fetch-3". */
+  newPurpose(what: string): Purpose {
+    return `${what}-${++this.#purposesCount}`;
+  }
+
+  // --- Requests ---------------------------------------------------------------------------------------------------------
+
+  /** Asks any broker. */
+  async request<Req, Res, ReqInput, ResInput>(
+    api: Api<Req, Res, ReqInput, ResInput>,
+    message: ReqInput | ((version: number) => ReqInput),
+  ): Promise<Res> {
+    const connection = await this.any();
+    return connection.request(api, message);
+  }
+
+  /** Runs until it succeeds, fails for good, the time is over, or the cluster is closed. */
+  async retrying<T>(options: RetryOptions, attempt: () => Promise<T>): Promise<T> {
+    return this.#retries.run(options, attempt);
+  }
+
+  // --- Connections ------------------------------------------------------------------------------------------------------
+
+  /** A connection to any broker: an open one that may be used at once first, then brokers that were learned; the given addresses last. */
+  async any(): Promise<BrokerConnection> {
+    let throttled: BrokerConnection | null = null;
+    for (const { connection } of this.#endpoints.values()) {
+      if (!(connection instanceof BrokerConnection) || !connection.isOpen) continue;
+      if (!connection.isThrottled) return connection;
+      throttled = connection;
+    }
+    const known = [...this.metadata.brokers.values(), ...this.#options.bootstrap];
+    const addresses = [...new Map(known.map((each) => [addressText(each), each])).values()];
+    const nowMs = this.world.clock.monotonicMs();
+    const restMs = (address: Address): number => Math.max(0, this.#endpoint(address, "main").notBeforeMs - nowMs);
+    addresses.sort((a, b) => restMs(a) - restMs(b));
+    const failures: unknown[] = [];
+    for (const address of addresses) {
+      try {
+        return await this.#connect(address, "main");
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (throttled !== null) return throttled;
+    const [first] = failures;
+    if (failures.length === 1 || this.closed.aborted) throw first;
+    const sentences = failures.map((failure) => (failure as Error).message);
+    throw new KafkaError("NOT_CONNECTED", `no broker can be reached: ${sentences.join("; ")}`, {
+      retriable: failures.some((failure) => failure instanceof KafkaError && failure.retriable),
+      cause: first,
+    });
+  }
+
+  /** The connection to one broker for this purpose, opened at first use. */
+  async broker(nodeId: number, purpose: Purpose = "main"): Promise<BrokerConnection> {
+    if (!this.metadata.brokers.has(nodeId)) await this.#ask([], {});
+    const address = this.metadata.brokers.get(nodeId);
+    if (address === undefined) {
+      const sentence = `broker ${nodeId} is not in the cluster's metadata`;
+      throw new KafkaError("BROKER_NOT_AVAILABLE", sentence, { retriable: true });
+    }
+    return this.#connect(address, purpose);
+  }
+
+  /** The connection to a partition's leader. */
+  async leader(
+    { name, partitions }: TopicMetadata,
+    partition: number,
+    purpose: Purpose = "main",
+  ): Promise<BrokerConnection> {
+    const found = partitions[partition];
+    if (found === undefined) throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `partition ${name}-${partition}`);
+    if (found.leaderId < 0) throw brokerError(ErrorCode.LEADER_NOT_AVAILABLE, `partition ${name}-${partition}`);
+    return this.broker(found.leaderId, purpose);
+  }
+
+  /** The connection to the controller, or where brokers pass it on (KRaft) to any broker. */
+  async controller(): Promise<BrokerConnection> {
+    await this.#ask([], {});
+    const { controllerId, brokers } = this.metadata;
+    return brokers.has(controllerId) ? this.broker(controllerId) : this.any();
+  }
+
+  /** The connection to the coordinator of a group, a transactional id or a share partition; remembered until `forgetCoordinator`. */
+  async coordinator(kind: CoordinatorKind, key: string, purpose: Purpose = "main"): Promise<BrokerConnection> {
+    const cacheKey = `${kind} ${key}`;
+    let nodeId = this.#coordinators.get(cacheKey);
+    if (nodeId === undefined) {
+      const answer = await this.request(findCoordinator, (version) =>
+        version >= 4
+          ? { keyType: coordinatorTypes[kind], coordinatorKeys: [key] }
+          : { keyType: coordinatorTypes[kind], key },
+      );
+      const found = answer.coordinators[0] ?? answer;
+      if (found.errorCode !== ErrorCode.NONE)
+        throw brokerError(found.errorCode, `coordinator of ${kind} ${key}`, found.errorMessage);
+      ({ nodeId } = found);
+      this.metadata.learnBroker({ nodeId, host: found.host, port: found.port, rack: null });
+      this.#coordinators.set(cacheKey, nodeId);
+    }
+    try {
+      return await this.broker(nodeId, purpose);
+    } catch (error) {
+      this.forgetCoordinator(kind, key);
+      throw error;
+    }
+  }
+
+  /** After NOT_COORDINATOR, COORDINATOR_NOT_AVAILABLE, or a lost connection. */
+  forgetCoordinator(kind: CoordinatorKind, key: string): void {
+    this.#coordinators.delete(`${kind} ${key}`);
+  }
+
+  /** Closes the connections of one purpose, as when a consumer ends. */
+  closePurpose(purpose: Purpose): void {
+    for (const [key, { connection }] of this.#endpoints) {
+      if (!key.endsWith(` ${purpose}`)) continue;
+      this.#endpoints.delete(key);
+      if (connection instanceof BrokerConnection) connection.close();
+      else void connection?.then((opened) => opened.close()).catch(() => {});
+    }
+  }
+
+  // --- Metadata ---------------------------------------------------------------------------------------------------------
+
+  /**
+   * The topic's partitions, from memory where it is known; what is older than metadataMaxAgeMs is asked for again meanwhile.
+   * Whoever asks while an answer is under way gets that one.
+   */
+  async topic(name: string, options: TopicOptions = {}): Promise<TopicMetadata> {
+    const known = this.metadata.topic(name);
+    if (known === null) return this.#askOnce(name, options);
+    this.refreshIfOld(name);
+    return known;
+  }
+
+  /** Asks for what is older than metadataMaxAgeMs, in the background. */
+  refreshIfOld(name: string): void {
+    const ageMs = this.world.clock.monotonicMs() - this.metadata.learnedAtMs(name);
+    if (ageMs < this.#options.metadataMaxAgeMs) return;
+    void this.#askOnce(name, {}).catch((error: unknown) => {
+      this.logger.debug("the metadata of a topic could not be refreshed", { topic: name, error });
+    });
+  }
+
+  /** Asks for the topic, whatever is known of it. */
+  async refresh(name: string): Promise<TopicMetadata> {
+    return this.#askOnce(name, {});
+  }
+
+  /** All topics. */
+  async topics(): Promise<readonly TopicMetadata[]> {
+    const topics: TopicMetadata[] = [];
+    for (const answer of await this.#ask(null, {})) {
+      if (answer.errorCode !== ErrorCode.NONE) throw brokerError(answer.errorCode, `topic ${answer.name}`);
+      topics.push(topicOf(answer));
+    }
+    return topics;
+  }
+
+  // --- The end ----------------------------------------------------------------------------------------------------------
+
+  /** Closes all connections. What still waits for an answer fails. */
+  async close(): Promise<void> {
+    if (this.closed.aborted) return;
+    this.#closing.abort();
+    this.#retries.stop(closedError());
+    const opening = [...this.#endpoints.values()].map(({ connection }) => connection);
+    this.#endpoints.clear();
+    for (const connection of opening) if (connection instanceof BrokerConnection) connection.close();
+    await Promise.allSettled(opening.map(async (connection) => connection));
+  }
+
+  // --- Within -----------------------------------------------------------------------------------------------------------
+
+  async #askOnce(name: string, options: TopicOptions): Promise<TopicMetadata> {
+    const key = `${options.mayCreate === true ? "create" : "look at"} ${name}`;
+    let asking = this.#asking.get(key);
+    if (asking === undefined) {
+      asking = this.#askFor(name, options).finally(() => this.#asking.delete(key));
+      this.#asking.set(key, asking);
+    }
+    return asking;
+  }
+
+  async #askFor(name: string, options: TopicOptions): Promise<TopicMetadata> {
+    const answer = await this.#ask([name], options);
+    const found = answer.find((topic) => topic.name === name);
+    if (found === undefined) throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `topic ${name}`);
+    return this.metadata.learnTopic(found, this.world.clock.monotonicMs());
+  }
+
+  /** Asks for these topics (null: all of them; none: the brokers only) and remembers the brokers. */
+  async #ask(
+    names: readonly string[] | null,
+    { mayCreate = false }: TopicOptions,
+  ): Promise<MetadataResponse["topics"]> {
+    const connection = await this.any();
+    const answer = await connection.request(metadataApi, {
+      topics: names === null ? null : names.map((name) => ({ name })),
+      allowAutoTopicCreation: mayCreate,
+    });
+    if (answer.errorCode === ErrorCode.REBOOTSTRAP_REQUIRED) {
+      // KIP-1102: what this broker knows is not the cluster that was meant, or not any more.
+      this.metadata.forgetBrokers();
+      connection.close();
+    }
+    if (answer.errorCode !== ErrorCode.NONE) throw brokerError(answer.errorCode, `metadata of ${connection.name}`);
+    this.metadata.learnBrokers(answer);
+    return answer.topics;
+  }
+
+  #endpoint(address: Address, purpose: Purpose): Endpoint {
+    const key = `${addressText(address)} ${purpose}`;
+    let endpoint = this.#endpoints.get(key);
+    if (endpoint === undefined) {
+      endpoint = { connection: null, failuresCount: 0, notBeforeMs: 0 };
+      this.#endpoints.set(key, endpoint);
+    }
+    return endpoint;
+  }
+
+  async #connect(address: Address, purpose: Purpose): Promise<BrokerConnection> {
+    if (this.closed.aborted) throw closedError();
+    const endpoint = this.#endpoint(address, purpose);
+    const { connection } = endpoint;
+    if (connection instanceof Promise) return connection;
+    if (connection?.isOpen === true) return connection;
+    endpoint.connection = this.#open(endpoint, address);
+    return endpoint.connection;
+  }
+
+  async #open(endpoint: Endpoint, address: Address): Promise<BrokerConnection> {
+    const { clock, network, random } = this.world;
+    const signal = this.closed;
+    try {
+      await this.#pauseUntil(endpoint.notBeforeMs);
+      const connection = await BrokerConnection.open(network, address, { ...this.#options, clock, random, signal });
+      if (signal.aborted) connection.close();
+      endpoint.connection = connection;
+      endpoint.failuresCount = 0;
+      endpoint.notBeforeMs = 0;
+      return connection;
+    } catch (error) {
+      endpoint.connection = null;
+      const backoffMs = Math.min(reconnectBackoffMsMax, reconnectBackoffMsMin * 2 ** endpoint.failuresCount++);
+      endpoint.notBeforeMs = clock.monotonicMs() + backoffMs * (0.8 + 0.4 * random.fraction());
+      throw signal.aborted ? closedError() : error;
+    }
+  }
+
+  async #pauseUntil(untilMs: number): Promise<void> {
+    const restMs = untilMs - this.world.clock.monotonicMs();
+    if (!(restMs > 0)) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = this.world.clock.schedule(restMs, resolve, { isAwaited: true });
+    const onClosed = (): void => resolve();
+    this.closed.addEventListener("abort", onClosed);
+    await promise;
+    timer.cancel();
+    this.closed.removeEventListener("abort", onClosed);
+    if (this.closed.aborted) throw closedError();
+  }
+}
+
+function closedError(): KafkaError {
+  return new KafkaError("CLOSED", "the cluster was closed");
+}

@@ -1,0 +1,10 @@
+/** One partition of a topic. */
+export interface TopicPartition {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** "orders-3": what people read, and what maps are keyed by. Topic names hold no character that makes two of them alike. */
+export function partitionKey({ topic, partition }: TopicPartition): string {
+  return `${topic}-${partition}`;
+}
