@@ -65,7 +65,11 @@ describe("what is written and read", () => {
     same(uuidBytes(), fc.uuid());
     same(
       json(),
-      fc.jsonValue().filter((value) => value !== null && !JSON.stringify(value).includes("-0")),
+      // What JSON itself makes of them: it has no negative zero.
+      fc
+        .jsonValue()
+        .map((value): unknown => JSON.parse(JSON.stringify(value)))
+        .filter((value) => value !== null),
     );
     same(
       msgpack(),

@@ -17,8 +17,7 @@ export class ProtobufFile {
     for (const reference of references) addTo(this.#root, reference.schema.text, keepCase, known);
     addTo(this.#root, schema.text, keepCase, known);
     this.#root.resolveAll();
-    const alone = new protobuf.Root();
-    this.#messages = messagesOf(addTo(alone, schema.text, keepCase, null));
+    this.#messages = declaredIn(schema.text, keepCase);
   }
 
   /** A message by its full name, or its own one; the first of the file where none is given. */
@@ -34,7 +33,7 @@ export class ProtobufFile {
     let found: Declared | undefined;
     let among = this.#messages;
     for (const index of path) {
-      found = among[index];
+      found = among.find((each) => each.path.at(-1) === index);
       among = found?.inside ?? [];
     }
     return found === undefined ? null : this.#found(found);
@@ -74,6 +73,27 @@ export function mayMean(path: readonly number[], { path: own, slack }: FoundMess
   );
 }
 
+/** The messages that a file itself declares, in their order. */
+function declaredIn(text: string, keepCase: boolean): readonly Declared[] {
+  if (!isDescriptor(text)) return messagesOf(addTo(new protobuf.Root(), text, keepCase, null));
+  const file = descriptorOf(text);
+  return compiledMessagesOf(file.messageType ?? [], { path: [], slack: [], fullName: file.package ?? "" });
+}
+
+/** Of a compiled file: the hidden messages of maps stand among the others, and count. */
+function compiledMessagesOf(
+  messages: readonly CompiledMessage[],
+  above: Pick<Declared, "path" | "slack" | "fullName">,
+): readonly Declared[] {
+  return messages.flatMap(({ name, nestedType = [], options }, index) => {
+    if (options?.mapEntry === true) return [];
+    const path = [...above.path, index];
+    const slack = [...above.slack, 0];
+    const fullName = above.fullName === "" ? name : `${above.fullName}.${name}`;
+    return [{ name, fullName, path, slack, inside: compiledMessagesOf(nestedType, { path, slack, fullName }) }];
+  });
+}
+
 function flat(messages: readonly Declared[]): readonly Declared[] {
   return messages.flatMap((message) => [message, ...flat(message.inside)]);
 }
@@ -106,7 +126,7 @@ function addTo(
   keepCase: boolean,
   known: ReadonlySet<string> | null,
 ): protobuf.NamespaceBase {
-  const file = isDescriptor(text) ? addDescriptor(root, text) : protobuf.parse(text, root, { keepCase });
+  const file = isDescriptor(text) ? addDescriptor(root, text, keepCase) : protobuf.parse(text, root, { keepCase });
   if (known !== null) for (const name of file.imports ?? []) addImport(root, name, known);
   const space = file.package === undefined || file.package === "" ? root : root.lookup(file.package);
   if (space instanceof protobuf.Namespace) return space;
@@ -130,13 +150,52 @@ function isDescriptor(text: string): boolean {
   return text.length % 4 === 0 && /^[\w+/]+={0,2}$/.test(text);
 }
 
-function addDescriptor(root: protobuf.Root, text: string): { readonly package?: string; readonly imports?: string[] } {
-  const bytes = Buffer.from(text, "base64");
-  const file = descriptor.FileDescriptorProto.toObject(descriptor.FileDescriptorProto.decode(bytes)) as {
-    readonly package?: string;
-    readonly dependency?: string[];
-  };
-  const { nested } = protobuf.Root.fromDescriptor({ file: [file] }).toJSON();
-  if (nested !== undefined) root.addJSON(nested);
-  return { ...(file.package === undefined ? {} : { package: file.package }), imports: file.dependency ?? [] };
+interface CompiledMessage {
+  readonly name: string;
+  readonly field?: { readonly name: string; jsonName?: string }[];
+  readonly nestedType?: CompiledMessage[];
+  readonly options?: { readonly mapEntry?: boolean };
+}
+
+interface CompiledFile {
+  readonly package?: string;
+  readonly syntax?: string;
+  readonly dependency?: string[];
+  readonly messageType?: CompiledMessage[];
+  readonly enumType?: object[];
+}
+
+function descriptorOf(text: string): CompiledFile {
+  const { FileDescriptorProto } = descriptor;
+  return FileDescriptorProto.toObject(FileDescriptorProto.decode(Buffer.from(text, "base64")));
+}
+
+/** By its parts: as a whole it would have to stand alone, without what it imports. */
+function addDescriptor(
+  root: protobuf.Root,
+  text: string,
+  keepCase: boolean,
+): { readonly package?: string; readonly imports?: string[] } {
+  const {
+    package: name = "",
+    syntax = "proto2",
+    dependency = [],
+    messageType = [],
+    enumType = [],
+  } = descriptorOf(text);
+  if (syntax === "editions") throw new Error("it is a compiled file of an edition: register its text");
+  const space = name === "" ? root : root.define(name);
+  const options = { edition: syntax, keepCase };
+  for (const message of messageType) {
+    nameForJson(message);
+    space.add(protobuf.Type.fromDescriptor(message, options));
+  }
+  for (const each of enumType) space.add(protobuf.Enum.fromDescriptor(each, options));
+  return { package: name, imports: dependency };
+}
+
+/** Compilers leave out the names that follow from others. */
+function nameForJson({ field = [], nestedType = [] }: CompiledMessage): void {
+  for (const each of field) each.jsonName ??= protobuf.util.camelCase(each.name);
+  for (const nested of nestedType) nameForJson(nested);
 }

@@ -79,10 +79,15 @@ class ProtobufSerde<Read, Write> implements Serde<Read, Write> {
     const framed = unframe(bytes, context);
     return proceed(this.#book.writers(framed, context), (writer) =>
       proceed(this.#book.own(context), (own) => {
-        const { path, position } = readMessageIndexes(bytes, framed.position, context);
+        const { header } = framed;
+        const { path, position } = readMessageIndexes(
+          header?.bytes ?? bytes,
+          header?.position ?? framed.position,
+          context,
+        );
         const { type } = this.#toRead(writer, own, path, context);
         try {
-          return asRead(type, type.decode(bytes.subarray(position)), this.#longs) as Read;
+          return asRead(type, type.decode(bytes.subarray(header === null ? position : 0)), this.#longs) as Read;
         } catch (error) {
           throw readFailure(error, context);
         }

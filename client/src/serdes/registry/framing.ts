@@ -9,11 +9,14 @@ export interface Framed {
   readonly guid: string | null;
   /** Where the payload begins. */
   readonly position: number;
+  /** Where the id was, and what follows it there: of Protobuf the message's place. Null: in front of the payload. */
+  readonly header: { readonly bytes: Buffer; readonly position: number } | null;
 }
 
 const magic = 0;
 const magicGuid = 1;
 const prefixBytes = 5;
+const guidPrefixBytes = 17;
 
 /** 0x00, the id as 4 bytes big-endian, and the payload. */
 export function frame(schemaId: number, ...payload: readonly Uint8Array[]): Buffer {
@@ -24,22 +27,29 @@ export function frame(schemaId: number, ...payload: readonly Uint8Array[]): Buff
 }
 
 /**
- * Reads the id in front of the bytes, or the GUID in the header `__key_schema_id` or `__value_schema_id` (0x01 and 16
- * bytes), whose payload has nothing in front.
+ * Reads the id in front of the bytes, or in the header `__key_schema_id` or `__value_schema_id`; then the payload has
+ * nothing in front. After 0x00 an id follows, after 0x01 a GUID.
  *
  * @throws KafkaError SCHEMA_MISSING where neither is there.
  */
 export function unframe(bytes: Buffer, context: SerdeContext): Framed {
-  const header = context.headers.bytes(`__${context.part}_schema_id`);
-  if (header?.length === 17 && header[0] === magicGuid) return { schemaId: null, guid: guidText(header), position: 0 };
-  if (header?.length === prefixBytes && header[0] === magic)
-    return { schemaId: header.readInt32BE(1), guid: null, position: 0 };
-  if (bytes.length >= prefixBytes && bytes[0] === magic)
-    return { schemaId: bytes.readInt32BE(1), guid: null, position: prefixBytes };
-  if (bytes.length >= 17 && bytes[0] === magicGuid) return { schemaId: null, guid: guidText(bytes), position: 17 };
+  const header = context.headers.bytes(`__${context.part}_schema_id`) ?? null;
+  const inHeader = header === null ? null : idIn(header);
+  if (header !== null && inHeader !== null)
+    return { ...inHeader, position: 0, header: { bytes: header, position: inHeader.position } };
+  const inFront = idIn(bytes);
+  if (inFront !== null) return { ...inFront, header: null };
   const begin = bytes.subarray(0, prefixBytes).toString("hex");
   const sentence = `${placeOf(context)} names no schema: it begins with 0x${begin}, and not with 0x00 and an id`;
   throw new KafkaError("SCHEMA_MISSING", sentence);
+}
+
+function idIn(bytes: Buffer): Omit<Framed, "header"> | null {
+  if (bytes.length >= prefixBytes && bytes[0] === magic)
+    return { schemaId: bytes.readInt32BE(1), guid: null, position: prefixBytes };
+  if (bytes.length >= guidPrefixBytes && bytes[0] === magicGuid)
+    return { schemaId: null, guid: guidText(bytes), position: guidPrefixBytes };
+  return null;
 }
 
 function guidText(bytes: Buffer): string {

@@ -84,7 +84,10 @@ export class SchemaBook<Codec> {
   toWrite(context: SerdeContext): ToWrite<Codec> | Promise<ToWrite<Codec>> {
     const { id, useLatestVersion = this.#ownSchema === null } = this.#options;
     if (id !== undefined)
-      return proceed(this.writers({ schemaId: id, guid: null, position: 0 }, context), (codec) => ({ id, codec }));
+      return proceed(this.writers({ schemaId: id, guid: null, position: 0, header: null }, context), (codec) => ({
+        id,
+        codec,
+      }));
     return proceed(this.own(context), (own) => {
       const name = own === null ? null : this.#format.recordName(own);
       const subject = (this.#options.subject ?? topicNameSubject)(context, name);
