@@ -1,3 +1,6 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import type { Fetch } from "@millrace/base/world";
 import avsc from "avsc";
 import type { Schema } from "../src/serdes/registry/schema.ts";
@@ -168,4 +171,24 @@ function ok(body: unknown): Answer {
 
 function refusal(status: number, code: number, message: string): Answer {
   return { status, body: { error_code: code, message } };
+}
+
+/** The registry over HTTP, for programs of others. */
+export async function serveRegistry(fake: FakeRegistry): Promise<{ readonly url: string } & AsyncDisposable> {
+  const server = createServer((request, response) => {
+    void (async () => {
+      const body = await text(request);
+      const answer = fake.answer(request.method ?? "", request.url ?? "", body === "" ? undefined : JSON.parse(body));
+      response.writeHead(answer.status, { "content-type": "application/vnd.schemaregistry.v1+json" });
+      response.end(JSON.stringify(answer.body));
+    })();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
 }

@@ -1,8 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
-import { text as textOf } from "node:stream/consumers";
 import { expect, test } from "vitest";
 import { avro } from "@millrace/client/serdes/avro";
 import { boolean, text } from "@millrace/client/serdes/basic";
@@ -13,7 +10,7 @@ import { protobuf } from "@millrace/client/serdes/protobuf";
 import { SchemaRegistry } from "@millrace/client/serdes/registry/schema-registry";
 import type { Serde, SerdeContext } from "@millrace/client/serdes/serde";
 import { uuid } from "@millrace/client/serdes/uuid";
-import { FakeRegistry } from "../../client/test/fake-registry.ts";
+import { FakeRegistry, serveRegistry } from "../../client/test/fake-registry.ts";
 import { readText } from "../house/repository.ts";
 import { skipWhenMissing } from "./journey.ts";
 import { interopDirectory, javaClassPath, paths, pythonCommand, whyMissing } from "./runtimes.ts";
@@ -28,17 +25,8 @@ interface Answer {
 
 /** Confluent's serializers in a process of their own, and a registry that both sides ask. */
 async function start() {
-  const fake = new FakeRegistry("");
-  const server = createServer((request, response) => {
-    void (async () => {
-      const body = await textOf(request);
-      const answer = fake.answer(request.method ?? "", request.url ?? "", body === "" ? undefined : JSON.parse(body));
-      response.writeHead(answer.status, { "content-type": "application/vnd.schemaregistry.v1+json" });
-      response.end(JSON.stringify(answer.body));
-    })();
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const server = await serveRegistry(new FakeRegistry());
+  const { url } = server;
   const script = `${interopDirectory}/schemas/serializers.py`;
   const child = spawn(pythonCommand() ?? "python3", [script, url], {
     env: { ...process.env, PYTHONPATH: paths.schemaPackages, NO_PROXY: "*" },
@@ -61,7 +49,7 @@ async function start() {
     async [Symbol.asyncDispose]() {
       child.stdin.end();
       child.kill();
-      await new Promise((resolve) => server.close(resolve));
+      await server[Symbol.asyncDispose]();
     },
   };
 }

@@ -1,7 +1,9 @@
 import { context, propagation, ROOT_CONTEXT, trace, TraceFlags } from "@opentelemetry/api";
 import type { Context, ContextManager, TextMapPropagator } from "@opentelemetry/api";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { topic } from "../topic.ts";
 import { Headers } from "./headers.ts";
+import { int32 } from "./numbers.ts";
 import { extractTrace, injectTrace, traceInterceptor, withTrace } from "./trace-context.ts";
 
 const api = { context, propagation };
@@ -61,6 +63,12 @@ test("what is sent carries the trace in which it was sent, once", () => {
   );
   expect(record.headers.all("traceparent").map(String)).toEqual([traceparent]);
   expect([record.headers.get("tracestate"), record.headers.get("kept"), record.value]).toEqual(["vendor=1", "k", "v"]);
+});
+
+test("what a topic declares of headers is written by its serdes", () => {
+  const orders = topic("orders", { headers: { attempt: int32() } });
+  const record = traceInterceptor(api)({ value: "v", headers: { attempt: 3 } }, orders);
+  expect(record.headers.bytes("attempt")?.toString("hex")).toBe("00000003");
 });
 
 test("a handler runs within the trace that its record came with, and only it", () => {

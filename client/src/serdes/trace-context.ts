@@ -1,5 +1,5 @@
 import { Headers } from "./headers.ts";
-import type { HeadersInput } from "./headers.ts";
+import type { HeadersInput, HeadersOwner, NoHeaderSerdes } from "./headers.ts";
 
 /**
  * What is used of `@opentelemetry/api`, of which this client does not depend: an application that has it gives its
@@ -36,7 +36,8 @@ export function extractTrace<Context>(api: TraceApi<Context>, headers: Headers):
 }
 
 /**
- * For a producer: gives each record that is sent the trace in which `send` was called.
+ * For a producer: gives each record that is sent the trace in which `send` was called. The topic is needed where it
+ * declares headers.
  *
  *     import { context, propagation } from "@opentelemetry/api";
  *     const traced = traceInterceptor({ context, propagation });
@@ -44,9 +45,13 @@ export function extractTrace<Context>(api: TraceApi<Context>, headers: Headers):
  */
 export function traceInterceptor<Context>(
   api: TraceApi<Context>,
-): <Input extends { readonly headers?: HeadersInput }>(record: Input) => Input & { readonly headers: Headers } {
-  return (record) => {
-    const headers = Headers.from(record.headers);
+): <Input extends object>(
+  record: Input,
+  topic?: HeadersOwner,
+) => Omit<Input, "headers"> & { readonly headers: Headers } {
+  return (record, topic) => {
+    const { headers: given } = record as { readonly headers?: HeadersInput };
+    const headers = topic === undefined ? Headers.from(given) : Headers.from<NoHeaderSerdes>(given, topic);
     injectTrace(api, headers);
     return { ...record, headers };
   };
