@@ -60,7 +60,7 @@ export class Headers implements Iterable<readonly [name: string, value: Buffer |
    */
   constructor(entries: readonly Header[] = none, owner?: HeadersOwner) {
     this.#entries = entries;
-    this.#owner = owner?.headers === undefined ? undefined : owner;
+    this.#owner = owner;
   }
 
   /**
@@ -160,7 +160,7 @@ export class Headers implements Iterable<readonly [name: string, value: Buffer |
   }
 
   #context(name: string): { topic: string; part: "header"; header: string; headers: Headers } {
-    return { topic: this.#owner?.name ?? "?", part: "header", header: name, headers: this };
+    return { topic: this.#owner?.name ?? "that is not named", part: "header", header: name, headers: this };
   }
 
   #bytesOf(name: string, value: HeaderValue): Buffer | null {

@@ -4,6 +4,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FakeRegistry } from "../../test/fake-registry.ts";
 import { contextOf, errorOf } from "../../test/serde-context.ts";
+import { KafkaError } from "../errors.ts";
 import { avro } from "./avro.ts";
 import { checkAvro } from "./avro-guard.ts";
 import { nullable } from "./basic.ts";
@@ -473,6 +474,25 @@ describe("bad data", () => {
       fake.isDown = false;
       expect(await serde.deserialize(whole, context)).toEqual(byName[name as "avro"]);
       expect(await nullable(serde).deserialize(null, context)).toBeNull();
+    }
+  });
+
+  test("by chance is a value or an error of ours, and never anything else", async () => {
+    const registry = ids(new FakeRegistry());
+    for (const [name, serde] of serdes(registry)) {
+      const whole = await written(serde, name === "protobuf" ? { id: "o1" } : order);
+      const noise = fc.tuple(fc.uint8Array({ maxLength: 60 }), fc.boolean());
+      await fc.assert(
+        fc.asyncProperty(noise, async ([bytes, isFramed]) => {
+          const given = isFramed ? Buffer.concat([whole.subarray(0, 5), bytes]) : Buffer.from(bytes);
+          try {
+            await serde.deserialize(given, context);
+          } catch (error) {
+            expect(error).toBeInstanceOf(KafkaError);
+          }
+        }),
+        { numRuns: 300 },
+      );
     }
   });
 
