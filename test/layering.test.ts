@@ -12,6 +12,8 @@ interface Package {
   readonly exports?: Readonly<Record<string, { readonly source: string }>>;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
+  /** What an application brings if it uses the entry that needs it. */
+  readonly peerDependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
 }
 
@@ -44,7 +46,7 @@ test("no room is reached from itself", () => {
 describe.for(roomNames)("%s", (name) => {
   const room = rooms[name];
   const own = readJson<Package>(`${name}/package.json`);
-  const declared = new Set(Object.keys({ ...own.dependencies, ...own.optionalDependencies }));
+  const declared = new Set(Object.keys({ ...own.dependencies, ...own.optionalDependencies, ...own.peerDependencies }));
   const declaredForTests = new Set([...declared, ...Object.keys({ ...own.devDependencies, ...root.devDependencies })]);
   const imports = files
     .filter((file) => file.startsWith(`${name}/`) && file.endsWith(".ts"))

@@ -266,6 +266,22 @@ export interface ConnectionHandlers {
   onClose(error: Error | null): void;
 }
 
+/** HTTP, in the few words that a caller of ours needs: `globalThis.fetch` is one. */
+export type Fetch = (url: string, request: FetchRequest) => Promise<FetchResponse>;
+
+export interface FetchRequest {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+}
+
+export interface FetchResponse {
+  readonly status: number;
+  readonly headers: { get(name: string): string | null };
+  text(): Promise<string>;
+}
+
 // --- Workers ---------------------------------------------------------------------------------------------------------
 
 /** Work off the event loop: inline and in order in the simulator, worker threads in a real process. */

@@ -20,7 +20,7 @@ import {
  *
  * `npm run interop:prepare -- java go` prepares these only.
  */
-const makers: Readonly<Record<RuntimeName, () => void>> = { java, go, python, kcat };
+const makers: Readonly<Record<RuntimeName, () => void>> = { java, go, python, schemas, kcat };
 
 /** Apache Kafka's broker, clients and tools with all that they need, and our Java program compiled against them. */
 function java(): void {
@@ -42,20 +42,21 @@ function go(): void {
   run("go", ["build", "-mod=readonly", "-o", paths.goProgram, "."], join(interopDirectory, "franz-go"));
 }
 
-/** Into a directory of their own, so that no virtual environment and nothing of the host's Python is needed. */
 function python(): void {
+  pythonPackages(paths.pythonPackages, join(interopDirectory, "python", "requirements.txt"));
+}
+
+/** Confluent's serializers with all that they need: apart, since only one test uses them. */
+function schemas(): void {
+  pythonPackages(paths.schemaPackages, join(interopDirectory, "schemas", "requirements.txt"));
+}
+
+/** Into a directory of their own, so that no virtual environment and nothing of the host's Python is needed. */
+function pythonPackages(directory: string, requirements: string): void {
   const command = pythonCommand();
   if (command === null) throw new Error("Python 3.9 or newer is not installed");
-  freshDirectory(paths.pythonPackages);
-  const requirements = join(interopDirectory, "python", "requirements.txt");
-  const options = [
-    "--quiet",
-    "--disable-pip-version-check",
-    "--only-binary",
-    ":all:",
-    "--target",
-    paths.pythonPackages,
-  ];
+  freshDirectory(directory);
+  const options = ["--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--target", directory];
   run(command, ["-m", "pip", "install", ...options, "-r", requirements]);
 }
 

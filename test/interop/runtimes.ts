@@ -8,8 +8,8 @@ import { fileURLToPath } from "node:url";
  * What `npm run interop:prepare` has put into `.runtime/`, and where. A runtime is either whole (its stamp was written
  * last and names the sources that it was made from) or absent; a test that needs an absent one is skipped and says so.
  */
-export type RuntimeName = "java" | "go" | "python" | "kcat";
-export const runtimeNames: readonly RuntimeName[] = ["java", "go", "python", "kcat"];
+export type RuntimeName = "java" | "go" | "python" | "schemas" | "kcat";
+export const runtimeNames: readonly RuntimeName[] = ["java", "go", "python", "schemas", "kcat"];
 
 export const interopDirectory: string = dirname(fileURLToPath(import.meta.url));
 export const repositoryRoot: string = join(interopDirectory, "..", "..");
@@ -20,6 +20,7 @@ export const paths = {
   javaClasses: join(runtimeDirectory, "java", "classes"),
   goProgram: join(runtimeDirectory, "go", "franz-go-client"),
   pythonPackages: join(runtimeDirectory, "python"),
+  schemaPackages: join(runtimeDirectory, "schemas"),
 } as const;
 
 /** What each runtime is made from, relative to this directory: a change here asks for a new preparation. */
@@ -27,6 +28,7 @@ export const sourcesOf: Readonly<Record<RuntimeName, readonly string[]>> = {
   java: ["java/pom.xml", "java/src"],
   go: ["franz-go"],
   python: ["python/requirements.txt"],
+  schemas: ["schemas/requirements.txt"],
   kcat: [],
 };
 

@@ -3,7 +3,9 @@ import type { Headers } from "./headers.ts";
 /** What a serde may look at beside the value itself. */
 export interface SerdeContext {
   readonly topic: string;
-  readonly part: "key" | "value";
+  readonly part: "key" | "value" | "header";
+  /** The name of the header, where the part is one. */
+  readonly header?: string;
   /** Of the same record. While it is written a serde may add to them: what a reader must know to read it. */
   readonly headers: Headers;
 }
@@ -18,19 +20,29 @@ export interface Serde<Read, Write = Read> {
    * The bytes of a value, or null. A promise only where something must be fetched first (a schema, a key): what is sent to
    * the same topic meanwhile waits, so that the order stays.
    *
-   * @throws whatever is wrong with the value; the record is then not sent, and its sender is told.
+   * @throws KafkaError SERIALIZATION_FAILED, NULL_VALUE or a more exact code; the record is then not sent, and its sender
+   *   is told.
    */
   serialize(value: Write, context: SerdeContext): Uint8Array | null | Promise<Uint8Array | null>;
   /**
    * A value of bytes, which are a view of the batch that was fetched: to be copied where they are kept and small.
    *
-   * @throws whatever is wrong with the bytes: the consumer's policy for bad records decides what follows.
+   * @throws KafkaError DESERIALIZATION_FAILED, NULL_VALUE or a more exact code: the consumer's policy for bad records
+   *   decides what follows. A `retriable` one is no fault of the record: the same bytes may be read later.
    */
   deserialize(bytes: Buffer | null, context: SerdeContext): Read | Promise<Read>;
 }
 
-/** Of a header: nothing may be awaited. */
+/** One that never waits for anything: what headers need, and what most serdes are. */
 export interface HeaderSerde<Read, Write = Read> {
   serialize(value: Write, context: SerdeContext): Uint8Array | null;
   deserialize(bytes: Buffer | null, context: SerdeContext): Read;
 }
+
+/** What a serde reads. */
+export type ReadOf<S> = S extends { deserialize(bytes: Buffer | null, context: SerdeContext): infer Read }
+  ? Awaited<Read>
+  : never;
+
+/** What a serde writes. */
+export type WriteOf<S> = S extends { serialize(value: infer Write, context: SerdeContext): unknown } ? Write : never;
