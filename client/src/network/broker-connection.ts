@@ -160,13 +160,16 @@ export class BrokerConnection {
     return version;
   }
 
-  /** Sends and gives the answer. A function is asked for the message in the version that is spoken. */
+  /**
+   * Sends and gives the answer. A function is asked for the message in the version that is spoken: the highest that both
+   * sides know, or `versionMax`.
+   */
   async request<Req, Res, ReqInput, ResInput>(
     api: Api<Req, Res, ReqInput, ResInput>,
     message: ReqInput | ((version: number) => ReqInput),
-    options: { readonly timeoutMs?: number } = {},
+    options: { readonly timeoutMs?: number; readonly versionMax?: number } = {},
   ): Promise<Res> {
-    const version = this.versionOf(api);
+    const version = Math.min(this.versionOf(api), options.versionMax ?? Number.POSITIVE_INFINITY);
     return this.#send(api, version, bodyFor(message, version), options.timeoutMs ?? this.#requestTimeoutMs);
   }
 
