@@ -421,6 +421,8 @@ test.for(names)("%s: access rules are made, found and deleted", async (name, con
     });
     await soon(async () => {
       expect(await admin.acls.list()).toHaveLength(2);
+      const further = await admin.acls.list({ resource: "topic", name: "secret-plans", pattern: "match" });
+      expect(further.map(({ pattern }) => pattern)).toEqual(["prefixed"]);
     });
   });
   await suite.servedByKafka("DeleteAcls", async () => {

@@ -113,6 +113,8 @@ test("features: what is supported and in use; before v1 nothing can be validated
   ];
   const refused = { error: { code: "FEATURE_UPDATE_FAILED", message: "features.update: no" } };
   expect(await features.update(updates)).toMatchObject([refused, refused]);
+  broker!.on(updateFeatures, () => ({ throttleTimeMs: 0, errorCode: 0, errorMessage: null }));
+  expect(await features.update(updates)).toMatchObject([{ ok: true }, { ok: true }]);
   const result = { feature: "b", errorCode: ErrorCode.INVALID_UPDATE_VERSION, errorMessage: null };
   const results = [{ feature: "a", errorCode: 0, errorMessage: null }, result];
   broker!.on(updateFeatures, () => ({ throttleTimeMs: 0, errorCode: 0, errorMessage: null, results }), [0, 0]);

@@ -30,8 +30,6 @@ export interface DescribeClusterOptions extends CallOptions {
   readonly includeFenced?: boolean;
 }
 
-const ofBrokers = 1;
-
 /** The cluster and its brokers; `quorum` has its controllers, `features` its feature levels. */
 export class ClusterAdmin {
   readonly #calls: Calls;
@@ -73,11 +71,10 @@ export class ClusterAdmin {
     connection: BrokerConnection,
     { includeAuthorizedOperations = false, includeFenced = false }: DescribeClusterOptions,
   ): Promise<ClusterDescription> {
-    const version = connection.versionOf(describeCluster);
-    if (includeFenced && version < 2) throw unsupported(connection, "DescribeCluster", "tell fenced brokers");
+    if (includeFenced && connection.versionOf(describeCluster) < 2)
+      throw unsupported(connection, "DescribeCluster", "tell fenced brokers");
     const answer = await connection.request(describeCluster, {
       includeClusterAuthorizedOperations: includeAuthorizedOperations,
-      ...(version >= 1 ? { endpointType: ofBrokers } : {}),
       includeFencedBrokers: includeFenced,
     });
     check(answer, "cluster.describe", connection);

@@ -76,7 +76,7 @@ test("whichever API knows a group describes it; one that none knows is not found
           id === "old"
             ? [
                 { ...member, memberMetadata: subscription },
-                { ...member, memberMetadata: Buffer.from([1]) },
+                { ...member, memberMetadata: Buffer.from([0, 0, 9]) },
               ]
             : [],
       })),
@@ -105,19 +105,12 @@ test("whichever API knows a group describes it; one that none knows is not found
 
 test("what an API says that could know the group is not hidden by those that do not", async () => {
   const { fake, broker } = await started();
-  broker.on(describeGroups, () => ({
-    groups: [described("mine", "", ErrorCode.GROUP_AUTHORIZATION_FAILED)].map((g) => ({ ...g, members: [] })),
-  }));
+  const unknown = described("mine", "", ErrorCode.GROUP_ID_NOT_FOUND);
+  broker.on(describeGroups, () => ({ groups: [{ ...unknown, members: [] }] }));
+  const refusal = { errorCode: ErrorCode.GROUP_AUTHORIZATION_FAILED, groupId: "mine", groupState: "" };
   broker.on(consumerGroupDescribe, () => ({
     throttleTimeMs: 0,
-    groups: [
-      {
-        ...{ errorCode: ErrorCode.GROUP_ID_NOT_FOUND, groupId: "mine", groupState: "", groupEpoch: 0 },
-        assignmentEpoch: 0,
-        assignorName: "",
-        members: [],
-      },
-    ],
+    groups: [{ ...refusal, groupEpoch: 0, assignmentEpoch: 0, assignorName: "", members: [] }],
   }));
   await using cluster = fake.client();
   await expect(cluster.admin().groups.describe("mine")).rejects.toMatchObject({ code: "GROUP_AUTHORIZATION_FAILED" });

@@ -149,11 +149,10 @@ export class PartitionsAdmin {
     options: ElectLeadersOptions,
   ) {
     const { kind = "preferred" } = options;
-    const version = connection.versionOf(electLeaders);
-    if (kind !== "preferred" && version < 1)
+    if (kind !== "preferred" && connection.versionOf(electLeaders) < 1)
       throw unsupported(connection, "ElectLeaders", "elect another than the preferred replica");
     const answer = await connection.request(electLeaders, {
-      ...(version >= 1 ? { electionType: elections[kind] } : {}),
+      electionType: elections[kind],
       topicPartitions:
         partitions === null
           ? null
