@@ -42,6 +42,7 @@ export interface ClusterOptions {
 export class Cluster implements AsyncDisposable {
   /** For what is built on this client: connections and metadata. */
   readonly wire: Wire;
+  #admin: Admin | null = null;
 
   /** @throws KafkaError INVALID_CONFIG, naming the option. */
   constructor(options: ClusterOptions) {
@@ -63,8 +64,9 @@ export class Cluster implements AsyncDisposable {
     signal?.addEventListener("abort", () => void this.close(), { once: true, signal: this.wire.closed });
   }
 
+  /** Always the same one: it has nothing to be closed. */
   admin(): Admin {
-    return new Admin(this.wire);
+    return (this.#admin ??= new Admin(this.wire));
   }
 
   producer(options: ProducerOptions = {}): Producer {

@@ -6,7 +6,110 @@ export type { SaslOptions } from "./network/authentication.ts";
 export { channels } from "./network/diagnostics.ts";
 export type { RequestEnded, Throttled } from "./network/diagnostics.ts";
 export { KafkaError } from "./errors.ts";
-export type { Admin, ExplainedKind, Explanation, NewTopic, TopicDescription } from "./admin/admin.ts";
+export { valuesOf } from "./admin/outcome.ts";
+export type { Failed, Outcome, Succeeded } from "./admin/outcome.ts";
+export type { Admin } from "./admin/admin.ts";
+export type { CallOptions, ValidatingCallOptions } from "./admin/calls.ts";
+export type { AclOperation, AclPattern, AclPermission, AclResourceType } from "./admin/acl-words.ts";
+export type { Acl, AclFilter, AclsAdmin, NewAcl } from "./admin/acls.ts";
+export type { ClusterAdmin, ClusterBroker, ClusterDescription, DescribeClusterOptions } from "./admin/cluster.ts";
+export type {
+  ConfigChange,
+  ConfigChanges,
+  ConfigEntry,
+  ConfigReplacement,
+  ConfigResource,
+  ConfigResourceType,
+  ConfigSource,
+  ConfigSynonym,
+  ConfigValueType,
+  ConfigsAdmin,
+  DescribeConfigsOptions,
+  ListConfigResourcesOptions,
+} from "./admin/configs.ts";
+export type { ExplainedKind, Explanation } from "./admin/explanations.ts";
+export type { Feature, FeatureUpdate, FeaturesAdmin, FeaturesDescription } from "./admin/features.ts";
+export type {
+  ClassicGroupDescription,
+  ClassicMember,
+  ConsumerGroupDescription,
+  ConsumerMember,
+  GroupDescription,
+  GroupType,
+  ShareGroupDescription,
+  ShareMember,
+  StreamsAssignment,
+  StreamsGroupDescription,
+  StreamsMember,
+  StreamsSubtopology,
+  StreamsTask,
+  StreamsTaskOffset,
+  StreamsTopic,
+  StreamsTopology,
+} from "./admin/group-descriptions.ts";
+export type { CommittedOffset, GroupOffsetsOptions, OffsetToCommit } from "./admin/group-offsets.ts";
+export type {
+  DescribeGroupsOptions,
+  GroupsAdmin,
+  ListedGroup,
+  ListGroupsOptions,
+  MemberReference,
+  RemoveMembersOptions,
+} from "./admin/groups.ts";
+export type { FindHangingOptions, HangingTransaction } from "./admin/hanging-transactions.ts";
+export type { DescribeLogDirsOptions, LogDir, LogDirReplica, LogDirsAdmin, ReplicaMove } from "./admin/log-dirs.ts";
+export type { OffsetReset, ResetOffsetsOptions, ResetTarget } from "./admin/offset-reset.ts";
+export type { ListedOffset, OffsetOptions, OffsetQuery, OffsetSpec } from "./admin/offsets.ts";
+export type {
+  Election,
+  ElectLeadersOptions,
+  OngoingReassignment,
+  PartitionsAdmin,
+  Reassignment,
+  ReassignOptions,
+} from "./admin/partitions.ts";
+export type {
+  QuorumAdmin,
+  QuorumController,
+  QuorumDescription,
+  QuorumListener,
+  QuorumReplica,
+  QuorumVoter,
+  VoterOptions,
+} from "./admin/quorum.ts";
+export type { Quota, QuotaChange, QuotaEntity, QuotaFilter, QuotasAdmin } from "./admin/quotas.ts";
+export type { ShareGroupsAdmin, ShareOffset, ShareOffsetToSet } from "./admin/share-groups.ts";
+export type { CreateTokenOptions, DelegationToken, ListTokensOptions, TokensAdmin } from "./admin/tokens.ts";
+export type { PartitionDescription, TopicDescription } from "./admin/topic-descriptions.ts";
+export type {
+  CreatedTopic,
+  DeletedRecords,
+  ListTopicsOptions,
+  MorePartitions,
+  NewTopic,
+  RecordsToDelete,
+  TopicReference,
+  TopicsAdmin,
+} from "./admin/topics.ts";
+export type {
+  ActiveProducer,
+  FencedProducer,
+  ListedTransaction,
+  ListTransactionsOptions,
+  TransactionDescription,
+  TransactionsAdmin,
+  TransactionState,
+  TransactionToAbort,
+} from "./admin/transactions.ts";
+export type {
+  ScramChange,
+  ScramCredential,
+  ScramDeletion,
+  ScramMechanism,
+  ScramUpsertion,
+  UsersAdmin,
+} from "./admin/users.ts";
+export type { TopicPartition } from "./topic-partition.ts";
 export type { Consumer, ConsumedRecord, ConsumeOptions, ConsumerOptions, StartAt } from "./consumer/consumer.ts";
 export type { Delivered, Producer, ProducerOptions, ProducerRecord } from "./producer/producer.ts";
 export { topic } from "./topic.ts";

@@ -59,6 +59,11 @@ export class FakeBroker implements AsyncDisposable {
     this.#versions.set(api.key, versions);
   }
 
+  /** How an API is answered until now. */
+  answerOf({ key }: { readonly key: number }): ((asked: Asked<unknown>) => unknown) | null {
+    return (this.#answers.get(key) as ((asked: Asked<unknown>) => unknown) | undefined) ?? null;
+  }
+
   /** Names of the requests that came. */
   get names(): string[] {
     return this.asked.map(({ api }) => api);

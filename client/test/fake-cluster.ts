@@ -50,6 +50,7 @@ export class FakeCluster {
   readonly attempts: Attempt[] = [];
   readonly mishaps: Mishap[] = [];
   canCreate = true;
+  controllerId = 0;
   #nextProducerId = 1000;
 
   private constructor(seed: number) {
@@ -109,7 +110,7 @@ export class FakeCluster {
         if (!this.topics.has(name) && message.allowAutoTopicCreation && this.canCreate) this.create(name);
       return {
         clusterId: "fake",
-        controllerId: 0,
+        controllerId: this.controllerId,
         brokers: this.brokers.map(({ address }, id) => ({ nodeId: id, ...address })),
         topics: names.map((name) => this.#describe(name)),
       };

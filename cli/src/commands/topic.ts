@@ -28,14 +28,18 @@ export async function createTopic(name: string, options: CreateTopicOptions): Pr
 
 export async function listTopics(options: BootstrapOptions): Promise<void> {
   await using connected = cluster(options);
-  for (const { name } of await connected.admin().topics.list()) print(name);
+  for await (const { name } of connected.admin().topics.list({ includeInternal: true })) print(name);
 }
 
 export async function describeTopic(name: string, options: BootstrapOptions): Promise<void> {
   await using connected = cluster(options);
-  const topic = await connected.admin().topics.describe(name);
+  const admin = connected.admin();
+  const topic = await admin.topics.describe(name);
+  const config = await admin.configs.describe({ type: "topic", name });
   print(`topic ${topic.name}  id ${topic.topicId}  partitions ${topic.partitions.length}`);
-  for (const [key, value] of topic.config) print(`  ${key}=${value}`);
+  for (const { name: key, value, source } of config.values()) {
+    if (source !== "default" && value !== null) print(`  ${key}=${value}`);
+  }
   for (const { index, leaderId, leaderEpoch, replicas, inSyncReplicas } of topic.partitions) {
     const leader = leaderId < 0 ? "none" : leaderId;
     const [all, inSync] = [replicas.join(","), inSyncReplicas.join(",")];
@@ -46,14 +50,15 @@ export async function describeTopic(name: string, options: BootstrapOptions): Pr
 /** Asks for a compaction; the brokers do it in the background, whatever the topic's dirty ratio. */
 export async function compactTopic(name: string, options: BootstrapOptions): Promise<void> {
   await using connected = cluster(options);
-  const { topics } = connected.admin();
-  const { config } = await topics.describe(name);
-  const policy = config.get("cleanup.policy") ?? "delete";
+  const { configs } = connected.admin();
+  const config = await configs.describe({ type: "topic", name });
+  const policy = config.get("cleanup.policy")?.value ?? "delete";
   if (!policy.split(",").includes("compact"))
     throw new UsageError(`topic ${name} is not compacted: its cleanup.policy is ${policy === "" ? "empty" : policy}`);
   // Larger than what was asked for before, also where a clock stands wrong.
-  const before = Number(config.get("millrace.compact.request") ?? 0);
-  await topics.configure(name, { "millrace.compact.request": String(Math.max(systemClock.now(), before + 1)) });
+  const before = Number(config.get("millrace.compact.request")?.value ?? 0);
+  const request = String(Math.max(systemClock.now(), before + 1));
+  await configs.alter({ type: "topic", name, changes: { set: { "millrace.compact.request": request } } });
   print(`asked for a compaction of topic ${name}`);
 }
 

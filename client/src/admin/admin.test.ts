@@ -1,7 +1,6 @@
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
 import { deleteTopics } from "kafka-protocol-ts/messages/20-delete-topics";
-import { describeConfigs } from "kafka-protocol-ts/messages/32-describe-configs";
 import { explain } from "kafka-protocol-ts/messages/10000-explain";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../../test/fake-cluster.ts";
@@ -73,32 +72,4 @@ test("an explanation is what the broker says; an error names the thing; a cluste
     code: "GROUP_ID_NOT_FOUND",
     message: "group others: no such",
   });
-});
-
-test("a description has the settings that differ from the defaults; a list is sorted", async () => {
-  const fake = await FakeCluster.start();
-  fake.create("orders", [0, 0]);
-  fake.create("bills");
-  const entry = { readOnly: false, isSensitive: false, synonyms: [] };
-  fake.brokers[0]!.on(describeConfigs, () => ({
-    throttleTimeMs: 0,
-    results: [
-      {
-        errorCode: 0,
-        errorMessage: null,
-        resourceType: 2,
-        resourceName: "orders",
-        configs: [
-          { ...entry, name: "retention.ms", value: "1000", configSource: 1 },
-          { ...entry, name: "segment.bytes", value: "1073741824", configSource: 5 },
-        ],
-      },
-    ],
-  }));
-  await using cluster = fake.client();
-  const { topics } = cluster.admin();
-  expect((await topics.list()).map(({ name }) => name)).toEqual(["bills", "orders"]);
-  const description = await topics.describe("orders");
-  expect(description.partitions).toHaveLength(2);
-  expect([...description.config]).toEqual([["retention.ms", "1000"]]);
 });

@@ -146,27 +146,30 @@ export class BrokerConnection {
     return this.#features.get(name) ?? 0;
   }
 
-  /** The highest version both sides speak. */
-  versionOf(api: ApiInfo): number {
+  /** The highest version both sides speak, or below it the highest that is wanted. */
+  versionOf(api: ApiInfo, versionMax: number = api.versions[1]): number {
     const served = this.#served.get(api.key);
     if (served === undefined) throw new KafkaError("UNSUPPORTED_VERSION", `${this.name} does not serve ${api.name}`);
-    const version = Math.min(served[1], api.versions[1]);
+    const version = Math.min(served[1], versionMax);
     if (version < Math.max(served[0], api.versions[0])) {
       throw new KafkaError(
         "UNSUPPORTED_VERSION",
-        `${this.name} serves ${api.name} ${served[0]} to ${served[1]}; this client speaks ${api.versions[0]} to ${api.versions[1]}`,
+        `${this.name} serves ${api.name} ${served[0]} to ${served[1]}; this client speaks ${api.versions[0]} to ${versionMax}`,
       );
     }
     return version;
   }
 
-  /** Sends and gives the answer. A function is asked for the message in the version that is spoken. */
+  /**
+   * Sends and gives the answer. A function is asked for the message in the version that is spoken: the highest that both
+   * sides know, or `versionMax`.
+   */
   async request<Req, Res, ReqInput, ResInput>(
     api: Api<Req, Res, ReqInput, ResInput>,
     message: ReqInput | ((version: number) => ReqInput),
-    options: { readonly timeoutMs?: number } = {},
+    options: { readonly timeoutMs?: number; readonly versionMax?: number } = {},
   ): Promise<Res> {
-    const version = this.versionOf(api);
+    const version = this.versionOf(api, options.versionMax);
     return this.#send(api, version, bodyFor(message, version), options.timeoutMs ?? this.#requestTimeoutMs);
   }
 

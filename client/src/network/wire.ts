@@ -179,27 +179,47 @@ export class Wire {
 
   /** The connection to the coordinator of a group, a transactional id or a share partition; remembered until `forgetCoordinator`. */
   async coordinator(kind: CoordinatorKind, key: string, purpose: Purpose = "main"): Promise<BrokerConnection> {
-    const cacheKey = `${kind} ${key}`;
-    let nodeId = this.#coordinators.get(cacheKey);
-    if (nodeId === undefined) {
-      const answer = await this.request(findCoordinator, (version) =>
-        version >= 4
-          ? { keyType: coordinatorTypes[kind], coordinatorKeys: [key] }
-          : { keyType: coordinatorTypes[kind], key },
-      );
-      const found = answer.coordinators[0] ?? answer;
-      if (found.errorCode !== ErrorCode.NONE)
-        throw brokerError(found.errorCode, `coordinator of ${kind} ${key}`, found.errorMessage);
-      ({ nodeId } = found);
-      this.metadata.learnBroker({ nodeId, host: found.host, port: found.port, rack: null });
-      this.#coordinators.set(cacheKey, nodeId);
-    }
+    const failure = (await this.findCoordinators(kind, [key])).get(key);
+    if (failure !== undefined) throw failure;
+    const nodeId = this.#coordinators.get(`${kind} ${key}`) ?? -1;
     try {
       return await this.broker(nodeId, purpose);
     } catch (error) {
       this.forgetCoordinator(kind, key);
       throw error;
     }
+  }
+
+  /**
+   * Learns the coordinators that are not remembered, in one request where brokers take many keys (KIP-699). The answer has
+   * the keys of which the broker says that it failed.
+   */
+  async findCoordinators(kind: CoordinatorKind, keys: readonly string[]): Promise<ReadonlyMap<string, KafkaError>> {
+    const failures = new Map<string, KafkaError>();
+    const unknown = keys.filter((key) => !this.#coordinators.has(`${kind} ${key}`));
+    if (unknown.length === 0) return failures;
+    const keyType = coordinatorTypes[kind];
+    const connection = await this.any();
+    const answers =
+      connection.versionOf(findCoordinator) >= 4
+        ? (await connection.request(findCoordinator, { keyType, coordinatorKeys: unknown })).coordinators
+        : await Promise.all(
+            unknown.map(async (key) => ({ ...(await connection.request(findCoordinator, { keyType, key })), key })),
+          );
+    const answered = new Map(answers.map((answer) => [answer.key, answer]));
+    for (const key of unknown) {
+      const what = `coordinator of ${kind} ${key}`;
+      const found = answered.get(key);
+      if (found === undefined) failures.set(key, brokerError(ErrorCode.COORDINATOR_NOT_AVAILABLE, what));
+      else if (found.errorCode !== ErrorCode.NONE)
+        failures.set(key, brokerError(found.errorCode, what, found.errorMessage));
+      else {
+        const { nodeId, host, port } = found;
+        this.metadata.learnBroker({ nodeId, host, port, rack: null });
+        this.#coordinators.set(`${kind} ${key}`, nodeId);
+      }
+    }
+    return failures;
   }
 
   /** After NOT_COORDINATOR, COORDINATOR_NOT_AVAILABLE, or a lost connection. */
