@@ -2,7 +2,7 @@ export { Cluster } from "./cluster.ts";
 export type { ClusterOptions } from "./cluster.ts";
 export type { ClientWorld, TopicOptions } from "./network/wire.ts";
 export type { PartitionMetadata, TopicMetadata } from "./network/metadata.ts";
-export type { SaslOptions } from "./network/authentication.ts";
+export type { OAuthBearerOptions, OAuthBearerToken, PlainOptions, SaslOptions, ScramOptions } from "./network/sasl.ts";
 export { channels } from "./network/diagnostics.ts";
 export type { RequestEnded, Throttled } from "./network/diagnostics.ts";
 export { KafkaError } from "./errors.ts";

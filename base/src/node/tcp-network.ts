@@ -115,7 +115,7 @@ export class TcpNetwork implements Network {
   }
 }
 
-/** A socket that connects to the first address of the name that takes it; an error where certificate or key are of no use. */
+/** A socket that connects to the first address of the name that takes it; an error where there is no such port, or the certificate or key is of no use. */
 function openSocket(
   { host, port }: Address,
   reads: SharedReads,
@@ -123,10 +123,12 @@ function openSocket(
 ): net.Socket | NetworkError {
   const { option: onread } = reads;
   const plain = { host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, autoSelectFamily: true, onread };
-  if (options === undefined) return net.connect(plain);
   try {
-    return tls.connect({ ...plain, ...tlsOptions(host, options) });
+    return options === undefined ? net.connect(plain) : tls.connect({ ...plain, ...tlsOptions(host, options) });
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Whoever named such an address, it is not the certificate.
+    if (code === "ERR_SOCKET_BAD_PORT" || options === undefined) return connectFailure(error as Error, { host, port });
     return tlsOptionsFailure(error as Error);
   }
 }

@@ -230,6 +230,12 @@ test("a port that takes connections and says nothing is given up in time", async
   expect(error.message).toContain("did not end TLS's handshake within 50 ms");
 });
 
+test("a port that there cannot be is an error like others", async () => {
+  const error = await failure(connect(70_000));
+  expect(error).toMatchObject({ code: "ERR_SOCKET_BAD_PORT", kind: "network" });
+  await failure(network.connect({ host: "127.0.0.1", port: -1 }, { timeoutMs: 100 }));
+});
+
 test("nobody there is the network's failure, with TLS too", async () => {
   const error = await failure(connect(await closedPort()));
   expect(error).toMatchObject({ code: "ECONNREFUSED", kind: "network" });
