@@ -240,7 +240,21 @@ test("a client that says nothing of itself where that is wanted hears so, and do
   await world.clock.advance(5_000);
   expect(await all).toMatchObject({ code: "SASL_WANTED", retriable: false });
   expect((await all).message).toContain('set "sasl"');
-  expect(broker.connectionsCount).toBe(3);
+  expect(broker.connectionsCount).toBe(5);
+});
+
+test("a broker that has answered before is not said to want more, whatever breaks later", async () => {
+  let isDown = false;
+  const answer = { clusterId: "open", brokers: [], topics: [] };
+  broker.on(metadata, ({ connection }) => (isDown ? (connection.end(), silence) : answer));
+  await using cluster = new Cluster({ brokers: [broker.text], world });
+  await cluster.wire.topics();
+  isDown = true;
+  const all = cluster.wire.retrying({ what: "it", timeoutMs: 30_000 }, async () => cluster.wire.topics());
+  await world.clock.advance(20_000);
+  isDown = false;
+  await world.clock.advance(2_000);
+  expect(await all).toEqual([]);
 });
 
 test("a broker that asks on and on is given up", async () => {

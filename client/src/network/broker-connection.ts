@@ -168,6 +168,11 @@ export class BrokerConnection {
     return this.#departures.isThrottled;
   }
 
+  /** More than who it is and who we are. */
+  get hasAnswered(): boolean {
+    return this.#stage === "used";
+  }
+
   /** The broker told its versions and hung up at the first request: most often it wants to know who we are. */
   get isUnwanted(): boolean {
     return this.#isUnwanted;

@@ -58,14 +58,15 @@ const reconnectBackoffMsMax = 1_000;
 /** Where one broker is silent for so long, the next one is asked, too. */
 const patienceMs = 1_000;
 
-/** So many connections in a row that end at their first request: then it is not chance. */
-const unwantedMax = 3;
+/** So many connections in a row that end at their first request, at a broker that has never answered one: then it is not chance. */
+const unwantedMax = 5;
 
 interface Endpoint {
   readonly purpose: Purpose;
   connection: BrokerConnection | Promise<BrokerConnection> | null;
   failuresCount: number;
   unwantedCount: number;
+  hasWorked: boolean;
   /** Monotonic. */
   notBeforeMs: number;
 }
@@ -341,7 +342,7 @@ export class Wire {
     const key = `${addressText(address)} ${purpose}`;
     let endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) {
-      endpoint = { purpose, connection: null, failuresCount: 0, unwantedCount: 0, notBeforeMs: 0 };
+      endpoint = { purpose, connection: null, failuresCount: 0, unwantedCount: 0, hasWorked: false, notBeforeMs: 0 };
       this.#endpoints.set(key, endpoint);
     }
     return endpoint;
@@ -361,8 +362,9 @@ export class Wire {
   /** Opening succeeds again and again at a broker that wants to hear who we are: the end of each connection tells. */
   #lookBack(endpoint: Endpoint, connection: BrokerConnection): void {
     endpoint.connection = null;
+    endpoint.hasWorked ||= connection.hasAnswered;
     endpoint.unwantedCount = connection.isUnwanted ? endpoint.unwantedCount + 1 : 0;
-    if (endpoint.unwantedCount < unwantedMax) return;
+    if (endpoint.hasWorked || endpoint.unwantedCount < unwantedMax) return;
     endpoint.unwantedCount = 0;
     throw saslWanted(connection.name);
   }
