@@ -26,6 +26,7 @@ import {
   requestThrottled,
 } from "./diagnostics.ts";
 import { FrameAssembler } from "./frame-assembler.ts";
+import { Session } from "./session.ts";
 
 const clientSoftware = { clientSoftwareName: "millrace", clientSoftwareVersion: "0.1.0" } as const;
 /** Answers larger than this are refused: no length from outside is believed beyond it. */
@@ -79,8 +80,7 @@ export class BrokerConnection {
   readonly #served = new Map<number, readonly [number, number]>();
   readonly #features = new Map<string, number>();
   readonly #departures: Departures;
-  /** From then on we say again who we are, before the next request (KIP-368). Monotonic. */
-  #reauthenticateAtMs = Number.POSITIVE_INFINITY;
+  readonly #session: Session = new Session();
   /** Called when nothing waits for an answer any more. */
   #onIdle: (() => void) | null = null;
   #stage: Stage = "new";
@@ -347,7 +347,7 @@ export class BrokerConnection {
   /** Called before a request leaves that nothing else holds back. */
   #keepSession(): void {
     const { sasl } = this.#options;
-    const isDue = this.#clock.monotonicMs() >= this.#reauthenticateAtMs;
+    const isDue = this.#session.isDue(this.#clock.monotonicMs());
     if (sasl !== undefined && isDue && this.#failure === null) void this.#reauthenticate(sasl);
   }
 
@@ -379,7 +379,7 @@ export class BrokerConnection {
   }
 
   async #authenticate(sasl: SaslOptions): Promise<void> {
-    this.#reauthenticateAtMs = Number.POSITIVE_INFINITY;
+    this.#session.end();
     if (!this.serves(saslHandshake) || !this.serves(saslAuthenticate)) throw noSaslHere(this.name);
     const timeoutMs = this.#requestTimeoutMs;
     this.#departures.hold();
@@ -389,11 +389,7 @@ export class BrokerConnection {
       const [exchange] = await Promise.all([asking, this.#idle()]);
       const startedMs = this.#clock.monotonicMs();
       const { sessionLifetimeMs } = await authenticate(this.#saslPeer(timeoutMs), sasl.mechanism, exchange);
-      if (sessionLifetimeMs > 0) {
-        // As the Java client: somewhere between 85 and 95 % of the session, so that not all come at once.
-        const share = 0.85 + 0.1 * this.#options.random.fraction();
-        this.#reauthenticateAtMs = startedMs + share * sessionLifetimeMs;
-      }
+      if (sessionLifetimeMs > 0) this.#session.begin(startedMs, sessionLifetimeMs, this.#options.random.fraction());
     } finally {
       this.#departures.release();
     }
@@ -453,6 +449,7 @@ export class BrokerConnection {
     timeout.cancel();
     if (this.#stage === "greeted" && !api.startsWith("Sasl")) this.#stage = "used";
     const latencyMs = this.#clock.monotonicMs() - sentMs;
+    this.#session.heed(latencyMs);
     const about = { broker: this.name, clientId: this.#clientId, api, version };
     requestEnded({ ...about, latencyMs, requestBytes, answerBytes: frame.length, error: null });
     if (this.#waiting.isEmpty) this.#tellIdle();

@@ -1,4 +1,5 @@
 import diagnostics from "node:diagnostics_channel";
+import type { Connection } from "@millrace/base/world";
 import { simulatedWorld } from "@millrace/simulator/simulated-world";
 import type { SimulatedWorld } from "@millrace/simulator/simulated-world";
 import { BrokerConnection } from "@millrace/client/network/broker-connection";
@@ -156,6 +157,38 @@ test("with Produces in flight and more behind them, each is answered, in order",
     ...Array.from({ length: 5 }, () => "Produce"),
   ]);
   expect(connection.inFlight).toBe(0);
+});
+
+test("what is sent in time and read too late, behind a Fetch that waits, is not sent in that session", async () => {
+  // As a broker does: it reads the next request when the one before it is answered.
+  let before: Promise<unknown> = Promise.resolve();
+  const inTurn = <Answer>(ms: number, answer: Answer) => {
+    const guarded = fake.guard(async () => {
+      await new Promise<void>((resolve) => void world.clock.schedule(ms, resolve));
+      return answer;
+    });
+    return (asked: { connection: Connection }) => {
+      const turn = before.then(async () => guarded(asked));
+      before = turn;
+      return turn;
+    };
+  };
+  broker.on(fetch, inTurn(2_400, { throttleTimeMs: 0, errorCode: 0, sessionId: 0, responses: [] }));
+  broker.on(produce, inTurn(1, { responses: [] }));
+  const connection = await open();
+  let answers = 0;
+  const work: Promise<void>[] = [];
+  const count = (): void => void answers++;
+  for (let at = 0; at < 540; at++) {
+    if (at % 27 === 0) work.push(connection.request(fetch, emptyFetch(2_400)).then(count));
+    if (at % 27 === 3) work.push(connection.request(produce, emptyProduce).then(count));
+    await world.clock.advance(100);
+  }
+  await world.clock.advance(30_000);
+  await Promise.all(work);
+  expect(answers).toBe(40);
+  expect(broker.connectionsCount).toBe(1);
+  expect(fake.users.length).toBeGreaterThan(3);
 });
 
 test("what is told without an answer waits for it, too", async () => {
