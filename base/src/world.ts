@@ -206,7 +206,10 @@ export interface TlsClientOptions {
   readonly cert?: string | Buffer;
   readonly key?: string | Buffer;
   readonly passphrase?: string;
-  /** The name that the certificate must hold, and that is sent as SNI. Absent: the host that is connected to. */
+  /**
+   * The name that the certificate must hold, and that is sent as SNI. Absent: the host that is connected to. Where a cluster's
+   * certificates hold the names of its brokers, leave it out: it is taken for all of them.
+   */
   readonly serverName?: string;
   /** False takes any certificate: then nobody knows who answers. For tests. Default true. */
   readonly rejectUnauthorized?: boolean;
@@ -218,12 +221,17 @@ export interface Address {
   readonly port: number;
 }
 
+/** Where a connection failed: on its way, while both sides agreed on TLS, or before, since a certificate or key cannot be used. */
+export type NetworkErrorKind = "network" | "tls" | "options";
+
 export class NetworkError extends Error {
   override readonly name = "NetworkError";
   readonly code: string;
-  constructor(code: string, message: string, cause?: unknown) {
+  readonly kind: NetworkErrorKind;
+  constructor(code: string, message: string, cause?: unknown, kind: NetworkErrorKind = "network") {
     super(message, { cause });
     this.code = code;
+    this.kind = kind;
   }
 }
 

@@ -7,7 +7,8 @@ import { Consumer } from "./consumer/consumer.ts";
 import type { ConsumerOptions } from "./consumer/consumer.ts";
 import { abortedError, KafkaError } from "./errors.ts";
 import { parseAddress } from "./network/address.ts";
-import type { SaslOptions } from "./network/authentication.ts";
+import { checkSasl } from "./network/sasl.ts";
+import type { SaslOptions } from "./network/sasl.ts";
 import { Wire } from "./network/wire.ts";
 import type { ClientWorld } from "./network/wire.ts";
 import { Producer } from "./producer/producer.ts";
@@ -50,6 +51,7 @@ export class Cluster implements AsyncDisposable {
     const { clientId = "millrace", tls, sasl, logger, signal } = options;
     const bootstrap = options.brokers.map(parseAddress);
     if (bootstrap.length === 0) throw new KafkaError("INVALID_CONFIG", "brokers: no broker address was given");
+    if (sasl !== undefined) checkSasl(sasl);
     this.wire = new Wire(options.world ?? nodeWorld(), {
       bootstrap,
       clientId,

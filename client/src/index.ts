@@ -2,9 +2,21 @@ export { Cluster } from "./cluster.ts";
 export type { ClusterOptions } from "./cluster.ts";
 export type { ClientWorld, TopicOptions } from "./network/wire.ts";
 export type { PartitionMetadata, TopicMetadata } from "./network/metadata.ts";
-export type { SaslOptions } from "./network/authentication.ts";
+export type { OAuthBearerOptions, OAuthBearerToken, PlainOptions, SaslOptions, ScramOptions } from "./network/sasl.ts";
 export { channels } from "./network/diagnostics.ts";
-export type { RequestEnded, Throttled } from "./network/diagnostics.ts";
+export type {
+  ClientEvent,
+  ClientEvents,
+  ConnectionClosed,
+  ConnectionFailed,
+  ConnectionOpened,
+  MetadataAsked,
+  Reauthenticated,
+  RequestEnded,
+  Throttled,
+} from "./network/diagnostics.ts";
+export { clientMetrics, latencyBoundsMs } from "./network/metrics.ts";
+export type { ClientMetrics, ClientMetricsOptions, ClientMetricsSnapshot, RequestMetrics } from "./network/metrics.ts";
 export { KafkaError } from "./errors.ts";
 export { valuesOf } from "./admin/outcome.ts";
 export type { Failed, Outcome, Succeeded } from "./admin/outcome.ts";

@@ -29,6 +29,8 @@ export class FakeBroker implements AsyncDisposable {
   readonly asked: Asked<unknown>[] = [];
   readonly connections = new Set<Connection>();
   connectionsCount = 0;
+  /** What becomes of an answer before it leaves: the frame with its length in front. */
+  mangle: ((frame: Buffer) => Buffer) | null = null;
   readonly #listener: Listener;
   readonly #answers = new Map<number, Answer>();
   readonly #versions = new Map<number, readonly [number, number]>();
@@ -117,7 +119,9 @@ export class FakeBroker implements AsyncDisposable {
     const asked = { api: api.name, version: apiVersion, correlationId, clientId, message, connection };
     if (apiKey !== apiVersions.key) this.asked.push(asked);
     const reply = await answer(asked as Asked<never>);
-    return reply === silence ? null : response(api, { version: apiVersion, correlationId }, reply);
+    if (reply === silence) return null;
+    const parts = response(api, { version: apiVersion, correlationId }, reply);
+    return this.mangle === null ? parts : [this.mangle(Buffer.concat(parts))];
   }
 
   #default(apiKey: number): Answer {

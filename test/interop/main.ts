@@ -29,6 +29,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   connect: ["connect"],
   "real-input": ["real-input"],
   histories: ["histories"],
+  client: ["client-security", "client-faults"],
 };
 
 const { values, positionals } = parseArgs({

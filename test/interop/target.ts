@@ -25,6 +25,13 @@ export interface TargetOptions {
   readonly name?: TargetName;
   /** Broker keys with Kafka's names: `--set` for ours, lines of server.properties for Kafka. */
   readonly settings?: Readonly<Record<string, string>>;
+  /**
+   * Further listeners of Apache Kafka beside the plain one, each with its settings under "listener.name.NAME.", by the names that its
+   * security protocols have: SSL, SASL_PLAINTEXT, SASL_SSL. `portOf` tells where they are.
+   */
+  readonly listeners?: Readonly<Partial<Record<ListenerName, Readonly<Record<string, string>>>>>;
+  /** More arguments for `kafka-storage format`, as "--add-scram". */
+  readonly formatArguments?: readonly string[];
   /** Clients are told to come to this port: a proxy's. */
   readonly advertisedPort?: number;
   /** Environment of the process, over the one that it inherits. */
@@ -35,6 +42,8 @@ export interface TargetOptions {
   readonly directory?: string;
 }
 
+export type ListenerName = "SSL" | "SASL_PLAINTEXT" | "SASL_SSL";
+
 /** Long enough for a JVM on a busy machine; nothing waits so long when all is well. */
 const startTimeoutMs = 60_000;
 const stopTimeoutMs = 60_000;
@@ -44,6 +53,7 @@ export class Target implements AsyncDisposable {
   readonly name: TargetName;
   readonly port: number;
   readonly dataDirectory: string;
+  readonly #ports: ReadonlyMap<string, number>;
   readonly #directory: string;
   readonly #command: readonly [string, ...string[]];
   readonly #environment: Readonly<Record<string, string>>;
@@ -54,6 +64,7 @@ export class Target implements AsyncDisposable {
 
   private constructor(
     parts: Pick<Target, "name" | "port" | "dataDirectory"> & {
+      readonly ports: ReadonlyMap<string, number>;
       readonly directory: string;
       readonly command: readonly [string, ...string[]];
       readonly formatCommand: readonly [string, ...string[]] | null;
@@ -64,6 +75,7 @@ export class Target implements AsyncDisposable {
     this.name = parts.name;
     this.port = parts.port;
     this.dataDirectory = parts.dataDirectory;
+    this.#ports = parts.ports;
     this.#directory = parts.directory;
     this.#command = parts.command;
     this.#formatCommand = parts.formatCommand;
@@ -84,15 +96,24 @@ export class Target implements AsyncDisposable {
     if (options.advertisedPort !== undefined) {
       settings["advertised.listeners"] = `PLAINTEXT://127.0.0.1:${options.advertisedPort}`;
     }
+    const listeners = Object.entries(options.listeners ?? {});
+    if (listeners.length > 0 && name !== "kafka") throw new Error(`${name} has no listeners with TLS or SASL`);
+    const more = listeners.length === 0 ? [] : await freePorts(listeners.length);
+    const ports = new Map(listeners.map(([listener], index) => [listener, more[index] ?? 0]));
+    for (const [listener, own] of listeners) {
+      const prefix = `listener.name.${listener.toLowerCase()}.`;
+      for (const [key, value] of Object.entries(own)) settings[prefix + key] = value;
+    }
+    const { formatArguments = [] } = options;
     const commands =
       name === "kafka"
-        ? kafkaCommands({ directory, dataDirectory, port, controllerPort, settings })
+        ? kafkaCommands({ directory, dataDirectory, port, controllerPort, settings, ports, formatArguments })
         : {
             command: millraceCommand({ name, dataDirectory, port, settings, preload: options.preload }),
             formatCommand: null,
           };
     const hasChannel = name !== "kafka" && options.preload !== undefined;
-    return new Target({ name, port, dataDirectory, directory, environment, hasChannel, ...commands });
+    return new Target({ name, port, ports, dataDirectory, directory, environment, hasChannel, ...commands });
   }
 
   /** Created and running. */
@@ -110,6 +131,12 @@ export class Target implements AsyncDisposable {
 
   get address(): string {
     return `127.0.0.1:${this.port}`;
+  }
+
+  portOf(listener: ListenerName): number {
+    const port = this.#ports.get(listener);
+    if (port === undefined) throw new Error(`there is no listener ${listener}`);
+    return port;
   }
 
   get pid(): number {
@@ -248,11 +275,14 @@ function kafkaCommands(options: {
   readonly port: number;
   readonly controllerPort: number;
   readonly settings: Readonly<Record<string, string>>;
+  readonly ports: ReadonlyMap<string, number>;
+  readonly formatArguments: readonly string[];
 }): { readonly command: readonly [string, ...string[]]; readonly formatCommand: readonly [string, ...string[]] } {
   const { directory, dataDirectory, port, controllerPort } = options;
+  const more = [...options.ports].map(([name, at]) => `,${name}://127.0.0.1:${at}`).join("");
   const settings: Readonly<Record<string, string>> = {
-    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-    "advertised.listeners": `PLAINTEXT://127.0.0.1:${port}`,
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}${more}`,
+    "advertised.listeners": `PLAINTEXT://127.0.0.1:${port}${more}`,
     "controller.quorum.bootstrap.servers": `127.0.0.1:${controllerPort}`,
     "log.dirs": dataDirectory,
     ...options.settings,
@@ -278,6 +308,7 @@ function kafkaCommands(options: {
       "-XX:TieredStopAtLevel=1",
       ...java,
       ...["kafka.tools.StorageTool", "format", "--standalone", "-t", clusterId, "-c", properties],
+      ...options.formatArguments,
     ],
   };
 }

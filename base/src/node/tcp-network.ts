@@ -7,7 +7,15 @@ import type { NativeSource } from "./native.ts";
 import { systemClock } from "./system-clock.ts";
 import { TcpConnection } from "./tcp-connection.ts";
 import { readShared, SharedReads } from "./shared-reads.ts";
-import { acceptFailure, connectFailure, hostAndPort, listenFailure } from "./tcp-errors.ts";
+import {
+  acceptFailure,
+  connectFailure,
+  hangUpSentence,
+  hostAndPort,
+  listenFailure,
+  tlsConnectFailure,
+  tlsOptionsFailure,
+} from "./tcp-errors.ts";
 
 export interface TcpNetworkOptions {
   /** Without native calls, file slices are read and written like any other bytes. */
@@ -52,18 +60,20 @@ export class TcpNetwork implements Network {
   connect(address: Address, options: ConnectOptions): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const { timeoutMs, signal } = options;
+      const isTls = options.tls !== undefined;
       const where = hostAndPort(address);
       if (signal?.aborted === true) {
         reject(new NetworkError("ABORT_ERR", `connecting to ${where} was given up`));
         return;
       }
-      const { host, port } = address;
       const reads = new SharedReads();
-      const onread = reads.option;
-      const plain = { host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, onread };
-      const socket =
-        options.tls === undefined ? net.connect(plain) : tls.connect({ ...plain, ...tlsOptions(host, options.tls) });
-      const ready = options.tls === undefined ? "connect" : "secureConnect";
+      const socket = openSocket(address, reads, options.tls);
+      if (socket instanceof NetworkError) {
+        reject(socket);
+        return;
+      }
+      let isReached = false;
+      const ready = isTls ? "secureConnect" : "connect";
       // Paused before it connects, so that no byte is read before `start`.
       socket.pause();
       const settled = (): void => {
@@ -79,24 +89,47 @@ export class TcpNetwork implements Network {
         socket.destroy();
         reject(error);
       };
-      const onError = (error: Error): void => fail(connectFailure(error, address));
+      const onError = (error: Error): void =>
+        fail(isTls && isReached ? tlsConnectFailure(error, address) : connectFailure(error, address));
       const onAbort = (): void => fail(new NetworkError("ABORT_ERR", `connecting to ${where} was given up`));
       const onConnect = (): void => {
         settled();
-        const native = options.tls === undefined ? this.#native : noNative;
-        resolve(new TcpConnection(socket, native, reads, this.#pacer));
+        resolve(new TcpConnection(socket, isTls ? noNative : this.#native, reads, this.#pacer));
       };
       // A server that wants no TLS, or not ours, may just hang up.
-      const onEnd = (): void => fail(new NetworkError("ECONNRESET", `${where} ended the connection at once`));
-      const timer = setTimeout(
-        () => fail(new NetworkError("ETIMEDOUT", `${where} did not answer within ${timeoutMs} ms`)),
-        timeoutMs,
-      );
+      const onEnd = (): void => fail(new NetworkError("ECONNRESET", hangUpSentence(address), undefined, "tls"));
+      const onTimeout = (): void => {
+        const what = isReached ? "did not end TLS's handshake" : "did not answer";
+        const kind = isReached ? "tls" : "network";
+        fail(new NetworkError("ETIMEDOUT", `${where} ${what} within ${timeoutMs} ms`, undefined, kind));
+      };
+      const timer = setTimeout(onTimeout, timeoutMs);
       socket.on("error", onError);
       socket.on(ready, onConnect);
-      if (options.tls !== undefined) socket.on("end", onEnd);
+      if (isTls) {
+        socket.once("connect", () => (isReached = true));
+        socket.on("end", onEnd);
+      }
       signal?.addEventListener("abort", onAbort, { once: true });
     });
+  }
+}
+
+/** A socket that connects to the first address of the name that takes it; an error where there is no such port, or the certificate or key is of no use. */
+function openSocket(
+  { host, port }: Address,
+  reads: SharedReads,
+  options: TlsClientOptions | undefined,
+): net.Socket | NetworkError {
+  const { option: onread } = reads;
+  const plain = { host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, autoSelectFamily: true, onread };
+  try {
+    return options === undefined ? net.connect(plain) : tls.connect({ ...plain, ...tlsOptions(host, options) });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Whoever named such an address, it is not the certificate.
+    if (code === "ERR_SOCKET_BAD_PORT" || options === undefined) return connectFailure(error as Error, { host, port });
+    return tlsOptionsFailure(error as Error);
   }
 }
 

@@ -3,19 +3,13 @@ import { ErrorCode, errorName } from "kafka-protocol-ts/errors";
 import type { SaslHandshakeResponse } from "kafka-protocol-ts/messages/17-sasl-handshake";
 import type { SaslAuthenticateResponse } from "kafka-protocol-ts/messages/36-sasl-authenticate";
 import { KafkaError } from "../errors.ts";
-
-/** How the client says who it is. Passwords and tokens never come into a message or a log. */
-export type SaslOptions = PlainOptions;
-
-export interface PlainOptions {
-  readonly mechanism: "PLAIN";
-  readonly username: string;
-  readonly password: string;
-}
+import { oauthBearer } from "./oauth-bearer.ts";
+import { refused, unknownMechanism } from "./sasl.ts";
+import type { PlainOptions, SaslExchange, SaslOptions } from "./sasl.ts";
+import { scram } from "./scram.ts";
 
 /** The broker, as an exchange of SASL bytes sees it. */
 export interface SaslPeer {
-  readonly host: string;
   /** "host:port" */
   readonly broker: string;
   handshake(mechanism: string): Promise<SaslHandshakeResponse>;
@@ -27,53 +21,77 @@ export interface SaslWorld {
   readonly random: Random;
 }
 
-/** What one mechanism says: first by itself, then in answer to each challenge; null when it has nothing more to say. */
-export interface SaslExchange {
-  first(): Buffer | Promise<Buffer>;
-  /** @throws KafkaError (SASL_AUTHENTICATION_FAILED) when the broker does not prove what it must. */
-  next(challenge: Buffer): Buffer | null;
+/** An honest exchange is over long before. */
+const roundsMax = 8;
+
+/**
+ * Asks for what is needed to say who we are, before the connection is wanted.
+ *
+ * @throws KafkaError TOKEN_FAILED where there is no token, INVALID_CONFIG where it cannot be one.
+ */
+export async function beginExchange(
+  sasl: SaslOptions,
+  { broker, timeoutMs }: { readonly broker: string; readonly timeoutMs: number },
+  { clock, random }: SaslWorld,
+): Promise<SaslExchange> {
+  switch (sasl.mechanism) {
+    case "PLAIN":
+      return plain(sasl);
+    case "SCRAM-SHA-256":
+    case "SCRAM-SHA-512":
+      return scram(sasl, broker, random);
+    case "OAUTHBEARER":
+      return oauthBearer(sasl, { broker, timeoutMs, clock });
+    default:
+      throw unknownMechanism((sasl as { readonly mechanism: string }).mechanism);
+  }
 }
 
 /**
  * Says who we are, on a connection that nothing else uses meanwhile.
  *
  * @returns how long the broker believes it, in ms; 0: for as long as the connection lasts.
- * @throws KafkaError UNSUPPORTED_SASL_MECHANISM or SASL_AUTHENTICATION_FAILED, which no retry mends.
+ * @throws KafkaError UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE or SASL_AUTHENTICATION_FAILED, which no retry mends.
  */
 export async function authenticate(
   peer: SaslPeer,
-  sasl: SaslOptions,
-  world: SaslWorld,
+  mechanism: SaslOptions["mechanism"],
+  exchange: SaslExchange,
 ): Promise<{ readonly sessionLifetimeMs: number }> {
-  const { errorCode, mechanisms } = await peer.handshake(sasl.mechanism);
+  const { broker } = peer;
+  const { errorCode, mechanisms } = await peer.handshake(mechanism);
+  if (errorCode === ErrorCode.ILLEGAL_SASL_STATE) throw noSaslHere(broker);
   if (errorCode !== ErrorCode.NONE) {
-    const sentence =
-      errorCode === ErrorCode.ILLEGAL_SASL_STATE
-        ? `${peer.broker} does not authenticate on this port: leave "sasl" out, or take another port`
-        : `${peer.broker} does not offer ${sasl.mechanism}, but ${mechanisms.join(", ") || "nothing"}`;
-    throw new KafkaError(errorName(errorCode), sentence, { broker: peer.broker });
+    const offered = mechanisms.join(", ") || "nothing";
+    const sentence = `${broker} does not offer ${mechanism}, but ${offered}: set sasl.mechanism to one of these`;
+    throw new KafkaError(errorName(errorCode), sentence, { broker });
   }
-  const exchange = exchangeOf(sasl, peer, world);
-  for (let bytes: Buffer | null = await exchange.first(); ;) {
+  let bytes: Buffer = exchange.first;
+  for (let round = 0; round < roundsMax; round++) {
     const answer = await peer.authenticate(bytes);
     if (answer.errorCode !== ErrorCode.NONE) {
-      const reason = answer.errorMessage ?? "wrong credentials";
-      const sentence = `${peer.broker} does not believe the ${sasl.mechanism} credentials: ${reason}`;
-      throw new KafkaError(errorName(answer.errorCode), sentence, { broker: peer.broker });
+      const reason = exchange.refusal ?? answer.errorMessage ?? "wrong credentials";
+      throw refused(errorName(answer.errorCode), mechanism, broker, reason);
     }
-    bytes = exchange.next(answer.authBytes);
-    if (bytes === null) return { sessionLifetimeMs: answer.sessionLifetimeMs };
+    const next = exchange.next(answer.authBytes);
+    if (next === null) return { sessionLifetimeMs: sessionMs(answer.sessionLifetimeMs, exchange.lifetimeMs) };
+    bytes = next;
   }
+  throw refused("SASL_AUTHENTICATION_FAILED", mechanism, broker, `it asks on and on after ${roundsMax} answers`);
 }
 
-function exchangeOf(sasl: SaslOptions, _peer: SaslPeer, _world: SaslWorld): SaslExchange {
-  switch (sasl.mechanism) {
-    case "PLAIN":
-      return plain(sasl);
-  }
+/** The port authenticates nobody. */
+export function noSaslHere(broker: string): KafkaError {
+  const sentence = `${broker} asks nobody who they are on this port: leave "sasl" out, or take the address of another port`;
+  return new KafkaError("ILLEGAL_SASL_STATE", sentence, { broker });
+}
+
+function sessionMs(ofBroker: number, ofCredentials: number | undefined): number {
+  if (!(ofBroker > 0)) return 0;
+  return ofCredentials !== undefined && ofCredentials > 0 ? Math.min(ofBroker, ofCredentials) : ofBroker;
 }
 
 /** RFC 4616: authorization identity, user and password, with zeros between them. */
 function plain({ username, password }: PlainOptions): SaslExchange {
-  return { first: () => Buffer.from(`\u0000${username}\u0000${password}`), next: () => null };
+  return { first: Buffer.from(`\u0000${username}\u0000${password}`), next: () => null };
 }

@@ -1,3 +1,6 @@
+import { Prng } from "@millrace/base/prng";
+import { NetworkError } from "@millrace/base/world";
+import type { Address, Connection, Network } from "@millrace/base/world";
 import { simulatedWorld } from "@millrace/simulator/simulated-world";
 import type { SimulatedWorld } from "@millrace/simulator/simulated-world";
 import { BrokerConnection } from "@millrace/client/network/broker-connection";
@@ -8,8 +11,9 @@ import { listOffsets } from "kafka-protocol-ts/messages/02-list-offsets";
 import { metadata } from "kafka-protocol-ts/messages/03-metadata";
 import { apiVersions } from "kafka-protocol-ts/messages/18-api-versions";
 import { describeCluster } from "kafka-protocol-ts/messages/60-describe-cluster";
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { FakeBroker, response, silence } from "../../test/fake-broker.ts";
+import { KafkaError } from "../errors.ts";
 
 let world: SimulatedWorld;
 let broker: FakeBroker;
@@ -231,4 +235,186 @@ test("a large answer in many chunks arrives whole", async () => {
   const connection = await open();
   const answer = await connection.request(metadata, none);
   expect(answer.topics.map(({ name }) => name)).toEqual(topics.map(({ name }) => name));
+});
+
+/** Something that is no broker: it takes the first request, and answers so. */
+async function answering(port: number, answer: (connection: Connection) => void): Promise<Address> {
+  const listener = await world.network.listen({ host: "other", port }, (connection) => {
+    connection.start({ onData: () => answer(connection), onEnd: () => connection.end(), onClose: () => undefined });
+  });
+  return listener.address;
+}
+
+const failureAt = async (address: Address, options: Partial<BrokerConnectionOptions> = {}): Promise<KafkaError> => {
+  const { clock, random, network } = world;
+  const times = { connectTimeoutMs: 1_000, requestTimeoutMs: 1_000 };
+  const opening = outcome(
+    BrokerConnection.open(network, address, { clock, random, clientId: "test", ...times, ...options }),
+  );
+  await world.clock.advance(1_000);
+  expect(await opening).toBeInstanceOf(KafkaError);
+  expect(world.clock.pendingTimers).toBe(0);
+  return (await opening) as KafkaError;
+};
+
+test.for([
+  ["HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "CORRUPT_MESSAGE", "it speaks HTTP, and is no Kafka broker"],
+  ["HTTP/2", "\0\0\x12\x04\0\0\0\0\0", "CORRUPT_MESSAGE", "nothing"],
+  ["SSH", "SSH-2.0-OpenSSH_9.9\r\n", "CORRUPT_MESSAGE", "it speaks SSH"],
+  ["Redis", "-ERR unknown command\r\n", "CORRUPT_MESSAGE", "it speaks Redis"],
+  ["SMTP", "220 mail.test ESMTP\r\n", "CORRUPT_MESSAGE", "it speaks SMTP or FTP"],
+  ["an alert of TLS", "\x15\x03\x03\0\x02\x02\x46", "TLS_FAILED", 'answers with TLS on this port: set "tls"'],
+  ["anything else", "\xff\xfe\xfd\xfc", "CORRUPT_MESSAGE", "it may not be a Kafka broker"],
+] as const)("a port where another protocol is spoken: %s", async ([, bytes, code, message]) => {
+  const address = await answering(1, (connection) => connection.send([Buffer.from(bytes, "latin1")]));
+  const error = await failureAt(address);
+  if (message !== "nothing") expect(error.message).toContain(message);
+  // What looks like a frame that is still coming is waited for in vain.
+  expect(["REQUEST_TIMED_OUT", code]).toContain(error.code);
+  expect(error.message).toContain("other:1");
+});
+
+test("one that speaks before it was asked is no broker", async () => {
+  const listener = await world.network.listen({ host: "other", port: 1 }, (connection) => {
+    connection.start({ onData: () => undefined, onEnd: () => connection.end(), onClose: () => undefined });
+    connection.send([Buffer.from("SSH-2.0-OpenSSH_9.9\r\n")]);
+  });
+  expect((await failureAt(listener.address)).message).toContain("it speaks SSH");
+});
+
+test.for([
+  ["without TLS", {}, 'the port may speak TLS (set "tls")'],
+  ["with TLS", { tls: {} }, "it may want a client certificate (tls.cert, tls.key)"],
+] as const)("a port that hangs up on the first request, %s", async ([, options, message]) => {
+  const address = await answering(1, (connection) => connection.end());
+  const error = await failureAt(address, options);
+  expect(error).toMatchObject({ code: "NETWORK_EXCEPTION", retriable: true });
+  expect(error.message).toContain(message);
+});
+
+test.for([
+  ["options", "INVALID_CONFIG", "ERR_OSSL_PEM_NO_START_LINE", false],
+  ["tls", "TLS_FAILED", "CERT_HAS_EXPIRED", false],
+  ["tls", "TLS_FAILED", "ECONNRESET", true],
+  ["network", "NOT_CONNECTED", "ECONNREFUSED", true],
+] as const)("a failure to connect by %s is %s (%s)", async ([kind, code, ofSystem, retriable]) => {
+  const cause = new NetworkError(ofSystem, "why, and what to do", undefined, kind);
+  const network: Network = { listen: () => Promise.reject(cause), connect: () => Promise.reject(cause) };
+  const { clock, random } = world;
+  const times = { connectTimeoutMs: 1_000, requestTimeoutMs: 1_000 };
+  await expect(
+    BrokerConnection.open(network, { host: "a", port: 1 }, { clock, random, clientId: "test", ...times }),
+  ).rejects.toMatchObject({ code, retriable, cause, message: "why, and what to do", broker: "a:1" });
+});
+
+test("TLS 1.3: a broker that judges our certificate after the handshake is not tried again", async () => {
+  broker.on(apiVersions, ({ connection }) => {
+    connection.destroy();
+    return silence;
+  });
+  const told = new NetworkError("ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "wants a certificate", undefined, "tls");
+  const network: Network = {
+    listen: (address, onConnection) => world.network.listen(address, onConnection),
+    connect: async (address, options) => {
+      const connection = await world.network.connect(address, options);
+      const start = connection.start.bind(connection);
+      connection.start = (handlers) => start({ ...handlers, onClose: () => handlers.onClose(told) });
+      return connection;
+    },
+  };
+  const { clock, random } = world;
+  const times = { connectTimeoutMs: 1_000, requestTimeoutMs: 1_000 };
+  await expect(
+    BrokerConnection.open(network, broker.address, { clock, random, clientId: "test", tls: {}, ...times }),
+  ).rejects.toMatchObject({ code: "TLS_FAILED", retriable: false });
+});
+
+test("random bytes are never more than an error", async () => {
+  const random = new Prng(20260101);
+  for (let round = 0; round < 300; round++) {
+    world = simulatedWorld({ seed: round });
+    broker = await FakeBroker.start(world.network, 9092);
+    const isFirst = round % 3 === 0;
+    const bytes = random.bytes(random.between(1, 400));
+    // Often a length that could be true, so that what is inside is read.
+    if (round % 2 === 0 && bytes.length > 8) bytes.writeInt32BE(bytes.length - 4, 0);
+    if (isFirst) {
+      broker.on(apiVersions, ({ connection }) => (connection.send([bytes]), silence));
+      const opening = outcome(open({ requestTimeoutMs: 1_000 }));
+      await world.clock.advance(1_000);
+      expect(await opening).toBeInstanceOf(KafkaError);
+    } else {
+      broker.on(metadata, ({ correlationId, connection }) => {
+        if (bytes.length > 8) bytes.writeInt32BE(correlationId, 4);
+        connection.send([bytes]);
+        return silence;
+      });
+      const connection = await open({ requestTimeoutMs: 1_000 });
+      const answer = outcome(connection.request(metadata, none));
+      await world.clock.advance(1_000);
+      const result = await answer;
+      if (result !== "answered") expect(result).toBeInstanceOf(KafkaError);
+      connection.close();
+    }
+    expect(world.clock.pendingTimers).toBe(0);
+  }
+});
+
+test("answers that nobody asked for end the connection, however small they are", async () => {
+  broker.on(metadata, () => about("a"));
+  const connection = await open();
+  await connection.request(metadata, none);
+  for (const each of broker.connections) each.send([Buffer.alloc(3)]);
+  await world.clock.settle();
+  expect(connection.isOpen).toBe(false);
+  await expect(connection.request(metadata, none)).rejects.toThrow("3 bytes, where nothing was asked");
+});
+
+test("a frame that comes and comes and never ends is given up in its time, with little kept of it", async () => {
+  broker.on(metadata, ({ connection, correlationId }) => {
+    const head = Buffer.alloc(8);
+    head.writeInt32BE(200 * 1024 * 1024, 0);
+    head.writeInt32BE(correlationId, 4);
+    connection.send([head]);
+    const more = (): void => {
+      connection.send([Buffer.alloc(1000)]);
+      if (broker.connections.has(connection)) world.clock.schedule(10, more);
+    };
+    more();
+    return silence;
+  });
+  const connection = await open({ requestTimeoutMs: 5_000 });
+  const allocate = vi.spyOn(Buffer, "allocUnsafe");
+  onTestFinished(() => allocate.mockRestore());
+  const answer = outcome(connection.request(metadata, none));
+  await world.clock.advance(5_000);
+  expect(await answer).toMatchObject({ code: "REQUEST_TIMED_OUT" });
+  expect(Math.max(...allocate.mock.calls.map(([size]) => size))).toBeLessThanOrEqual(1024 * 1024);
+});
+
+test("a broker that asks for a pause gets nothing meanwhile, and what waits too long hears why", async () => {
+  let throttleTimeMs = 2_000;
+  broker.on(metadata, () => ({ ...about("slow"), throttleTimeMs }));
+  const connection = await open();
+  await connection.request(metadata, none);
+  expect(connection.isThrottled).toBe(true);
+  throttleTimeMs = 2 ** 31 - 1;
+  const [patient, hasty] = [
+    outcome(connection.request(metadata, none)),
+    outcome(connection.request(metadata, none, { timeoutMs: 1_000 })),
+  ];
+  await world.clock.advance(1_999);
+  expect(broker.asked).toHaveLength(1);
+  expect(((await hasty) as Error).message).toMatch(
+    /^Metadata v\d+ could not be sent to broker:9092 within 1000 ms: the broker throttles this client$/,
+  );
+  await world.clock.advance(1);
+  expect(await patient).toBe("answered");
+  // A pause without end is no dead-lock.
+  const late = outcome(connection.request(metadata, none, { timeoutMs: 60_000 }));
+  await world.clock.advance(60_000);
+  expect(await late).toMatchObject({ code: "REQUEST_TIMED_OUT", retriable: true });
+  connection.close();
+  await world.clock.settle();
+  expect(world.clock.pendingTimers).toBe(0);
 });

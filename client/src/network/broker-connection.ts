@@ -11,15 +11,29 @@ import { saslAuthenticate } from "kafka-protocol-ts/messages/36-sasl-authenticat
 import { saslHandshake } from "kafka-protocol-ts/messages/17-sasl-handshake";
 import { brokerError, KafkaError } from "../errors.ts";
 import { addressText } from "./address.ts";
-import { authenticate } from "./authentication.ts";
-import type { SaslOptions } from "./authentication.ts";
-import { connectionClosed, connectionOpened, requestEnded, requestThrottled } from "./diagnostics.ts";
+import { authenticate, beginExchange, noSaslHere } from "./authentication.ts";
+import type { SaslPeer } from "./authentication.ts";
+import type { SaslOptions } from "./sasl.ts";
+import { connectFailure, lostConnection, unreadableAnswer } from "./connection-errors.ts";
+import type { Stage } from "./connection-errors.ts";
+import { Departures } from "./departures.ts";
+import {
+  authenticated,
+  connectionClosed,
+  connectionFailed,
+  connectionOpened,
+  requestEnded,
+  requestThrottled,
+} from "./diagnostics.ts";
 import { FrameAssembler } from "./frame-assembler.ts";
+import { Session } from "./session.ts";
 
 const clientSoftware = { clientSoftwareName: "millrace", clientSoftwareVersion: "0.1.0" } as const;
 /** Answers larger than this are refused: no length from outside is believed beyond it. */
 const frameBytesMaxDefault = 256 * 1024 * 1024;
 const correlationIdMax = 0x7fff_ffff;
+/** So many of the first bytes show what answers, where it is no broker. */
+const firstBytesMax = 16;
 
 export interface BrokerConnectionOptions {
   readonly clock: Clock;
@@ -40,6 +54,7 @@ interface Waiting {
   readonly api: string;
   readonly version: number;
   readonly sentMs: number;
+  readonly requestBytes: number;
   readonly timeout: Timer;
   receive(frame: Buffer): void;
   fail(error: KafkaError): void;
@@ -64,13 +79,14 @@ export class BrokerConnection {
   readonly #leaving = new Set<(error: KafkaError) => void>();
   readonly #served = new Map<number, readonly [number, number]>();
   readonly #features = new Map<string, number>();
-  /** Requests that leave when the broker has heard who we are, or wants to hear from us again. */
-  #held: (() => void)[] = [];
-  #holds = 0;
-  /** From then on we say again who we are, before the next request (KIP-368). Monotonic. */
-  #reauthenticateAtMs = Number.POSITIVE_INFINITY;
-  #throttledUntilMs = 0;
-  #throttle: Timer | null = null;
+  readonly #departures: Departures;
+  readonly #session: Session = new Session();
+  /** Called when nothing waits for an answer any more. */
+  #onIdle: (() => void) | null = null;
+  #stage: Stage = "new";
+  #firstBytes: Buffer = Buffer.alloc(0);
+  #openedMs: number | null = null;
+  #isUnwanted = false;
   #nextCorrelationId = 1;
   #failure: KafkaError | null = null;
 
@@ -82,6 +98,7 @@ export class BrokerConnection {
     this.#clientId = options.clientId;
     this.#requestTimeoutMs = options.requestTimeoutMs;
     this.#options = options;
+    this.#departures = new Departures(options.clock, () => this.#keepSession());
     this.#frames = new FrameAssembler(options.frameBytesMax ?? frameBytesMaxDefault, (frame) => this.#deliver(frame));
     connection.start({
       onData: (chunk) => this.#receive(chunk),
@@ -90,7 +107,29 @@ export class BrokerConnection {
     });
   }
 
+  /**
+   * Connects, asks which versions the broker speaks, and says who we are where `sasl` is given.
+   *
+   * @throws KafkaError NOT_CONNECTED, TLS_FAILED, NETWORK_EXCEPTION, CORRUPT_MESSAGE, SASL_AUTHENTICATION_FAILED ...: where
+   * another try may succeed it is retriable.
+   */
   static async open(network: Network, address: Address, options: BrokerConnectionOptions): Promise<BrokerConnection> {
+    const startedMs = options.clock.monotonicMs();
+    const { clientId } = options;
+    const broker = addressText(address);
+    const elapsedMs = (): number => options.clock.monotonicMs() - startedMs;
+    try {
+      const opened = await BrokerConnection.#open(network, address, options);
+      opened.#openedMs = options.clock.monotonicMs();
+      connectionOpened({ broker, clientId, durationMs: elapsedMs(), isTls: options.tls !== undefined });
+      return opened;
+    } catch (error) {
+      connectionFailed({ broker, clientId, durationMs: elapsedMs(), error: error as KafkaError });
+      throw error;
+    }
+  }
+
+  static async #open(network: Network, address: Address, options: BrokerConnectionOptions): Promise<BrokerConnection> {
     const { signal, tls, connectTimeoutMs: timeoutMs } = options;
     let connection: Connection;
     try {
@@ -109,7 +148,8 @@ export class BrokerConnection {
     try {
       await opened.#negotiate();
       if (options.sasl !== undefined) await opened.#authenticate(options.sasl);
-      connectionOpened({ broker: addressText(address) });
+      // A token that came after the end must not make a connection look open.
+      if (opened.#failure !== null) throw opened.#failure;
       return opened;
     } catch (error) {
       opened.close();
@@ -125,12 +165,22 @@ export class BrokerConnection {
 
   /** The broker has asked for a pause: what is sent now leaves later. */
   get isThrottled(): boolean {
-    return this.#throttledUntilMs > this.#clock.monotonicMs();
+    return this.#departures.isThrottled;
+  }
+
+  /** More than who it is and who we are. */
+  get hasAnswered(): boolean {
+    return this.#stage === "used";
+  }
+
+  /** The broker told its versions and hung up at the first request: most often it wants to know who we are. */
+  get isUnwanted(): boolean {
+    return this.#isUnwanted;
   }
 
   /** Requests that have no answer yet. */
   get inFlight(): number {
-    return this.#waiting.length + this.#held.length;
+    return this.#waiting.length + this.#departures.heldCount;
   }
 
   /** Whether both sides speak a version of this API, and such a one. */
@@ -180,18 +230,25 @@ export class BrokerConnection {
   ): Promise<void> {
     const version = this.versionOf(api);
     const { parts } = this.#encode(api, version, bodyFor(message, version));
+    const timeoutMs = this.#requestTimeoutMs;
     await new Promise<void>((resolve, reject) => {
       if (this.#failure !== null) {
         reject(this.#failure);
         return;
       }
       this.#leaving.add(reject);
-      this.#whenFree(() =>
+      const leave = (): void => {
+        if (this.#failure !== null) return;
         this.#connection.send(parts, () => {
           this.#leaving.delete(reject);
           resolve();
-        }),
-      );
+        });
+      };
+      const giveUp = (): void => {
+        this.#leaving.delete(reject);
+        reject(this.#heldTooLong(api.name, version, timeoutMs));
+      };
+      this.#departures.depart(leave, timeoutMs, giveUp);
     });
   }
 
@@ -200,11 +257,20 @@ export class BrokerConnection {
   }
 
   #lost(reason: string, cause: Error | null = null): KafkaError {
-    return new KafkaError("NETWORK_EXCEPTION", `lost the connection to ${this.name}: ${reason}`, {
-      retriable: true,
-      broker: this.name,
-      ...(cause === null ? {} : { cause }),
-    });
+    return lostConnection(reason, cause, this.#circumstances());
+  }
+
+  #circumstances(): Parameters<typeof lostConnection>[2] {
+    const { tls, sasl } = this.#options;
+    // A broker may end an idle connection for no other reason.
+    const stage = this.#waiting.isEmpty ? "used" : this.#stage;
+    return { broker: this.name, stage, isTls: tls !== undefined, isSasl: sasl !== undefined };
+  }
+
+  #heldTooLong(api: string, version: number, timeoutMs: number): KafkaError {
+    const reason = this.isThrottled ? "the broker throttles this client" : "the broker was being told who we are";
+    const sentence = `${api} v${version} could not be sent to ${this.name} within ${timeoutMs} ms: ${reason}`;
+    return new KafkaError("REQUEST_TIMED_OUT", sentence, { retriable: true, broker: this.name });
   }
 
   /** KIP-511: a broker that does not know our version of ApiVersions says so in version 0, with the versions that it knows. */
@@ -221,6 +287,7 @@ export class BrokerConnection {
       for (const { apiKey, minVersion, maxVersion } of answer.apiKeys)
         this.#served.set(apiKey, [minVersion, maxVersion]);
       for (const { name, maxVersionLevel } of answer.finalizedFeatures) this.#features.set(name, maxVersionLevel);
+      this.#stage = "greeted";
       return;
     }
   }
@@ -229,13 +296,14 @@ export class BrokerConnection {
     api: Api<Req, Res, ReqInput, ResInput>,
     version: number,
     message: ReqInput,
-  ): { readonly correlationId: number; readonly parts: readonly Uint8Array[] } {
+  ): { readonly correlationId: number; readonly parts: readonly Uint8Array[]; readonly sizeBytes: number } {
     const correlationId = this.#nextCorrelationId;
     this.#nextCorrelationId = correlationId === correlationIdMax ? 1 : correlationId + 1;
     const writer = new ByteWriter();
     writeRequestHeader(writer, api, version, correlationId, this.#clientId);
     api.request.write(writer, message, version);
-    return { correlationId, parts: writer.finishFrame() as readonly Uint8Array[] };
+    const parts = writer.finishFrame() as readonly Uint8Array[];
+    return { correlationId, parts, sizeBytes: parts.reduce((sum, { length }) => sum + length, 0) };
   }
 
   async #send<Req, Res, ReqInput, ResInput>(
@@ -246,7 +314,7 @@ export class BrokerConnection {
     isUrgent = false,
   ): Promise<Res> {
     if (this.#failure !== null) throw this.#failure;
-    const { correlationId, parts } = this.#encode(api, version, message);
+    const { correlationId, parts, sizeBytes } = this.#encode(api, version, message);
     return new Promise<Res>((resolve, reject) => {
       const onTimeout = (): void => {
         const sentence = `${api.name} v${version} got no answer from ${this.name} within ${timeoutMs} ms`;
@@ -268,102 +336,100 @@ export class BrokerConnection {
         }
         const timeout = this.#clock.schedule(timeoutMs, onTimeout);
         const sentMs = this.#clock.monotonicMs();
-        this.#waiting.push({ correlationId, api: api.name, version, sentMs, timeout, receive, fail: reject });
+        const about = { correlationId, api: api.name, version, sentMs, requestBytes: sizeBytes };
+        this.#waiting.push({ ...about, timeout, receive, fail: reject });
         this.#connection.send(parts);
       };
       if (isUrgent) leave();
-      else this.#whenFree(leave);
+      else this.#departures.depart(leave, timeoutMs, () => reject(this.#heldTooLong(api.name, version, timeoutMs)));
     });
   }
 
   // --- Who may send now -------------------------------------------------------------------------------------------------
 
-  /** At once, or behind those that wait already. */
-  #whenFree(leave: () => void): void {
+  /** Called before a request leaves that nothing else holds back. */
+  #keepSession(): void {
     const { sasl } = this.#options;
-    if (sasl !== undefined && this.#holds === 0 && this.#clock.monotonicMs() >= this.#reauthenticateAtMs) {
-      // What is in flight is answered first, since answers keep their order; what comes now waits for the end of it.
-      this.#authenticate(sasl).catch((error: unknown) => this.#fail(error as KafkaError));
-    }
-    if (this.#holds === 0) leave();
-    else this.#held.push(leave);
+    const isDue = this.#session.isDue(this.#clock.monotonicMs());
+    if (sasl !== undefined && isDue && this.#failure === null) void this.#reauthenticate(sasl);
   }
 
-  #hold(): void {
-    this.#holds++;
-  }
-
-  #release(): void {
-    this.#holds--;
-    if (this.#holds > 0) return;
-    const held = this.#held;
-    this.#held = [];
-    for (const leave of held) leave();
-  }
-
-  /** KIP-219: a broker that throttles says so in its answer, and reads nothing of us for so long. */
   #heedThrottle(api: string, answer: unknown): void {
     const { throttleTimeMs = 0 } = answer as { readonly throttleTimeMs?: number };
     if (!(throttleTimeMs > 0)) return;
-    requestThrottled({ broker: this.name, api, throttleTimeMs });
-    const untilMs = this.#clock.monotonicMs() + throttleTimeMs;
-    const isThrottled = this.isThrottled;
-    this.#throttledUntilMs = Math.max(this.#throttledUntilMs, untilMs);
-    if (isThrottled) return;
-    this.#hold();
-    const look = (): void => {
-      const restMs = this.#throttledUntilMs - this.#clock.monotonicMs();
-      if (restMs > 0 && this.#failure === null)
-        this.#throttle = this.#clock.schedule(restMs, look, { isAwaited: true });
-      else this.#release();
+    requestThrottled({ broker: this.name, clientId: this.#clientId, api, throttleTimeMs });
+    if (this.#failure === null) this.#departures.throttle(throttleTimeMs);
+  }
+
+  /**
+   * KIP-368: before the session ends, on the same connection. What comes meanwhile waits; a broker that does not believe us any
+   * more, or gives no answer, loses the connection.
+   */
+  async #reauthenticate(sasl: SaslOptions): Promise<void> {
+    const startedMs = this.#clock.monotonicMs();
+    const tell = (error: KafkaError | null): void => {
+      const durationMs = this.#clock.monotonicMs() - startedMs;
+      authenticated({ broker: this.name, clientId: this.#clientId, mechanism: sasl.mechanism, durationMs, error });
     };
-    look();
+    try {
+      await this.#authenticate(sasl);
+      tell(null);
+    } catch (error) {
+      const failure = error instanceof KafkaError ? error : this.#lost((error as Error).message, error as Error);
+      tell(failure);
+      this.#fail(failure);
+    }
   }
 
   async #authenticate(sasl: SaslOptions): Promise<void> {
-    this.#reauthenticateAtMs = Number.POSITIVE_INFINITY;
-    this.#hold();
+    this.#session.end();
+    if (!this.serves(saslHandshake) || !this.serves(saslAuthenticate)) throw noSaslHere(this.name);
+    const timeoutMs = this.#requestTimeoutMs;
+    this.#departures.hold();
     try {
-      const timeoutMs = this.#requestTimeoutMs;
-      const { sessionLifetimeMs } = await authenticate(
-        {
-          host: this.address.host,
-          broker: this.name,
-          handshake: async (mechanism) =>
-            this.#send(saslHandshake, this.versionOf(saslHandshake), { mechanism }, timeoutMs, true),
-          authenticate: async (authBytes) =>
-            this.#send(saslAuthenticate, this.versionOf(saslAuthenticate), { authBytes }, timeoutMs, true),
-        },
-        sasl,
-        this.#options,
-      );
-      if (sessionLifetimeMs > 0) {
-        // As the Java client: somewhere between 85 and 95 % of the session, so that not all come at once.
-        const share = 0.85 + 0.1 * this.#options.random.fraction();
-        this.#reauthenticateAtMs = this.#clock.monotonicMs() + share * sessionLifetimeMs;
-      }
+      const asking = beginExchange(sasl, { broker: this.name, timeoutMs }, this.#options);
+      // A broker answers in order: behind a Fetch or a JoinGroup that waits, the time of these requests would be over too soon.
+      const [exchange] = await Promise.all([asking, this.#idle()]);
+      const startedMs = this.#clock.monotonicMs();
+      const { sessionLifetimeMs } = await authenticate(this.#saslPeer(timeoutMs), sasl.mechanism, exchange);
+      if (sessionLifetimeMs > 0) this.#session.begin(startedMs, sessionLifetimeMs, this.#options.random.fraction());
     } finally {
-      this.#release();
+      this.#departures.release();
     }
+  }
+
+  /** All that was sent has been answered, or never will be. */
+  async #idle(): Promise<void> {
+    if (this.#waiting.isEmpty) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onIdle = resolve;
+    await promise;
+  }
+
+  #saslPeer(timeoutMs: number): SaslPeer {
+    const [ofHandshake, ofBytes] = [this.versionOf(saslHandshake), this.versionOf(saslAuthenticate)];
+    return {
+      broker: this.name,
+      handshake: async (mechanism) => this.#send(saslHandshake, ofHandshake, { mechanism }, timeoutMs, true),
+      authenticate: async (authBytes) => this.#send(saslAuthenticate, ofBytes, { authBytes }, timeoutMs, true),
+    };
   }
 
   // --- Answers ----------------------------------------------------------------------------------------------------------
 
   #receive(chunk: Buffer): void {
     if (this.#failure !== null) return;
+    if (this.#stage === "new" && this.#firstBytes.length < firstBytesMax) {
+      this.#firstBytes = Buffer.concat([this.#firstBytes, chunk.subarray(0, firstBytesMax)]).subarray(0, firstBytesMax);
+    }
     try {
+      if (this.#waiting.isEmpty) throw new MalformedMessage(`${chunk.length} bytes, where nothing was asked`);
       this.#frames.push(chunk);
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error;
-      const sentence = `unreadable answer from ${this.name}: ${error.message}${this.#hint()}`;
-      this.#fail(new KafkaError("CORRUPT_MESSAGE", sentence, { cause: error, broker: this.name }));
+      const about = { broker: this.name, stage: this.#stage, isTls: this.#options.tls !== undefined };
+      this.#fail(unreadableAnswer(error, this.#firstBytes, about));
     }
-  }
-
-  /** A first answer that is no frame is most often another protocol's. */
-  #hint(): string {
-    if (this.#served.size > 0) return "";
-    return "; it may not be a Kafka broker, or a port where TLS is spoken";
   }
 
   #deliver(frame: Buffer): void {
@@ -375,7 +441,7 @@ export class BrokerConnection {
       const expected = waiting === undefined ? "nothing was asked" : `the next one is due to ${waiting.correlationId}`;
       throw new MalformedMessage(`an answer to request ${correlationId}, where ${expected}`);
     }
-    const { api, version, sentMs, timeout } = waiting;
+    const { api, version, sentMs, requestBytes, timeout } = waiting;
     try {
       waiting.receive(frame);
     } catch (error) {
@@ -384,42 +450,45 @@ export class BrokerConnection {
     }
     this.#waiting.shift();
     timeout.cancel();
+    if (this.#stage === "greeted" && !api.startsWith("Sasl")) this.#stage = "used";
     const latencyMs = this.#clock.monotonicMs() - sentMs;
-    requestEnded({ broker: this.name, api, version, latencyMs, answerBytes: frame.length, error: null });
+    this.#session.heed(latencyMs);
+    const about = { broker: this.name, clientId: this.#clientId, api, version };
+    requestEnded({ ...about, latencyMs, requestBytes, answerBytes: frame.length, error: null });
+    if (this.#waiting.isEmpty) this.#tellIdle();
+  }
+
+  #tellIdle(): void {
+    const onIdle = this.#onIdle;
+    this.#onIdle = null;
+    onIdle?.();
   }
 
   /** The end of the connection: all who wait are told why. */
   #fail(error: KafkaError): void {
     if (this.#failure !== null) return;
     this.#failure = error;
-    this.#throttle?.cancel();
-    for (const { api, version, sentMs, timeout, fail } of this.#waiting) {
+    const isFirst = this.#stage === "greeted" && !this.#waiting.isEmpty;
+    this.#isUnwanted = isFirst && error.code === "NETWORK_EXCEPTION" && this.#options.sasl === undefined;
+    for (const { api, version, sentMs, requestBytes, timeout, fail } of this.#waiting) {
       timeout.cancel();
       fail(error);
       const latencyMs = this.#clock.monotonicMs() - sentMs;
-      requestEnded({ broker: this.name, api, version, latencyMs, answerBytes: 0, error });
+      const about = { broker: this.name, clientId: this.#clientId, api, version };
+      requestEnded({ ...about, latencyMs, requestBytes, answerBytes: 0, error });
     }
     this.#waiting.clear();
-    const held = this.#held;
-    this.#held = [];
-    for (const leave of held) leave();
+    this.#departures.stop();
+    this.#tellIdle();
     for (const fail of this.#leaving) fail(error);
     this.#leaving.clear();
     this.#connection.destroy(error);
-    if (this.#served.size > 0) connectionClosed({ broker: this.name, error });
+    if (this.#openedMs === null) return;
+    const lifetimeMs = this.#clock.monotonicMs() - this.#openedMs;
+    connectionClosed({ broker: this.name, clientId: this.#clientId, lifetimeMs, error });
   }
 }
 
 function bodyFor<Body>(message: Body | ((version: number) => Body), version: number): Body {
   return typeof message === "function" ? (message as (version: number) => Body)(version) : message;
-}
-
-function connectFailure(error: Error, address: Address): KafkaError {
-  const { code = "" } = error as { readonly code?: string };
-  const options = { cause: error, broker: addressText(address) };
-  // Another try meets the same certificate.
-  const isOfTls =
-    code.startsWith("ERR_SSL") || code.startsWith("ERR_TLS") || code.startsWith("CERT_") || code.includes("_CERT");
-  if (isOfTls) return new KafkaError("TLS_FAILED", error.message, options);
-  return new KafkaError("NOT_CONNECTED", error.message, { ...options, retriable: true });
 }

@@ -8,8 +8,11 @@ import type { MetadataResponse } from "kafka-protocol-ts/messages/03-metadata";
 import { findCoordinator } from "kafka-protocol-ts/messages/10-find-coordinator";
 import { brokerError, KafkaError } from "../errors.ts";
 import { addressText } from "./address.ts";
-import type { SaslOptions } from "./authentication.ts";
+import type { SaslOptions } from "./sasl.ts";
 import { BrokerConnection } from "./broker-connection.ts";
+import { saslWanted } from "./connection-errors.ts";
+import { metadataAsked } from "./diagnostics.ts";
+import { firstOf } from "./first-of.ts";
 import { Metadata, topicOf } from "./metadata.ts";
 import type { TopicMetadata } from "./metadata.ts";
 import { Retries } from "./retries.ts";
@@ -52,9 +55,18 @@ const coordinatorTypes = { group: 0, transaction: 1, share: 2 } as const satisfi
 const reconnectBackoffMsMin = 100;
 const reconnectBackoffMsMax = 1_000;
 
+/** Where one broker is silent for so long, the next one is asked, too. */
+const patienceMs = 1_000;
+
+/** So many connections in a row that end at their first request, at a broker that has never answered one: then it is not chance. */
+const unwantedMax = 5;
+
 interface Endpoint {
+  readonly purpose: Purpose;
   connection: BrokerConnection | Promise<BrokerConnection> | null;
   failuresCount: number;
+  unwantedCount: number;
+  hasWorked: boolean;
   /** Monotonic. */
   notBeforeMs: number;
 }
@@ -119,29 +131,35 @@ export class Wire {
   /** A connection to any broker: an open one that may be used at once first, then brokers that were learned; the given addresses last. */
   async any(): Promise<BrokerConnection> {
     let throttled: BrokerConnection | null = null;
-    for (const { connection } of this.#endpoints.values()) {
-      if (!(connection instanceof BrokerConnection) || !connection.isOpen) continue;
+    for (const { connection, purpose } of this.#endpoints.values()) {
+      // Of the others each has a Fetch or a JoinGroup that waits, and this request would wait behind it.
+      if (purpose !== "main" || !(connection instanceof BrokerConnection) || !connection.isOpen) continue;
       if (!connection.isThrottled) return connection;
       throttled = connection;
     }
     const known = [...this.metadata.brokers.values(), ...this.#options.bootstrap];
-    const addresses = [...new Map(known.map((each) => [addressText(each), each])).values()];
-    const nowMs = this.world.clock.monotonicMs();
-    const restMs = (address: Address): number => Math.max(0, this.#endpoint(address, "main").notBeforeMs - nowMs);
-    addresses.sort((a, b) => restMs(a) - restMs(b));
-    const failures: unknown[] = [];
-    for (const address of addresses) {
-      try {
-        return await this.#connect(address, "main");
-      } catch (error) {
-        failures.push(error);
-      }
+    const unique = [...new Map(known.map((each) => [addressText(each), each])).values()];
+    const addresses = unique.filter((address) => !this.#isThrottled(this.#endpoint(address, "main")));
+    if (throttled !== null && addresses.length === 0) return throttled;
+    // Who could not be reached goes last, whatever pause is left to it.
+    const failuresOf = (address: Address): number => this.#endpoint(address, "main").failuresCount;
+    addresses.sort((a, b) => failuresOf(a) - failuresOf(b));
+    const attempts = addresses.map((address) => async () => this.#connect(address, "main"));
+    try {
+      const options = { clock: this.world.clock, patienceMs, isFinal: isRefusal };
+      return await firstOf(attempts, options, (failures) => this.#nobody(failures));
+    } catch (error) {
+      if (throttled !== null && throttled.isOpen) return throttled;
+      throw error;
     }
-    if (throttled !== null) return throttled;
+  }
+
+  /** Why none of several brokers can be asked. */
+  #nobody(failures: readonly unknown[]): unknown {
     const [first] = failures;
-    if (failures.length === 1 || this.closed.aborted) throw first;
+    if (failures.length === 1 || this.closed.aborted) return first;
     const sentences = failures.map((failure) => (failure as Error).message);
-    throw new KafkaError("NOT_CONNECTED", `no broker can be reached: ${sentences.join("; ")}`, {
+    return new KafkaError("NOT_CONNECTED", `no broker can be reached: ${sentences.join("; ")}`, {
       retriable: failures.some((failure) => failure instanceof KafkaError && failure.retriable),
       cause: first,
     });
@@ -229,8 +247,8 @@ export class Wire {
 
   /** Closes the connections of one purpose, as when a consumer ends. */
   closePurpose(purpose: Purpose): void {
-    for (const [key, { connection }] of this.#endpoints) {
-      if (!key.endsWith(` ${purpose}`)) continue;
+    for (const [key, { connection, purpose: ofEndpoint }] of this.#endpoints) {
+      if (ofEndpoint !== purpose) continue;
       this.#endpoints.delete(key);
       if (connection instanceof BrokerConnection) connection.close();
       else void connection?.then((opened) => opened.close()).catch(() => {});
@@ -312,25 +330,39 @@ export class Wire {
     { mayCreate = false }: TopicOptions,
   ): Promise<MetadataResponse["topics"]> {
     const connection = await this.any();
+    const startedMs = this.world.clock.monotonicMs();
     const answer = await connection.request(metadataApi, {
       topics: names === null ? null : names.map((name) => ({ name })),
       allowAutoTopicCreation: mayCreate,
+    });
+    metadataAsked({
+      broker: connection.name,
+      clientId: this.clientId,
+      topics: names,
+      durationMs: this.world.clock.monotonicMs() - startedMs,
+      brokersCount: answer.brokers.length,
     });
     if (answer.errorCode === ErrorCode.REBOOTSTRAP_REQUIRED) {
       // KIP-1102: what this broker knows is not the cluster that was meant, or not any more.
       this.metadata.forgetBrokers();
       connection.close();
+      const sentence = `${connection.name} is not of the cluster any more: the addresses that were given are asked again`;
+      throw new KafkaError("REBOOTSTRAP_REQUIRED", sentence, { retriable: true, broker: connection.name });
     }
     if (answer.errorCode !== ErrorCode.NONE) throw brokerError(answer.errorCode, `metadata of ${connection.name}`);
     this.metadata.learnBrokers(answer);
     return answer.topics;
   }
 
+  #isThrottled({ connection }: Endpoint): boolean {
+    return connection instanceof BrokerConnection && connection.isOpen && connection.isThrottled;
+  }
+
   #endpoint(address: Address, purpose: Purpose): Endpoint {
     const key = `${addressText(address)} ${purpose}`;
     let endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) {
-      endpoint = { connection: null, failuresCount: 0, notBeforeMs: 0 };
+      endpoint = { purpose, connection: null, failuresCount: 0, unwantedCount: 0, hasWorked: false, notBeforeMs: 0 };
       this.#endpoints.set(key, endpoint);
     }
     return endpoint;
@@ -342,8 +374,19 @@ export class Wire {
     const { connection } = endpoint;
     if (connection instanceof Promise) return connection;
     if (connection?.isOpen === true) return connection;
+    if (connection !== null) this.#lookBack(endpoint, connection);
     endpoint.connection = this.#open(endpoint, address);
     return endpoint.connection;
+  }
+
+  /** Opening succeeds again and again at a broker that wants to hear who we are: the end of each connection tells. */
+  #lookBack(endpoint: Endpoint, connection: BrokerConnection): void {
+    endpoint.connection = null;
+    endpoint.hasWorked ||= connection.hasAnswered;
+    endpoint.unwantedCount = connection.isUnwanted ? endpoint.unwantedCount + 1 : 0;
+    if (endpoint.hasWorked || endpoint.unwantedCount < unwantedMax) return;
+    endpoint.unwantedCount = 0;
+    throw saslWanted(connection.name);
   }
 
   async #open(endpoint: Endpoint, address: Address): Promise<BrokerConnection> {
@@ -377,6 +420,14 @@ export class Wire {
     this.closed.removeEventListener("abort", onClosed);
     if (this.closed.aborted) throw closedError();
   }
+}
+
+/**
+ * The broker knows what we say of ourselves, and does not believe it. Asking everybody with the same wrong password locks
+ * accounts.
+ */
+function isRefusal(error: unknown): boolean {
+  return error instanceof KafkaError && error.code === "SASL_AUTHENTICATION_FAILED";
 }
 
 function closedError(): KafkaError {
