@@ -9,3 +9,13 @@ export { KafkaError } from "./errors.ts";
 export type { Admin, ExplainedKind, Explanation, NewTopic, TopicDescription } from "./admin/admin.ts";
 export type { Consumer, ConsumedRecord, ConsumeOptions, ConsumerOptions, StartAt } from "./consumer/consumer.ts";
 export type { Delivered, Producer, ProducerOptions, ProducerRecord } from "./producer/producer.ts";
+export { assignors } from "./consumer/assignors/assignors.ts";
+export type { AssignorName } from "./consumer/assignors/assignors.ts";
+export type {
+  Assignments,
+  Assignor,
+  AssignorMember,
+  AssignorTopic,
+  LastAssignment,
+} from "./consumer/assignors/assignor.ts";
+export type { GroupProtocol, MembershipOptions } from "./consumer/membership/options.ts";

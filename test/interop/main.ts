@@ -21,6 +21,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   "cross-client": ["cross-client"],
   "key-sums": ["key-sums"],
   groups: ["groups", "ownership"],
+  client: ["client-membership"],
   transactions: ["transactions", "transactions-codes"],
   verifiable: ["verifiable"],
   streams: ["streams"],
