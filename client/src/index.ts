@@ -138,3 +138,13 @@ export type { HeaderSerde, ReadOf, Serde, SerdeContext, WriteOf } from "./serdes
 export type { StandardSchema } from "./serdes/standard-schema.ts";
 export { extractTrace, injectTrace, traceInterceptor, withTrace } from "./serdes/trace-context.ts";
 export { uuid, uuidBytes } from "./serdes/uuid.ts";
+export { assignors } from "./consumer/assignors/assignors.ts";
+export type { AssignorName } from "./consumer/assignors/assignors.ts";
+export type {
+  Assignments,
+  Assignor,
+  AssignorMember,
+  AssignorTopic,
+  LastAssignment,
+} from "./consumer/assignors/assignor.ts";
+export type { GroupProtocol, MembershipOptions } from "./consumer/membership/options.ts";

@@ -29,7 +29,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   connect: ["connect"],
   "real-input": ["real-input"],
   histories: ["histories"],
-  client: ["client-security", "client-faults"],
+  client: ["client-admin", "client-membership", "client-security", "client-faults", "schema-serdes"],
 };
 
 const { values, positionals } = parseArgs({

@@ -105,6 +105,11 @@ export class Wire {
     return this.#options.requestTimeoutMs;
   }
 
+  /** What is known of a topic is asked for again when it is so old. */
+  get metadataMaxAgeMs(): number {
+    return this.#options.metadataMaxAgeMs;
+  }
+
   /** A purpose that nobody else has: "fetch-3". */
   newPurpose(what: string): Purpose {
     return `${what}-${++this.#purposesCount}`;
@@ -280,6 +285,20 @@ export class Wire {
   /** Asks for the topic, whatever is known of it. */
   async refresh(name: string): Promise<TopicMetadata> {
     return this.#askOnce(name, {});
+  }
+
+  /**
+   * Asks for all these topics in one request, whatever is known of them. One that is missing in the answer does not exist, is
+   * being made, or may not be seen.
+   */
+  async lookUp(names: readonly string[]): Promise<ReadonlyMap<string, TopicMetadata>> {
+    const found = new Map<string, TopicMetadata>();
+    if (names.length === 0) return found;
+    for (const answer of await this.#ask(names, {})) {
+      if (answer.errorCode !== ErrorCode.NONE || answer.name === null) continue;
+      found.set(answer.name, this.metadata.learnTopic(answer, this.world.clock.monotonicMs()));
+    }
+    return found;
   }
 
   /** All topics. */

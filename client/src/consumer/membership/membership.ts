@@ -19,7 +19,11 @@ export interface GroupIdentity {
   readonly instanceId: string | null;
 }
 
-/** What a membership asks of its consumer. It awaits each call and goes on with heartbeats meanwhile. */
+/**
+ * What a membership asks of its consumer; heartbeats go on meanwhile. It awaits `revoke` before it does anything else, but
+ * not `assign`: others may be assigned meanwhile, and a `revoke` of the same partitions ends it. `lost` waits for nothing: it
+ * may come while a `revoke` or an `assign` of the same partitions is under way, and ends them.
+ */
 export interface Owner {
   /** What is owned now, in no order. */
   owned(): readonly TopicPartition[];
