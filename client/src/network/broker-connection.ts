@@ -34,6 +34,13 @@ export interface BrokerConnectionOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface RequestOptions {
+  /** Default: that of the connection. */
+  readonly timeoutMs?: number;
+  /** A version above it would mean something else. */
+  readonly versionMax?: number;
+}
+
 /** A request that has no answer yet. */
 interface Waiting {
   readonly correlationId: number;
@@ -146,15 +153,15 @@ export class BrokerConnection {
     return this.#features.get(name) ?? 0;
   }
 
-  /** The highest version both sides speak. */
-  versionOf(api: ApiInfo): number {
+  /** The highest version both sides speak, and not above `versionMax`. */
+  versionOf(api: ApiInfo, versionMax: number = api.versions[1]): number {
     const served = this.#served.get(api.key);
     if (served === undefined) throw new KafkaError("UNSUPPORTED_VERSION", `${this.name} does not serve ${api.name}`);
-    const version = Math.min(served[1], api.versions[1]);
+    const version = Math.min(served[1], versionMax);
     if (version < Math.max(served[0], api.versions[0])) {
       throw new KafkaError(
         "UNSUPPORTED_VERSION",
-        `${this.name} serves ${api.name} ${served[0]} to ${served[1]}; this client speaks ${api.versions[0]} to ${api.versions[1]}`,
+        `${this.name} serves ${api.name} ${served[0]} to ${served[1]}; this client speaks ${api.versions[0]} to ${versionMax}`,
       );
     }
     return version;
@@ -164,9 +171,9 @@ export class BrokerConnection {
   async request<Req, Res, ReqInput, ResInput>(
     api: Api<Req, Res, ReqInput, ResInput>,
     message: ReqInput | ((version: number) => ReqInput),
-    options: { readonly timeoutMs?: number } = {},
+    options: RequestOptions = {},
   ): Promise<Res> {
-    const version = this.versionOf(api);
+    const version = this.versionOf(api, options.versionMax);
     return this.#send(api, version, bodyFor(message, version), options.timeoutMs ?? this.#requestTimeoutMs);
   }
 
