@@ -20,6 +20,7 @@ export class Batch {
   /** Its records were told how it ended; it may still be in flight. */
   isOver = false;
   isInFlight = false;
+  isStored = false;
   /** An attempt ended without a word on whether it was stored. */
   isUncertain = false;
   recordsCount = 0;
@@ -28,6 +29,7 @@ export class Batch {
   baseSequence = -1;
   readonly #builder: BatchBuilder | null;
   #bytes: Buffer | null = null;
+  #wasRenumbered = false;
   /** Those for whom somebody listens, in their order, and where they stand in the batch. */
   #sinks: Sink[] = [];
   #indexes: number[] = [];
@@ -43,9 +45,14 @@ export class Batch {
 
   static begin(
     options: BatchOptions,
-    { capacityBytes, deadlineMs, tally }: { capacityBytes: number; deadlineMs: number; tally: Tally },
+    { memory, deadlineMs, tally }: { readonly memory: Buffer; readonly deadlineMs: number; readonly tally: Tally },
   ): Batch {
-    return new Batch(new BatchBuilder(options, capacityBytes), deadlineMs, tally);
+    return new Batch(new BatchBuilder(options, memory), deadlineMs, tally);
+  }
+
+  /** What may be used again after it was answered: null where an earlier attempt may still hold it. */
+  get freeMemory(): Buffer | null {
+    return this.isUncertain || this.#wasRenumbered ? null : (this.#builder?.memory ?? null);
   }
 
   /** Header and records; before compression, as long as it is not sealed. */
@@ -106,6 +113,7 @@ export class Batch {
   renumber(identity: ProducerIdentity, baseSequence: number): void {
     this.baseSequence = baseSequence;
     this.isUncertain = false;
+    this.#wasRenumbered = true;
     this.#bytes = Buffer.from(this.bytes);
     renumberBatch(this.#bytes, { ...identity, baseSequence });
   }

@@ -14,12 +14,14 @@ const trustMs = 10 * 60_000;
 /**
  * The batches of one partition, and their order through every failure.
  *
- *     sent      sealed with numbers, not answered for good: the first `inFlightCount` of them are on their way
+ *     sent      sealed with numbers, from the first that is not answered for good to the last that ever left
  *     waiting   filled or being filled, the last of them open for more records
  *
  * When one that was sent must go again the lane is quiet: nothing leaves until all in flight are answered. Then what is
- * left of `sent` goes again from its front. Only at the front a batch leaves the lane without having been stored, so that
- * all behind it have not been stored either, and may get other numbers (`repair`).
+ * left of `sent` goes again from its front. A broker remembers the last five batches of a producer: `sent` never holds more,
+ * those included that were stored behind one that was not, so that the first is always known again. Only at the front a
+ * batch leaves the lane without having been stored, so that all behind it have not been stored either, and may get other
+ * numbers (`repair`).
  */
 export class Lane {
   readonly topic: TopicLanes;
@@ -104,13 +106,22 @@ export class Lane {
     if (this.isResting || (this.isQuiet && this.inFlightCount > 0)) return false;
     this.isQuiet = false;
     if (this.inFlightCount === 0) this.#dropFront();
-    if (this.inFlightCount >= (this.#isProven(nowMs) ? inFlightMax : 1)) return false;
-    return this.#sent.length > this.inFlightCount || this.#waiting.first()?.isDue === true;
+    const at = this.#nextIndex();
+    if (at >= (this.#isProven(nowMs) ? inFlightMax : 1)) return false;
+    return at < this.#sent.length || this.#waiting.first()?.isDue === true;
+  }
+
+  /** Where in `sent` the batch stands that leaves next; behind its end where it is one that waits. */
+  #nextIndex(): number {
+    const sent = this.#sent;
+    let at = 0;
+    while (at < sent.length && ((sent[at] as Batch).isInFlight || (sent[at] as Batch).isStored)) at++;
+    return at;
   }
 
   /** The one that leaves next, as large as it is now. */
   get next(): Batch | null {
-    return this.#sent[this.inFlightCount] ?? this.#waiting.first() ?? null;
+    return this.#sent[this.#nextIndex()] ?? this.#waiting.first() ?? null;
   }
 
   /**
@@ -122,7 +133,7 @@ export class Lane {
    */
   take(identity: ProducerIdentity, nodeId: number): Batch | null {
     if (!this.#repair(identity)) return null;
-    let batch = this.#sent[this.inFlightCount];
+    let batch = this.#sent[this.#nextIndex()];
     if (batch === undefined) {
       batch = this.#waiting.shift();
       assert(batch !== undefined, "a lane gives a batch when it has one");
@@ -150,7 +161,8 @@ export class Lane {
   }
 
   stored(batch: Batch, nowMs: number): void {
-    this.#remove(batch);
+    batch.isStored = true;
+    while (this.#sent[0]?.isStored === true) this.#sent.shift();
     this.#hasGap = false;
     this.#provenId = this.#identity?.producerId ?? -1;
     this.#provenAtMs = nowMs;
@@ -168,10 +180,17 @@ export class Lane {
     this.isQuiet = true;
   }
 
-  /** The partition does not follow our numbers: all that is left goes again with the next epoch, from 0. */
-  lostTrack(): void {
+  /**
+   * The partition does not follow our numbers: what is left goes again with the next epoch, from 0. Not so what may have
+   * been heard before, where the first may: an earlier attempt may still be on its way, and would be stored beside it.
+   *
+   * @returns what is given up by it.
+   */
+  lostTrack(): readonly Batch[] {
     this.#hasLostTrack = true;
     this.isQuiet = true;
+    if (this.#sent[0]?.isUncertain !== true) return [];
+    return this.#sent.filter((batch) => batch.isUncertain && !batch.isOver);
   }
 
   /** The first one was refused for good: its numbers go to the next. */
@@ -226,7 +245,7 @@ export class Lane {
   #dropFront(): void {
     for (let first = this.#sent[0]; first?.isOver === true && !first.isInFlight; first = this.#sent[0]) {
       this.#sent.shift();
-      if (first.baseSequence < 0) continue;
+      if (first.isStored || first.baseSequence < 0) continue;
       if (first.isUncertain) this.#hasGap = true;
       else if (this.#holeSequence < 0) this.#holeSequence = first.baseSequence;
     }
@@ -259,6 +278,8 @@ export class Lane {
     this.#hasLostTrack = false;
     this.#hasGap = false;
     this.#holeSequence = -1;
+    // Of those that were given up nobody wants to hear any more.
+    this.#sent.splice(0, this.#sent.length, ...this.#sent.filter((batch) => !batch.isOver));
     this.#renumber(next, 0);
     return true;
   }
@@ -275,10 +296,5 @@ export class Lane {
 
   get identity(): ProducerIdentity | null {
     return this.#identity;
-  }
-
-  #remove(batch: Batch): void {
-    const at = this.#sent.indexOf(batch);
-    if (at >= 0) this.#sent.splice(at, 1);
   }
 }

@@ -8,6 +8,7 @@ import { isTimedOut, timedOut } from "../network/retries.ts";
 import type { Wire } from "../network/wire.ts";
 import { Batch } from "./batch.ts";
 import type { Sink } from "./batch.ts";
+import { BatchMemory } from "./batch-memory.ts";
 import { Budget } from "./budget.ts";
 import type { Identities } from "./identity.ts";
 import type { AnyRecord } from "./interceptors.ts";
@@ -25,6 +26,8 @@ import { Unheard } from "./unheard.ts";
 
 /** Who fills without a pause lets the event loop have its turn after so much. */
 const turnBytesMax = 1_048_576;
+/** What is kept of the memory of batches. */
+const memoryBytesMax = 8_388_608;
 const noWait: Promise<void> = Promise.resolve();
 
 export interface OutboxParts {
@@ -46,6 +49,7 @@ export class Outbox {
   readonly #batchOptions: BatchOptions;
   readonly #sender: Sender;
   readonly #budget: Budget;
+  readonly #memory: BatchMemory;
   readonly #unheard = new Unheard();
   readonly #onFailed: ((error: KafkaError) => void) | null;
   readonly #topics = new Map<string, TopicLanes>();
@@ -70,11 +74,14 @@ export class Outbox {
     this.#settings = settings;
     this.#batchOptions = batchOptions(settings);
     this.#budget = new Budget(settings.bufferBytesMax);
+    this.#memory = new BatchMemory(Math.min(settings.bufferBytesMax / 2, memoryBytesMax));
     this.#onFailed = onFailed ?? null;
     const host: SenderHost = {
       delivered: (lane, batch, baseOffset) => {
         this.#budget.give(batch.chargedBytes);
         batch.deliver(lane.partition, baseOffset);
+        const memory = batch.freeMemory;
+        if (memory !== null) this.#memory.give(memory);
       },
       failed: (lane, batch, error) => this.#onBatchFailed(lane, batch, error),
     };
@@ -363,7 +370,7 @@ export class Outbox {
     // As much as the one before, and some more.
     const capacityBytes = Math.min(lane.lastBatchBytes + (lane.lastBatchBytes >> 3), lane.topic.batchBytesMax);
     const batch = Batch.begin(this.#batchOptions, {
-      capacityBytes: Math.max(capacityBytes, bytesMax + 64),
+      memory: this.#memory.take(Math.max(capacityBytes, bytesMax + 64)),
       deadlineMs,
       tally: this.#tally,
     });

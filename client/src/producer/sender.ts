@@ -362,23 +362,32 @@ export class Sender {
     }
     if (answers.isTooLarge.has(errorCode) && batch.recordsCount > 1 && !batch.isOver) this.#split(lane, batch);
     else if (isNumbered && answers.hasLostTrack.has(errorCode) && lane.isQuiet) lane.again();
-    else if (isNumbered && answers.hasLostTrack.has(errorCode) && this.#transaction === null) {
-      this.#wire.logger.warn("a partition does not follow the producer's sequences; it goes on with the next epoch", {
-        partition: lane.name,
-        error,
-      });
-      lane.lastError = error;
-      lane.failuresCount++;
-      lane.isLeaderStale = true;
-      lane.lostTrack();
-    } else this.#fail(lane, batch, error);
+    else if (isNumbered && answers.hasLostTrack.has(errorCode) && this.#transaction === null)
+      this.#onLostTrack(lane, error);
+    else this.#fail(lane, batch, error);
+  }
+
+  #onLostTrack(lane: Lane, error: KafkaError): void {
+    const what = { partition: lane.name, error };
+    this.#wire.logger.warn(
+      "a partition does not follow the producer's sequences; it goes on with the next epoch",
+      what,
+    );
+    // At once, unless that was of no use.
+    lane.failuresCount = lane.lastError?.code === error.code ? lane.failuresCount + 1 : 0;
+    lane.lastError = error;
+    lane.isLeaderStale = true;
+    const sentence = `${error.message} These records may have been stored or not.`;
+    const failure = new KafkaError(error.code, sentence, { cause: error });
+    for (const batch of lane.lostTrack()) this.#host.failed(lane, batch, failure);
   }
 
   #split(lane: Lane, batch: Batch): void {
     const halves = halvesOf(batch, this.#settings);
     const parts = batch.split(halves, lane.identity ?? noIdentity);
     // What comes next should not have to be split again.
-    lane.topic.batchBytesMax = Math.max(halves[0].sizeBytes, halves[1].sizeBytes);
+    const largestBytes = Math.max(halves[0].sizeBytes, halves[1].sizeBytes);
+    lane.topic.batchBytesMax = Math.min(lane.topic.batchBytesMax, largestBytes);
     lane.replace(batch, parts);
   }
 

@@ -76,9 +76,11 @@ export class BatchBuilder {
   #maxTimestamp: number | bigint = NO_TIMESTAMP;
   #lastOffsetDelta = -1;
 
-  constructor(options: BatchOptions = {}, capacityBytes: number = CAPACITY_MIN) {
+  /** @param memory is a guess at the size, or memory to begin with. */
+  constructor(options: BatchOptions = {}, memory: number | Buffer = CAPACITY_MIN) {
     this.#options = options;
-    this.#bytes = Buffer.allocUnsafe(Math.max(CAPACITY_MIN, capacityBytes));
+    if (typeof memory === "number") this.#bytes = Buffer.allocUnsafe(Math.max(CAPACITY_MIN, memory));
+    else this.#bytes = memory.length >= CAPACITY_MIN ? memory : Buffer.allocUnsafe(CAPACITY_MIN);
     this.#baseTimestamp = options.deleteHorizonMs ?? NO_TIMESTAMP;
   }
 
@@ -89,6 +91,11 @@ export class BatchBuilder {
   /** Header and records, before compression: exact. */
   get sizeBytes(): number {
     return this.#end;
+  }
+
+  /** Where the records are laid down; `build` may give a part of it away. For whoever uses it again. */
+  get memory(): Buffer {
+    return this.#bytes;
   }
 
   /** What the batch will be after compression, if it shrinks as the batches before it did: 1 is no shrinking. */
