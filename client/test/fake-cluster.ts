@@ -326,8 +326,9 @@ function appendTo(
   if (isKnown && producerEpoch === state.epoch) {
     const same = state.batches.find((each) => each.baseSequence === baseSequence && each.count === recordsCount);
     if (same !== undefined) return { errorCode: 0, baseOffset: same.baseOffset };
-    const last = must(state.batches.at(-1), "a batch");
-    if (baseSequence !== last.baseSequence + last.count) return refused(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER);
+    const last = state.batches.at(-1);
+    const next = last === undefined ? 0 : last.baseSequence + last.count;
+    if (baseSequence !== next) return refused(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER);
   }
   const baseOffset = partition.endOffset;
   if (producerId >= 0) {

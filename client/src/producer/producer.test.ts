@@ -1,4 +1,3 @@
-import { ErrorCode } from "kafka-protocol-ts/errors";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../../test/fake-cluster.ts";
 import { partitionOfKey } from "./partitioner.ts";

@@ -240,7 +240,8 @@ export class Transactions implements Identities, TransactionalSending {
   async #add(running: Running): Promise<void> {
     running.isAdding = true;
     try {
-      await null;
+      // Others of this turn join.
+      await Promise.resolve();
       while (running.wanted.size > 0 && running.failure === null) {
         const lanes = [...running.wanted];
         const partitions = lanes.map(({ topic, partition }): TopicPartition => ({ topic: topic.name, partition }));

@@ -9,13 +9,13 @@ import type { AnyTopic } from "./records.ts";
  * its error; closing waits until all are delivered.
  */
 export function writableOf(front: Front, outbox: Outbox, topic: AnyTopic): WritableStream<AnyRecord> {
-  let failure: KafkaError | null = null;
+  const failures: KafkaError[] = [];
   let onFailure: ((error: KafkaError) => void) | null = null;
   const sink = {
     delivered: (): void => {},
     failed: (error: KafkaError): void => {
-      if (failure !== null) return;
-      failure = error;
+      if (failures.length > 0) return;
+      failures.push(error);
       onFailure?.(error);
     },
   };
@@ -30,7 +30,7 @@ export function writableOf(front: Front, outbox: Outbox, topic: AnyTopic): Writa
       },
       async close() {
         await outbox.flush();
-        if (failure !== null) throw failure as KafkaError;
+        for (const failure of failures) throw failure;
       },
     },
     { highWaterMark: 64 },
