@@ -12,7 +12,7 @@ import type { SaslOptions } from "./network/sasl.ts";
 import { Wire } from "./network/wire.ts";
 import type { ClientWorld } from "./network/wire.ts";
 import { Producer } from "./producer/producer.ts";
-import type { ProducerOptions } from "./producer/producer.ts";
+import type { ProducerOptions } from "./producer/options.ts";
 
 export interface ClusterOptions {
   /** "host:port" of some brokers; the others are learned from them. */

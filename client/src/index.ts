@@ -123,7 +123,6 @@ export type {
 } from "./admin/users.ts";
 export type { TopicPartition } from "./topic-partition.ts";
 export type { Consumer, ConsumedRecord, ConsumeOptions, ConsumerOptions, StartAt } from "./consumer/consumer.ts";
-export type { Delivered, Producer, ProducerOptions, ProducerRecord } from "./producer/producer.ts";
 export { topic } from "./topic.ts";
 export type { RawTopic, RecordInput, Topic } from "./topic.ts";
 export { boolean, bytes, nullable, text, validated, via } from "./serdes/basic.ts";
@@ -148,3 +147,8 @@ export type {
   LastAssignment,
 } from "./consumer/assignors/assignor.ts";
 export type { GroupProtocol, MembershipOptions } from "./consumer/membership/options.ts";
+export type { Producer, SendOptions } from "./producer/producer.ts";
+export type { Delivered, FailedRecord, ProducerOptions, ProducerRecord, SendResult } from "./producer/options.ts";
+export type { Acknowledged, ProducerInterceptor } from "./producer/interceptors.ts";
+export type { Partitioner, PartitionerInput } from "./producer/partitioner.ts";
+export type { HasConsumedOffsets, Transaction } from "./producer/transaction.ts";

@@ -21,14 +21,25 @@ export interface FakePartition {
   endOffset: number;
   stableOffset: number | null;
   aborted: { readonly producerId: number; readonly firstOffset: number }[];
-  readonly nextSequences: Map<number, number>;
+  readonly producers: Map<number, FakeProducerState>;
+  leaderEpoch: number;
+}
+
+/** What a leader remembers of a producer: its last five batches. */
+export interface FakeProducerState {
+  readonly epoch: number;
+  readonly batches: { readonly baseSequence: number; readonly count: number; readonly baseOffset: number }[];
 }
 
 /** One batch that a producer sent, stored or not. */
 export interface Attempt {
   readonly partition: string;
   readonly producerId: number;
+  readonly producerEpoch: number;
   readonly sequence: number;
+  /** Of the request. */
+  readonly version: number;
+  readonly isTransactional: boolean;
   readonly values: readonly (string | null)[];
   readonly acks: number;
 }
@@ -39,6 +50,7 @@ export type Mishap =
   | "none"
   /** Nor to anything that follows on the connection. */
   | "no answer"
+  | "no answer, but stored"
   | "stored, and the connection breaks"
   | "the connection breaks";
 
@@ -51,7 +63,16 @@ export class FakeCluster {
   readonly mishaps: Mishap[] = [];
   canCreate = true;
   controllerId = 0;
+  /** A broker that is not the leader tells who is (KIP-951). */
+  givesHints = false;
+  /** Batches of more bytes are too large. */
+  batchBytesMax = Number.POSITIVE_INFINITY;
+  /** For each batch that a leader is about to look at: another answer than its own. */
+  refuse: (attempt: Attempt) => number = () => ErrorCode.NONE;
+  /** Produce requests of one connection that were not answered yet, the most there ever were. */
+  inFlightMax = 0;
   #nextProducerId = 1000;
+  #topicsCount = 0;
 
   private constructor(seed: number) {
     this.world = simulatedWorld({ seed });
@@ -78,9 +99,10 @@ export class FakeCluster {
       endOffset: 0,
       stableOffset: null,
       aborted: [],
-      nextSequences: new Map(),
+      producers: new Map(),
+      leaderEpoch: 0,
     }));
-    const topicId = Buffer.alloc(16, this.topics.size + 1).toString("base64url");
+    const topicId = Buffer.alloc(16, ++this.#topicsCount).toString("base64url");
     this.topics.set(name, { topicId, partitions });
     return partitions;
   }
@@ -111,7 +133,7 @@ export class FakeCluster {
       return {
         clusterId: "fake",
         controllerId: this.controllerId,
-        brokers: this.brokers.map(({ address }, id) => ({ nodeId: id, ...address })),
+        brokers: this.#endpoints,
         topics: names.map((name) => this.#describe(name)),
       };
     });
@@ -121,18 +143,32 @@ export class FakeCluster {
       producerId: this.#nextProducerId++,
       producerEpoch: 0,
     }));
-    broker.on(produce, async ({ message, connection }) => {
+    const inFlight = new Map<object, number>();
+    const before = new Map<object, Promise<void>>();
+    broker.on(produce, async ({ message, version, connection }) => {
       const { acks, topicData } = message;
+      const count = (inFlight.get(connection) ?? 0) + 1;
+      inFlight.set(connection, count);
+      this.inFlightMax = Math.max(this.inFlightMax, count);
+      // One after the other, as they came.
+      const turn = (before.get(connection) ?? Promise.resolve()).then(async () => this.beforeAppend());
+      before.set(connection, turn);
+      await turn;
       const mishap = this.mishaps.shift();
-      const responses = topicData.map(({ topicId, partitionData }) => ({
+      const responses = topicData.map(({ name, topicId, partitionData }) => ({
+        name,
         topicId,
-        partitionResponses: partitionData.map(({ index, records }) =>
-          this.#produce(nodeId, { topicId, index, records: must(records, "the records"), acks, mishap }),
-        ),
+        partitionResponses: partitionData.map(({ index, records }) => {
+          const id = version >= 13 ? topicId : (this.topics.get(name)?.topicId ?? "");
+          const sent = { topicId: id, index, records: must(records, "the records"), acks, mishap, version };
+          return this.#produce(nodeId, sent);
+        }),
       }));
+      await this.beforeAnswer();
+      inFlight.set(connection, (inFlight.get(connection) ?? 1) - 1);
       if (mishap === "stored, and the connection breaks" || mishap === "the connection breaks") connection.destroy();
-      if (mishap === "no answer") await new Promise<never>(() => {});
-      return acks === 0 ? silence : { responses };
+      if (mishap === "no answer" || mishap === "no answer, but stored") await new Promise<never>(() => {});
+      return acks === 0 ? silence : { responses, nodeEndpoints: this.givesHints ? this.#endpoints : [] };
     });
     broker.on(listOffsets, ({ message }) => ({
       topics: message.topics.map(({ name, partitions }) => ({
@@ -161,6 +197,15 @@ export class FakeCluster {
     });
   }
 
+  /** What a Produce request waits for before anything of it is stored, whatever became of its connection. */
+  beforeAppend: () => Promise<void> = async () => {};
+  /** What answers to Produce wait for. */
+  beforeAnswer: () => Promise<void> = async () => {};
+
+  get #endpoints(): { nodeId: number; host: string; port: number }[] {
+    return this.brokers.map(({ address }, id) => ({ nodeId: id, ...address }));
+  }
+
   #describe(name: string): Parameters<typeof metadata.response.write>[1]["topics"][number] {
     const topic = this.topics.get(name);
     if (topic === undefined)
@@ -170,11 +215,11 @@ export class FakeCluster {
       name,
       topicId: topic.topicId,
       isInternal: false,
-      partitions: topic.partitions.map(({ leaderId }, partitionIndex) => ({
+      partitions: topic.partitions.map(({ leaderId, leaderEpoch }, partitionIndex) => ({
         errorCode: leaderId < 0 ? ErrorCode.LEADER_NOT_AVAILABLE : 0,
         partitionIndex,
         leaderId,
-        leaderEpoch: 0,
+        leaderEpoch,
         replicaNodes: [leaderId],
         isrNodes: [leaderId],
         offlineReplicas: [],
@@ -197,36 +242,46 @@ export class FakeCluster {
       readonly records: Buffer;
       readonly acks: number;
       readonly mishap: Mishap | undefined;
+      readonly version: number;
     },
-  ): { index: number; errorCode: number; baseOffset: number } {
-    const { topicId, index, acks, mishap } = sent;
+  ): Parameters<typeof produce.response.write>[1]["responses"][number]["partitionResponses"][number] {
+    const { topicId, index, acks, mishap, version } = sent;
     const { name, found } = this.#partition(topicId, index);
     const records = Buffer.from(sent.records);
     const batch = firstBatch(records);
-    const { producerId, baseSequence: sequence, recordsCount } = batch;
-    this.attempts.push({ partition: `${name}-${index}`, producerId, sequence, values: valuesOf(records), acks });
+    const { producerId, producerEpoch, baseSequence: sequence, isTransactional } = batch;
+    const values = valuesOf(records);
+    const attempt = {
+      partition: `${name}-${index}`,
+      producerId,
+      producerEpoch,
+      sequence,
+      version,
+      isTransactional,
+      values,
+      acks,
+    };
+    this.attempts.push(attempt);
     const refused = (errorCode: number) => ({ index, errorCode, baseOffset: -1 });
     if (found === null) return refused(ErrorCode.UNKNOWN_TOPIC_ID);
-    if (found.leaderId !== nodeId) return refused(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    if (found.leaderId !== nodeId) {
+      const { leaderId, leaderEpoch } = found;
+      const hint = this.givesHints ? { currentLeader: { leaderId, leaderEpoch } } : {};
+      return { ...refused(ErrorCode.NOT_LEADER_OR_FOLLOWER), ...hint };
+    }
     const isStored =
       mishap === undefined ||
       mishap === "none" ||
+      mishap === "no answer, but stored" ||
       mishap === "stored, and the connection breaks" ||
       (typeof mishap === "object" && mishap.isStored);
     const errorCode = typeof mishap === "object" ? mishap.code : 0;
     if (!isStored) return refused(errorCode);
-    if (producerId >= 0) {
-      const next = found.nextSequences.get(producerId) ?? 0;
-      // The fake leader forgets offsets: a duplicate is only named as one.
-      if (sequence < next) return refused(ErrorCode.DUPLICATE_SEQUENCE_NUMBER);
-      if (sequence > next) return refused(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER);
-      found.nextSequences.set(producerId, next + recordsCount);
-    }
-    const baseOffset = found.endOffset;
-    batch.stamp(baseOffset, 0);
-    found.log.push(records);
-    found.endOffset += recordsCount;
-    return { index, errorCode, baseOffset: errorCode === 0 ? baseOffset : -1 };
+    const refusal = records.length > this.batchBytesMax ? ErrorCode.MESSAGE_TOO_LARGE : this.refuse(attempt);
+    if (refusal !== ErrorCode.NONE) return refused(refusal);
+    const appended = appendTo(found, batch, records);
+    if (appended.errorCode !== 0) return refused(appended.errorCode);
+    return { index, errorCode, baseOffset: errorCode === 0 ? appended.baseOffset : -1 };
   }
 
   #fetch(
@@ -254,6 +309,38 @@ export class FakeCluster {
     const rest = found.log.filter((bytes) => firstBatch(bytes).lastOffset >= fetchOffset);
     return answer(0, rest);
   }
+}
+
+/** As Apache Kafka: a batch among the last five is there already; another must be the next one, or begin a higher epoch. */
+function appendTo(
+  partition: FakePartition,
+  batch: RecordBatchView,
+  records: Buffer,
+): { readonly errorCode: number; readonly baseOffset: number } {
+  const { producerId, producerEpoch, baseSequence, recordsCount } = batch;
+  const refused = (errorCode: number) => ({ errorCode, baseOffset: -1 });
+  const state = partition.producers.get(producerId);
+  const isKnown = producerId >= 0 && state !== undefined;
+  if (isKnown && producerEpoch < state.epoch) return refused(ErrorCode.INVALID_PRODUCER_EPOCH);
+  if (isKnown && producerEpoch > state.epoch && baseSequence !== 0)
+    return refused(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER);
+  if (isKnown && producerEpoch === state.epoch) {
+    const same = state.batches.find((each) => each.baseSequence === baseSequence && each.count === recordsCount);
+    if (same !== undefined) return { errorCode: 0, baseOffset: same.baseOffset };
+    const last = state.batches.at(-1);
+    const next = last === undefined ? 0 : last.baseSequence + last.count;
+    if (baseSequence !== next) return refused(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER);
+  }
+  const baseOffset = partition.endOffset;
+  if (producerId >= 0) {
+    const before = isKnown && state.epoch === producerEpoch ? state.batches : [];
+    const batches = [...before, { baseSequence, count: recordsCount, baseOffset }].slice(-5);
+    partition.producers.set(producerId, { epoch: producerEpoch, batches });
+  }
+  batch.stamp(baseOffset, 0);
+  partition.log.push(records);
+  partition.endOffset += recordsCount;
+  return { errorCode: 0, baseOffset };
 }
 
 function firstBatch(bytes: Buffer): RecordBatchView {

@@ -131,7 +131,7 @@ describe("a running broker", () => {
         key: "k",
         value: null,
         timestamp,
-        headers: [{ key: "h", value: Buffer.from([0xff]) }],
+        headers: { h: Buffer.from([0xff]) },
       }),
       producer.send("places", { partition: 1, value: "other", timestamp: 0 }),
     ]);

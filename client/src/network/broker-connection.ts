@@ -48,6 +48,13 @@ export interface BrokerConnectionOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface RequestOptions {
+  /** Default: that of the connection. */
+  readonly timeoutMs?: number;
+  /** A version above it would mean something else. */
+  readonly versionMax?: number;
+}
+
 /** A request that has no answer yet. */
 interface Waiting {
   readonly correlationId: number;
@@ -196,7 +203,7 @@ export class BrokerConnection {
     return this.#features.get(name) ?? 0;
   }
 
-  /** The highest version both sides speak, or below it the highest that is wanted. */
+  /** The highest version both sides speak, and not above `versionMax`. */
   versionOf(api: ApiInfo, versionMax: number = api.versions[1]): number {
     const served = this.#served.get(api.key);
     if (served === undefined) throw new KafkaError("UNSUPPORTED_VERSION", `${this.name} does not serve ${api.name}`);
@@ -217,7 +224,7 @@ export class BrokerConnection {
   async request<Req, Res, ReqInput, ResInput>(
     api: Api<Req, Res, ReqInput, ResInput>,
     message: ReqInput | ((version: number) => ReqInput),
-    options: { readonly timeoutMs?: number; readonly versionMax?: number } = {},
+    options: RequestOptions = {},
   ): Promise<Res> {
     const version = this.versionOf(api, options.versionMax);
     return this.#send(api, version, bodyFor(message, version), options.timeoutMs ?? this.#requestTimeoutMs);

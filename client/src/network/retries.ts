@@ -5,9 +5,10 @@ export interface RetryOptions {
   /** What is tried, for the message when the time is over: "topic orders". */
   readonly what: string;
   readonly timeoutMs: number;
+  /** The first pause; each one after it is twice as long, up to a second. Default 100. */
+  readonly backoffMsMin?: number;
 }
 
-const backoffMsMin = 100;
 const backoffMsMax = 1_000;
 
 /** Tries again what may succeed later, and ends whatever is under way when its owner is closed. */
@@ -26,7 +27,7 @@ export class Retries {
    * Until an attempt succeeds or fails for good, or the time is over: then with TIMED_OUT, and the last failure as its
    * cause. An attempt that is under way at that moment is left to itself.
    */
-  async run<T>({ what, timeoutMs }: RetryOptions, attempt: () => Promise<T>): Promise<T> {
+  async run<T>({ what, timeoutMs, backoffMsMin = 100 }: RetryOptions, attempt: () => Promise<T>): Promise<T> {
     if (this.#stopped !== null) throw this.#stopped;
     let last: KafkaError | null = null;
     const { promise: end, reject } = Promise.withResolvers<never>();

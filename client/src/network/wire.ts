@@ -181,6 +181,14 @@ export class Wire {
     return this.#connect(address, purpose);
   }
 
+  /** The connection to one broker, where it is open already: what need not be awaited. */
+  openBroker(nodeId: number, purpose: Purpose = "main"): BrokerConnection | null {
+    const address = this.metadata.brokers.get(nodeId);
+    if (address === undefined || this.closed.aborted) return null;
+    const connection = this.#endpoints.get(`${addressText(address)} ${purpose}`)?.connection;
+    return connection instanceof BrokerConnection && connection.isOpen ? connection : null;
+  }
+
   /** The connection to a partition's leader. */
   async leader(
     { name, partitions }: TopicMetadata,
@@ -283,8 +291,8 @@ export class Wire {
   }
 
   /** Asks for the topic, whatever is known of it. */
-  async refresh(name: string): Promise<TopicMetadata> {
-    return this.#askOnce(name, {});
+  async refresh(name: string, options: TopicOptions = {}): Promise<TopicMetadata> {
+    return this.#askOnce(name, options);
   }
 
   /**

@@ -1,4 +1,3 @@
-import { ErrorCode } from "kafka-protocol-ts/errors";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../../test/fake-cluster.ts";
 import { partitionOfKey } from "./partitioner.ts";
@@ -56,101 +55,6 @@ test("sequences go on from batch to batch of a partition, each partition by itse
   expect(sequences("orders-1")).toEqual([0, 1, 2]);
   expect(new Set(fake.attempts.map(({ producerId }) => producerId)).size).toBe(1);
   expect(fake.requests("InitProducerId")).toBe(1);
-});
-
-test.for([
-  ["the leader has moved", { code: ErrorCode.NOT_LEADER_OR_FOLLOWER }],
-  ["the answer is lost, and nothing was stored", "the connection breaks"],
-  ["the answer is lost, and all was stored", "stored, and the connection breaks"],
-  ["the time was over, and all was stored", { code: ErrorCode.REQUEST_TIMED_OUT, isStored: true }],
-  ["no answer comes", "no answer"],
-] as const)("a batch is sent again with the number that it had: %s", async ([, mishap]) => {
-  const fake = await FakeCluster.start();
-  fake.create("orders");
-  await using cluster = fake.client({ requestTimeoutMs: 5_000 });
-  await using producer = cluster.producer();
-  await producer.send("orders", { value: "before" });
-  fake.mishaps.push(mishap, mishap);
-  const sends = ["a", "b"].map(async (value) => producer.send("orders", { value }));
-  // Those that come later wait behind it.
-  await fake.world.clock.settle();
-  sends.push(producer.send("orders", { value: "c" }));
-  await fake.within(30_000, Promise.all(sends));
-  expect(fake.values("orders")).toEqual(["before", "a", "b", "c"]);
-  const again = fake.attempts.filter(({ values }) => values.includes("a"));
-  expect(again.length).toBeGreaterThan(1);
-  for (const attempt of again) expect(attempt).toMatchObject({ sequence: 1, values: ["a", "b"] });
-  expect(fake.attempts.at(-1)).toMatchObject({ sequence: 3, values: ["c"] });
-});
-
-test("a leader that moves is found again", async () => {
-  const fake = await FakeCluster.start({ brokers: 2 });
-  const [partition] = fake.create("orders", [0]);
-  await using cluster = fake.client();
-  await using producer = cluster.producer();
-  await producer.send("orders", { value: "at the first" });
-  partition!.leaderId = 1;
-  await fake.within(5_000, producer.send("orders", { value: "at the second" }));
-  expect(fake.values("orders")).toEqual(["at the first", "at the second"]);
-  expect(fake.brokers[1]!.names).toContain("Produce");
-});
-
-test("a batch that is refused for good fails alone: its numbers go to the next one", async () => {
-  const fake = await FakeCluster.start();
-  fake.create("orders");
-  await using cluster = fake.client();
-  await using producer = cluster.producer();
-  fake.mishaps.push({ code: ErrorCode.MESSAGE_TOO_LARGE });
-  await expect(producer.send("orders", { value: "large" })).rejects.toMatchObject({
-    code: "MESSAGE_TOO_LARGE",
-    retriable: false,
-    message: expect.stringMatching(/^orders-0: /) as string,
-  });
-  await producer.send("orders", { value: "small" });
-  expect(fake.values("orders")).toEqual(["small"]);
-  expect(fake.attempts.map(({ sequence }) => sequence)).toEqual([0, 0]);
-  expect(fake.requests("InitProducerId")).toBe(1);
-});
-
-test("after a batch of which nobody knows whether it was stored, sending goes on as a new producer", async () => {
-  const fake = await FakeCluster.start();
-  fake.create("orders");
-  await using cluster = fake.client({ requestTimeoutMs: 5_000 });
-  await using producer = cluster.producer({ deliveryTimeoutMs: 12_000 });
-  await producer.send("orders", { value: "first" });
-  fake.mishaps.push("stored, and the connection breaks", "no answer", "no answer", "no answer");
-  const lost = producer.send("orders", { value: "perhaps" });
-  await expect(fake.within(12_000, lost)).rejects.toMatchObject({
-    code: "TIMED_OUT",
-    message: expect.stringMatching(/^1 records for orders-0: no success within \d+ ms: /) as string,
-  });
-  fake.mishaps.length = 0;
-  await fake.within(10_000, producer.send("orders", { value: "next" }));
-  expect(fake.values("orders")).toEqual(["first", "perhaps", "next"]);
-  expect(new Set(fake.attempts.map(({ producerId }) => producerId)).size).toBe(2);
-  expect(fake.attempts.at(-1)).toMatchObject({ sequence: 0, values: ["next"] });
-});
-
-test("a leader that has forgotten the producer gets a new one", async () => {
-  const fake = await FakeCluster.start();
-  const [partition] = fake.create("orders");
-  await using cluster = fake.client();
-  await using producer = cluster.producer();
-  await producer.send("orders", { value: "a" });
-  partition!.nextSequences.clear();
-  await expect(producer.send("orders", { value: "b" })).rejects.toMatchObject({ code: "OUT_OF_ORDER_SEQUENCE_NUMBER" });
-  await producer.send("orders", { value: "c" });
-  expect(fake.values("orders")).toEqual(["a", "c"]);
-});
-
-test("a duplicate of long ago is a success without a known place", async () => {
-  const fake = await FakeCluster.start();
-  fake.create("orders");
-  await using cluster = fake.client();
-  await using producer = cluster.producer();
-  fake.mishaps.push("stored, and the connection breaks");
-  expect(await fake.within(5_000, producer.send("orders", { value: "a" }))).toEqual({ partition: 0, offset: -1 });
-  expect(fake.values("orders")).toEqual(["a"]);
 });
 
 test("every send is settled within its time, also those that wait behind others", async () => {
@@ -279,6 +183,7 @@ test("a flush waits for what was sent before it, not for what comes after", asyn
   fake.create("orders", [0, 0]);
   await using cluster = fake.client();
   const producer = cluster.producer();
+  await cluster.wire.topic("orders");
   fake.mishaps.push("none", "no answer");
   const before = producer.send("orders", { partition: 0, value: "before" });
   const flushed = producer.flush();

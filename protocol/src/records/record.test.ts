@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { MalformedMessage } from "../malformed.ts";
 import { installNodeAccelerators } from "../node.ts";
 import { batchAt, BatchField, RecordBatchView } from "./batch.ts";
-import { BatchBuilder, encodeBatch, recordBytesMax } from "./builder.ts";
+import { BatchBuilder, encodeBatch, fieldsBytesMax, recordBytesMax, renumberBatch } from "./builder.ts";
 import type { RecordInput } from "./builder.ts";
 import type { CompressionName } from "./compression.ts";
 import {
@@ -36,6 +36,31 @@ const record: fc.Arbitrary<RecordInput> = fc.record(
   { requiredKeys: [] },
 );
 const anyTimestampBig = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
+
+test("add lays down what append does, and fieldsBytesMax is enough for it", () => {
+  fc.assert(
+    fc.property(fc.array(record, { minLength: 1, maxLength: 30 }), fc.nat(2_000), (records, memoryBytes) => {
+      const appended = new BatchBuilder({ compression: "none" });
+      const added = new BatchBuilder({ compression: "none" }, Buffer.alloc(memoryBytes));
+      for (const each of records) {
+        const { key = null, value = null, headers = [], timestamp = -1 } = each;
+        appended.append(each);
+        const before = added.sizeBytes;
+        added.add(key, value, headers, timestamp);
+        expect(added.sizeBytes - before).toBeLessThanOrEqual(fieldsBytesMax(key, value, headers));
+      }
+      expect(added.build().equals(appended.build())).toBe(true);
+    }),
+  );
+});
+
+test("a batch with other numbers is one that was built with them", () => {
+  const numbers = { producerId: 2 ** 40, producerEpoch: 12, baseSequence: 345 };
+  const records = [{ value: Buffer.from("a"), timestamp: T }];
+  const batch = encodeBatch({ records, producerId: 1, producerEpoch: 0, baseSequence: 0 });
+  renumberBatch(batch, numbers);
+  expect(batch.equals(encodeBatch({ records, ...numbers }))).toBe(true);
+});
 
 describe("encodeBatch and readRecords", () => {
   test("give back what was written, in every codec", () => {

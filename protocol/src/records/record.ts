@@ -1,7 +1,7 @@
 import { MalformedMessage } from "../malformed.ts";
 import { BATCH_HEADER_BYTES } from "./batch.ts";
 import type { RecordBatchView } from "./batch.ts";
-export { BatchBuilder, encodeBatch, recordBytesMax } from "./builder.ts";
+export { BatchBuilder, encodeBatch, fieldsBytesMax, recordBytesMax, renumberBatch } from "./builder.ts";
 export type { BatchOptions, HeaderInput, RecordInput } from "./builder.ts";
 import { decompress } from "./compression.ts";
 import { forgetWideVarlongs, readVarint, readVarlong, readVarlongExact, varintEnd, wasVarlongWide } from "./varint.ts";

@@ -147,7 +147,7 @@ class Run {
       () => {
         if (this.#partitionCount > 12) return;
         const { partitions } = fake.topics.get("bills")!;
-        partitions.push({ ...partitions[0]!, log: [], nextSequences: new Map() });
+        partitions.push({ ...partitions[0]!, log: [], producers: new Map() });
         if (this.#isConsumer) coordinator.consumer().topicsChanged();
         this.#tell("bills grows");
       },

@@ -1,0 +1,31 @@
+import { RecordBatchView } from "kafka-protocol-ts/records/batch";
+import { BatchBuilder, readRecords } from "kafka-protocol-ts/records/record";
+import type { BatchOptions, RecordInput } from "kafka-protocol-ts/records/record";
+import type { Batch } from "./batch.ts";
+import type { Settings } from "./options.ts";
+
+/** How the batches of a producer are built. */
+export function batchOptions({ compression, compressionLevel, transactionalId }: Settings): BatchOptions {
+  return {
+    compression,
+    ...(compressionLevel === undefined ? {} : { compressionLevel }),
+    isTransactional: transactionalId !== null,
+  };
+}
+
+/** The records of a sealed batch in two builders, each with at least one and about half of the bytes. */
+export function halvesOf(batch: Batch, settings: Settings): readonly [BatchBuilder, BatchBuilder] {
+  const records = readRecords(new RecordBatchView(batch.bytes));
+  const options = batchOptions(settings);
+  const front = new BatchBuilder(options);
+  const back = new BatchBuilder(options);
+  const bytesOf = ({ key, value }: RecordInput): number => (key?.length ?? 0) + (value?.length ?? 0);
+  const half = records.reduce((sum, record) => sum + bytesOf(record), 0) / 2;
+  let bytes = 0;
+  for (const [index, { offset: _, ...record }] of records.entries()) {
+    bytes += bytesOf(record);
+    const isFront = index === 0 || (bytes <= half && index < records.length - 1);
+    (isFront ? front : back).append(record);
+  }
+  return [front, back];
+}

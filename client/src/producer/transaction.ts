@@ -1,0 +1,41 @@
+import type { ConsumedOffsets } from "../consumer/consumed-offsets.ts";
+import type { RecordInput, Topic } from "../topic.ts";
+import type { Delivered, ProducerRecord, SendResult } from "./options.ts";
+import type { SendOptions } from "./producer.ts";
+
+/** What gives the offsets of what it holds: a batch of a consumer. */
+export interface HasConsumedOffsets {
+  consumedOffsets(): ConsumedOffsets;
+}
+
+/** A transaction that is open: what is sent and committed with it is seen together, or not at all. */
+export interface Transaction {
+  /** Aborted when the transaction cannot be committed any more; its reason says why. */
+  readonly signal: AbortSignal;
+  /** As `Producer.send`. Where it fails, the transaction is aborted. */
+  send<Key, Value>(
+    topic: Topic<unknown, unknown, Key, Value>,
+    record: RecordInput<NoInfer<Key>, NoInfer<Value>>,
+    options?: SendOptions,
+  ): Promise<Delivered>;
+  send(topic: string, record: ProducerRecord, options?: SendOptions): Promise<Delivered>;
+  /** As `Producer.sendAll`. Where one record fails, the transaction is aborted. */
+  sendAll<Key, Value>(
+    topic: Topic<unknown, unknown, Key, Value>,
+    records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  ): Promise<readonly SendResult[]>;
+  sendAll(topic: string, records: readonly ProducerRecord[]): Promise<readonly SendResult[]>;
+  /** As `Producer.enqueue`. A failure aborts the transaction, which then throws it. */
+  enqueue<Key, Value>(
+    topic: Topic<unknown, unknown, Key, Value>,
+    records: RecordInput<NoInfer<Key>, NoInfer<Value>> | readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  ): void;
+  enqueue(topic: string, records: ProducerRecord | readonly ProducerRecord[]): void;
+  /** As `Producer.ready`. */
+  ready(): Promise<void>;
+  /**
+   * Commits what was consumed with the transaction: the next offsets, as a member of its group. The group's coordinator
+   * refuses a member that has lost its partitions, and then the transaction is aborted.
+   */
+  commitOffsets(consumed: ConsumedOffsets | HasConsumedOffsets): Promise<void>;
+}
