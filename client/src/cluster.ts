@@ -4,7 +4,7 @@ import type { TlsClientOptions } from "@millrace/base/world";
 import { installNodeAccelerators } from "kafka-protocol-ts/node";
 import { Admin } from "./admin/admin.ts";
 import { Consumer } from "./consumer/consumer.ts";
-import type { ConsumerOptions } from "./consumer/consumer.ts";
+import type { ConsumerOptions } from "./consumer/options.ts";
 import { abortedError, KafkaError } from "./errors.ts";
 import { parseAddress } from "./network/address.ts";
 import { checkSasl } from "./network/sasl.ts";

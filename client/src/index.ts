@@ -121,8 +121,17 @@ export type {
   ScramUpsertion,
   UsersAdmin,
 } from "./admin/users.ts";
+export type { Consumer, RecordOf, Source } from "./consumer/consumer.ts";
+export type { BadRecords, ConsumerEvents, ConsumerOptions, PositionMoved, ReadOptions } from "./consumer/options.ts";
+export type { ConsumedRecord } from "./consumer/consumed-record.ts";
+export type { ConsumedBatch } from "./consumer/consumed-batch.ts";
+export type { ConsumedOffsets, NextOffset } from "./consumer/consumed-offsets.ts";
+export { deadLetterHeaders } from "./consumer/dead-letters.ts";
+export type { BatchOptions, BatchStream } from "./consumer/delivery/batch-stream.ts";
+export type { RecordStream } from "./consumer/delivery/record-stream.ts";
+export type { Handler, HandlerContext, RetryPolicy, RunOptions } from "./consumer/delivery/run.ts";
+export type { StartAt } from "./consumer/positions.ts";
 export type { TopicPartition } from "./topic-partition.ts";
-export type { Consumer, ConsumedRecord, ConsumeOptions, ConsumerOptions, StartAt } from "./consumer/consumer.ts";
 export { topic } from "./topic.ts";
 export type { RawTopic, RecordInput, Topic } from "./topic.ts";
 export { boolean, bytes, nullable, text, validated, via } from "./serdes/basic.ts";

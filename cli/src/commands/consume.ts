@@ -70,7 +70,7 @@ function jsonLine(record: ConsumedRecord): Buffer {
     timestamp: timestampBig === undefined ? timestamp : String(timestampBig),
     key: jsonBytes(key),
     value: jsonBytes(value),
-    headers: headers.map((header) => ({ key: header.key, value: jsonBytes(header.value) })),
+    headers: headers.entries.map((header) => ({ key: header.key, value: jsonBytes(header.value) })),
   };
   return Buffer.from(`${JSON.stringify(line)}\n`);
 }

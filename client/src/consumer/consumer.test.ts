@@ -5,7 +5,7 @@ import { encodeBatch } from "kafka-protocol-ts/records/record";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../../test/fake-cluster.ts";
 import type { FakePartition } from "../../test/fake-cluster.ts";
-import type { ConsumedRecord } from "./consumer.ts";
+import type { ConsumedRecord } from "./consumed-record.ts";
 
 const dayMs = Date.UTC(2026, 0, 1);
 

@@ -1,292 +1,259 @@
-import { ErrorCode } from "kafka-protocol-ts/errors";
-import { fetch } from "kafka-protocol-ts/messages/01-fetch";
-import type { FetchResponse } from "kafka-protocol-ts/messages/01-fetch";
-import { listOffsets } from "kafka-protocol-ts/messages/02-list-offsets";
-import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
-import { batchesIn } from "kafka-protocol-ts/records/batch";
-import { readRecords } from "kafka-protocol-ts/records/record";
-import type { Record as LogRecord } from "kafka-protocol-ts/records/record";
-import { AbortedTransactions } from "./aborted-transactions.ts";
-import type { TopicMetadata } from "../network/metadata.ts";
+import { KafkaError } from "../errors.ts";
 import type { Wire } from "../network/wire.ts";
-import { brokerError, KafkaError } from "../errors.ts";
+import { Producer } from "../producer/producer.ts";
+import type { HeaderSerdes } from "../serdes/headers.ts";
+import type { TopicPartition } from "../topic-partition.ts";
+import type { RawTopic, Topic } from "../topic.ts";
+import { CommittedOffsets } from "./committed-offsets.ts";
+import type { CommittedOffset } from "./committed-offsets.ts";
+import type { ConsumedBatch } from "./consumed-batch.ts";
+import type { ConsumedOffsets, NextOffset } from "./consumed-offsets.ts";
+import type { ConsumedRecord } from "./consumed-record.ts";
+import { Consumption } from "./consumption.ts";
+import { deadLetterOf } from "./dead-letters.ts";
+import { BatchStream } from "./delivery/batch-stream.ts";
+import type { BatchOptions } from "./delivery/batch-stream.ts";
+import { Decoder } from "./delivery/decoder.ts";
+import type { ReadTopic } from "./delivery/decoder.ts";
+import { RecordStream } from "./delivery/record-stream.ts";
+import { Runner } from "./delivery/run.ts";
+import type { Handler, RunOptions } from "./delivery/run.ts";
+import { Listeners } from "./listeners.ts";
+import type { Listener } from "./listeners.ts";
+import { createMembership } from "./membership/create-membership.ts";
+import { resolveOptions } from "./options.ts";
+import type { BadRecords, ConsumerEvents, ConsumerOptions, ReadOptions, ResolvedOptions } from "./options.ts";
+import type { StartAt } from "./positions.ts";
 
-export interface ConsumerOptions {
-  readonly isolation?: "read_uncommitted" | "read_committed";
-  readonly minBytes?: number;
-  readonly maxWaitMs?: number;
-  readonly maxBytes?: number;
-  readonly partitionMaxBytes?: number;
-  /** So long brokers may be away before reading fails. Default 60,000. */
-  readonly outageMsMax?: number;
-}
+/** What is read: a topic or its name, several of them, or all topics whose names match. */
+export type Source = string | AnyTopic | RegExp | readonly (string | AnyTopic)[];
+type AnyTopic = Topic<unknown, unknown, never, never, HeaderSerdes>;
 
-/** Where reading begins: an end of the log, an offset, or the first record at or after a time. */
-export type StartAt = "earliest" | "latest" | { readonly offset: number } | { readonly timestamp: number };
+/** What a record of a source is. */
+export type RecordOf<From> =
+  From extends Topic<infer Key, infer Value, never, never, infer Declared>
+    ? ConsumedRecord<Key, Value, Declared>
+    : From extends readonly (infer Each)[]
+      ? RecordOf<Each>
+      : ConsumedRecord;
 
-export interface ConsumeOptions {
-  readonly from?: StartAt;
-  /** Absent: all of them. */
-  readonly partitions?: readonly number[];
-  readonly signal?: AbortSignal;
-  /** Ends by itself where each partition ended when reading began. */
-  readonly untilEnd?: boolean;
-}
-
-export interface ConsumedRecord extends LogRecord {
-  readonly topic: string;
-  readonly partition: number;
-}
-
-type PartitionAnswer = FetchResponse["responses"][number]["partitions"][number];
-
-/** Where each partition stands, and where its reading ends. The order is that of the requests: who was served goes last. */
-interface Reading {
-  readonly topic: string;
-  readonly positions: Map<number, number>;
-  readonly ends: ReadonlyMap<number, number>;
-}
-
-const latest = -1;
-const earliest = -2;
-const answerGraceMs = 30_000;
-/** Whoever begins to read wants to know soon that it cannot be done. */
-const beginMsMax = 10_000;
-
-/** Reads partitions by assignment: positions are the reader's own. */
-export class Consumer {
+/**
+ * Reads topics: all of their partitions, or as a member of a group its share of them.
+ *
+ *     await using consumer = cluster.consumer({ group: "billing" });
+ *     for await (const record of consumer.records(orders, { from: "earliest" })) await handle(record);
+ *
+ * It reads one source at a time; when that ends, another may begin.
+ */
+export class Consumer implements AsyncDisposable {
   readonly #wire: Wire;
-  readonly #options: Required<ConsumerOptions>;
+  readonly #options: ResolvedOptions;
+  readonly #listeners: Listeners;
+  #current: Consumption | null = null;
+  #burying: Producer | null = null;
+  #isClosed = false;
 
   constructor(wire: Wire, options: ConsumerOptions) {
     this.#wire = wire;
-    this.#options = {
-      isolation: "read_uncommitted",
-      minBytes: 1,
-      maxWaitMs: 500,
-      maxBytes: 50 * 1024 * 1024,
-      partitionMaxBytes: 1024 * 1024,
-      outageMsMax: 60_000,
-      ...options,
-    };
+    this.#options = resolveOptions(options);
+    this.#listeners = new Listeners(wire.logger);
+  }
+
+  // --- Reading ----------------------------------------------------------------------------------------------------------
+
+  /**
+   * Each record once, in order within its partition. Leaving the loop ends the reading and commits what is done: all but the
+   * record in hand.
+   *
+   * Without a group it fails at the first step when the topic, a partition or all brokers are not there; later, and in a
+   * group, it waits for them.
+   */
+  records<const From extends Source>(source: From, options: ReadOptions = {}): RecordStream<RecordOf<From>> {
+    const { consumption, decoder } = this.#begin(source, options);
+    return new RecordStream({ ...this.#reading(consumption, options), decoder });
+  }
+
+  /** As `records`, several at a time, each time of one partition. */
+  batches<const From extends Source>(
+    source: From,
+    options: ReadOptions & BatchOptions = {},
+  ): BatchStream<ConsumedBatch<RecordOf<From>>> {
+    const { consumption, decoder } = this.#begin(source, options);
+    const { countMax = 10_000, waitMs = 0 } = options;
+    return new BatchStream({ ...this.#reading(consumption, options), decoder, batch: { countMax, waitMs } });
   }
 
   /**
-   * Each record once, in order within its partition, until the signal aborts or, with `untilEnd`, the end is reached.
-   * At the beginning it fails at once when the topic, a partition or all brokers are not there, and soon when a leader
-   * is not; later it waits for them.
+   * Calls a handler for each record; a record is done when the handler has ended well. Settles when reading has ended (its
+   * signal, `close`, `untilEnd`), and rejects with the error of a handler that no retry and no dead letters took care of.
    */
-  async *records(topic: string, options: ConsumeOptions = {}): AsyncGenerator<ConsumedRecord, void> {
-    const { signal } = options;
-    const reading = await unlessAborted(signal, this.#begin(topic, options));
-    if (reading === null) return;
-    const { positions, ends } = reading;
-    for (;;) {
-      for (const [partition, end] of ends) if ((positions.get(partition) ?? end) >= end) positions.delete(partition);
-      if (positions.size === 0) return;
-      const answers = await unlessAborted(signal, this.#round(reading));
-      if (answers === null) return;
-      for (const answer of answers) {
-        for (const record of this.#take(reading, answer)) {
-          yield record;
-          if (signal?.aborted === true) return;
-        }
-      }
-    }
-  }
-
-  // --- Where reading begins and ends ------------------------------------------------------------------------------------
-
-  async #begin(name: string, { partitions, from = "earliest", untilEnd = false }: ConsumeOptions): Promise<Reading> {
-    const topic = await this.#wire.topic(name);
-    const chosen = [...new Set(partitions ?? topic.partitions.map(({ index }) => index))];
-    const missing = chosen.find((partition) => topic.partitions[partition] === undefined);
-    if (missing !== undefined) {
-      const sentence = `the topic has the partitions 0 to ${topic.partitions.length - 1}`;
-      throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `partition ${name}-${missing}`, sentence);
-    }
-    const positions = await this.#starts(name, chosen, from);
-    return { topic: name, positions, ends: untilEnd ? await this.#offsets(name, chosen, latest) : new Map() };
-  }
-
-  async #starts(topic: string, partitions: readonly number[], from: StartAt): Promise<Map<number, number>> {
-    if (from === "earliest") return this.#offsets(topic, partitions, earliest);
-    if (from === "latest") return this.#offsets(topic, partitions, latest);
-    if ("offset" in from) return new Map(partitions.map((partition) => [partition, from.offset]));
-    const found = await this.#offsets(topic, partitions, from.timestamp);
-    // No record is so young: what comes next is.
-    const without = partitions.filter((partition) => (found.get(partition) ?? -1) < 0);
-    return new Map([...found, ...(await this.#offsets(topic, without, latest))]);
-  }
-
-  /** Asks each leader once for all its partitions. */
-  async #offsets(name: string, partitions: readonly number[], timestamp: number): Promise<Map<number, number>> {
-    const found = new Map<number, number>();
-    const retry = { what: `offsets of ${name}`, timeoutMs: Math.min(this.#options.outageMsMax, beginMsMax) };
-    await this.#wire.retrying(retry, async () => {
-      const topic = await this.#wire.topic(name);
-      const missing = partitions.filter((partition) => !found.has(partition));
-      const byLeader = Map.groupBy(missing, (partition) => topic.partitions[partition]?.leaderId ?? -1);
-      try {
-        const answers = [...byLeader.values()].map(async (led) => this.#offsetsFromLeader(topic, led, timestamp));
-        for (const answer of await Promise.all(answers)) for (const [index, offset] of answer) found.set(index, offset);
-      } catch (error) {
-        this.#wire.metadata.forget(name);
-        throw error;
-      }
+  async run<const From extends Source>(
+    source: From,
+    handler: Handler<RecordOf<From>>,
+    options: RunOptions = {},
+  ): Promise<void> {
+    const { deadLetters, retry, signal } = options;
+    const badRecords = options.badRecords ?? (deadLetters === undefined ? "fail" : { deadLetters });
+    const { consumption, decoder } = this.#begin(source, { ...options, badRecords });
+    const runner = new Runner({
+      consumption,
+      decoder,
+      clock: this.#wire.world.clock,
+      random: this.#wire.world.random,
+      handler: handler as Handler<ConsumedRecord>,
+      concurrency: options.concurrency ?? 1,
+      order: options.order ?? "partition",
+      retry: { attempts: 1, backoffMsMin: 200, backoffMsMax: 10_000, ...retry },
+      timeoutMs: options.timeoutMs ?? null,
+      bury: deadLetters === undefined ? null : async (record, error) => this.#bury(deadLetters, record, error),
+      ...(signal === undefined ? {} : { signal }),
     });
-    return found;
+    await runner.run();
   }
 
-  async #offsetsFromLeader(
-    topic: TopicMetadata,
-    partitions: readonly number[],
-    timestamp: number,
-  ): Promise<ReadonlyMap<number, number>> {
-    const { name } = topic;
-    const connection = await this.#wire.leader(topic, partitions[0] ?? 0);
-    const answer = await connection.request(listOffsets, {
-      replicaId: -1,
-      isolationLevel: this.#isolationLevel,
-      topics: [{ name, partitions: partitions.map((partitionIndex) => ({ partitionIndex, timestamp })) }],
+  // --- Where it stands --------------------------------------------------------------------------------------------------
+
+  /** The partitions that are read at present. */
+  assignment(): readonly TopicPartition[] {
+    return this.#current?.owned() ?? [];
+  }
+
+  /** Nothing of it is handed out until `resume`. Not kept when the partition is assigned anew. */
+  pause(...partitions: readonly TopicPartition[]): void {
+    for (const partition of partitions) this.#reading0().pause(partition);
+  }
+
+  resume(...partitions: readonly TopicPartition[]): void {
+    for (const partition of partitions) this.#reading0().resume(partition);
+  }
+
+  /** Reads on from there; what is in work at present is not committed any more. */
+  async seek(partition: TopicPartition, to: StartAt): Promise<void> {
+    const consumption = this.#reading0();
+    if (typeof to === "object" && "offset" in to) consumption.seek(partition, to.offset);
+    else await consumption.seekTo(partition, to);
+  }
+
+  /** Up to where all is done; -1 while it is not known. */
+  position(partition: TopicPartition): number {
+    return this.#reading0().reading(partition).lease.position;
+  }
+
+  /** Records between the position and the end of the partition, as of the last answer; null before the first. */
+  lag(partition: TopicPartition): number | null {
+    const { highWatermark, lastStableOffset, lease } = this.#reading0().reading(partition);
+    const isCommitted = this.#options.isolation === "read_committed";
+    const end = isCommitted && lastStableOffset >= 0 ? lastStableOffset : highWatermark;
+    return end < 0 || lease.position < 0 ? null : Math.max(0, end - lease.position);
+  }
+
+  // --- Commits ----------------------------------------------------------------------------------------------------------
+
+  /** Commits what is done, or these offsets (each the next one to be read). Settles when the coordinator has them. */
+  async commit(offsets?: readonly NextOffset[]): Promise<void> {
+    await this.#reading0().commit(offsets);
+  }
+
+  /** What is done and not committed, for `transaction.commitOffsets(consumer)`. */
+  consumedOffsets(): ConsumedOffsets {
+    const consumption = this.#reading0();
+    return { group: consumption.identity(), offsets: consumption.committable() };
+  }
+
+  /** What the group has committed, by "topic-partition"; partitions without an offset are missing. */
+  async committed(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, CommittedOffset>> {
+    const { group } = this.#options;
+    if (group === null) throw new KafkaError("NO_GROUP", "only a group has committed offsets: give the option group");
+    const what = `offsets of group ${group}`;
+    const offsets = new CommittedOffsets(this.#wire, group);
+    const timeoutMs = this.#wire.requestTimeoutMs;
+    return this.#wire.retrying({ what, timeoutMs }, async () => offsets.fetch(partitions, null));
+  }
+
+  // --- The rest ---------------------------------------------------------------------------------------------------------
+
+  /** Calls the listener, and awaits it. Gives a function that ends it. */
+  on<Name extends keyof ConsumerEvents>(name: Name, listener: Listener<ConsumerEvents[Name]>): () => void {
+    return this.#listeners.on(name, listener);
+  }
+
+  /** Ends reading: work in flight is awaited, what is done committed, the group left. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#current?.end();
+    await this.#burying?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #begin(source: Source, options: ReadOptions): { readonly consumption: Consumption; readonly decoder: Decoder } {
+    if (this.#isClosed) throw new KafkaError("CLOSED", "the consumer was closed");
+    if (this.#current?.isEnded === false)
+      throw new KafkaError("ALREADY_READING", "this consumer reads already: end that first, or take another consumer");
+    const { topics, pattern } = resolveSource(source);
+    if (pattern !== null && this.#options.group === null)
+      throw new KafkaError("INVALID_CONFIG", "a pattern of topics needs a group: give the option group");
+    if (this.#options.group !== null && (options.partitions !== undefined || options.untilEnd === true))
+      throw new KafkaError("INVALID_CONFIG", "partitions and untilEnd are for consumers without a group");
+    const consumption = new Consumption({
+      wire: this.#wire,
+      options: this.#options,
+      read: options,
+      subscription: { topics: topics.map((topic) => (typeof topic === "string" ? topic : topic.name)), pattern },
+      listeners: this.#listeners,
+      createMembership: (membership, owner) => createMembership(this.#wire, membership, owner),
     });
-    const found = new Map<number, number>();
-    for (const { partitionIndex, errorCode, offset } of answer.topics[0]?.partitions ?? []) {
-      if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, `${name}-${partitionIndex}`);
-      found.set(partitionIndex, offset);
-    }
-    const missing = partitions.find((partition) => !found.has(partition));
-    if (missing === undefined) return found;
-    throw new KafkaError("CORRUPT_MESSAGE", `the answer to ListOffsets does not mention ${name}-${missing}`);
+    this.#current = consumption;
+    const typed = topics.filter((topic): topic is ReadTopic => typeof topic !== "string");
+    return {
+      consumption,
+      decoder: new Decoder(typed, { onBad: this.#badRecords(options.badRecords ?? "fail"), pause: this.#pause }),
+    };
   }
 
-  get #isolationLevel(): number {
-    return this.#options.isolation === "read_committed" ? 1 : 0;
+  #reading(
+    consumption: Consumption,
+    { signal, done = "next" }: ReadOptions,
+  ): Omit<ConstructorParameters<typeof RecordStream>[0], "decoder"> {
+    const { clock } = this.#wire.world;
+    return { consumption, clock, isDoneByNext: done === "next", ...(signal === undefined ? {} : { signal }) };
   }
 
-  // --- One round over all leaders ---------------------------------------------------------------------------------------
-
-  /** Answers for some partitions at least; waits through changes of leaders and broken connections. */
-  async #round({ topic: name, positions }: Reading): Promise<readonly PartitionAnswer[]> {
-    const retry = { what: `reading ${name}`, timeoutMs: this.#options.outageMsMax };
-    return this.#wire.retrying(retry, async () => {
-      const topic = await this.#wire.topic(name);
-      const byLeader = Map.groupBy(positions, ([partition]) => topic.partitions[partition]?.leaderId ?? -1);
-      const rounds = [...byLeader.values()].map(async (wanted) => this.#fetch(topic, wanted));
-      const answers: PartitionAnswer[] = [];
-      let failure: unknown = null;
-      for (const round of await Promise.allSettled(rounds)) {
-        if (round.status === "rejected") failure = worse(failure, round.reason);
-        else {
-          for (const answer of round.value) {
-            if (answer.errorCode === ErrorCode.NONE) answers.push(answer);
-            else failure = worse(failure, this.#errorOf(name, answer, positions));
-          }
-        }
-      }
-      if (failure === null) return answers;
-      this.#wire.metadata.forget(name);
-      const isPassing = failure instanceof KafkaError && failure.retriable;
-      if (isPassing && answers.some(({ records }) => (records?.length ?? 0) > 0)) return answers;
-      throw failure;
-    });
+  #reading0(): Consumption {
+    if (this.#current !== null && !this.#current.isEnded) return this.#current;
+    throw new KafkaError("NOT_READING", "this consumer reads nothing at present: begin with records, batches or run");
   }
 
-  #errorOf(topic: string, { partitionIndex, errorCode }: PartitionAnswer, positions: Reading["positions"]): KafkaError {
-    const error = brokerError(errorCode, `${topic}-${partitionIndex} at offset ${positions.get(partitionIndex)}`);
-    // The broker has found the damage on its disk: it is there at the next attempt, too.
-    return errorCode === ErrorCode.CORRUPT_MESSAGE ? new KafkaError(error.code, error.message) : error;
+  readonly #pause = async (attempt: number): Promise<void> => {
+    const { clock, random } = this.#wire.world;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const backoffMs = Math.min(1_000, 100 * 2 ** (attempt - 1));
+    clock.schedule(backoffMs * (0.8 + 0.4 * random.fraction()), resolve, { isAwaited: true });
+    await promise;
+  };
+
+  #badRecords(policy: BadRecords): (record: ConsumedRecord, error: KafkaError) => Promise<void> {
+    return async (record, error) => {
+      if (policy === "fail") throw error;
+      if (policy === "skip") this.#wire.logger.warn("a record was left out", { error });
+      else await this.#bury(policy.deadLetters, record, error);
+    };
   }
 
-  async #fetch(
-    topic: TopicMetadata,
-    wanted: readonly (readonly [number, number])[],
-  ): Promise<readonly PartitionAnswer[]> {
-    const { maxWaitMs, minBytes, maxBytes, partitionMaxBytes } = this.#options;
-    const connection = await this.#wire.leader(topic, wanted[0]?.[0] ?? 0);
-    const answer = await connection.request(
-      fetch,
-      (version) => ({
-        maxWaitMs,
-        minBytes,
-        maxBytes,
-        isolationLevel: this.#isolationLevel,
-        sessionId: 0,
-        sessionEpoch: -1,
-        topics: [
-          {
-            ...(version >= 13 ? { topicId: topic.topicId } : { topic: topic.name }),
-            partitions: wanted.map(([partition, fetchOffset]) => ({ partition, fetchOffset, partitionMaxBytes })),
-          },
-        ],
-        forgottenTopicsData: [],
-      }),
-      { timeoutMs: maxWaitMs + answerGraceMs },
-    );
-    if (answer.errorCode !== ErrorCode.NONE) throw brokerError(answer.errorCode, `reading ${topic.name}`);
-    return answer.responses.flatMap(({ partitions }) => partitions);
-  }
-
-  // --- From bytes to records --------------------------------------------------------------------------------------------
-
-  *#take({ topic, positions, ends }: Reading, answer: PartitionAnswer): Generator<ConsumedRecord> {
-    const { partitionIndex: partition, abortedTransactions } = answer;
-    const bytes = answer.records ?? Buffer.alloc(0);
-    const begin = positions.get(partition);
-    // Not asked for, or nothing new.
-    if (begin === undefined || bytes.length === 0) return;
-    const end = ends.get(partition) ?? Number.POSITIVE_INFINITY;
-    const aborted = new AbortedTransactions(abortedTransactions ?? []);
-    const batches = batchesIn(bytes);
-    let position = begin;
-    for (const batch of batches) {
-      const where = `${topic}-${partition} at offset ${batch.baseOffset}`;
-      if (!batch.isCrcValid()) throw corrupt(`${where}: the batch fails its CRC`);
-      if (batch.lastOffset < position) continue;
-      const first = position;
-      position = batch.lastOffset + 1;
-      positions.delete(partition);
-      positions.set(partition, position);
-      if (aborted.hides(batch)) continue;
-      for (const record of recordsOf(batch, where)) {
-        if (record.offset >= first && record.offset < end) yield { ...record, topic, partition };
-      }
-    }
-    const { fault } = batches;
-    // A broker may cut the last batch off; one that does not even give the first would be asked for it forever.
-    const isHarmless = fault === null || (fault === "truncated" && position > begin);
-    if (!isHarmless) throw corrupt(`${topic}-${partition} at offset ${position}: no readable batch (${fault})`);
+  async #bury(to: string | RawTopic, record: ConsumedRecord<unknown, unknown>, error: unknown): Promise<void> {
+    this.#burying ??= new Producer(this.#wire, {});
+    await this.#burying.send(typeof to === "string" ? to : to.name, deadLetterOf(record, error));
   }
 }
 
-function recordsOf(batch: RecordBatchView, where: string): readonly LogRecord[] {
-  try {
-    return readRecords(batch);
-  } catch (error) {
-    throw corrupt(`${where}: ${(error as Error).message}`, error);
-  }
-}
-
-function corrupt(message: string, cause?: unknown): KafkaError {
-  return new KafkaError("CORRUPT_MESSAGE", message, cause === undefined ? {} : { cause });
-}
-
-/** A failure for good is told before one that may pass. */
-function worse(a: unknown, b: unknown): unknown {
-  const isPassing = (failure: unknown): boolean => failure instanceof KafkaError && failure.retriable;
-  return a === null || (isPassing(a) && !isPassing(b)) ? b : a;
-}
-
-/** Null as soon as the signal aborts; what was waited for is then left to itself. */
-async function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T | null> {
-  if (signal === undefined) return work;
-  const { promise: aborted, resolve } = Promise.withResolvers<null>();
-  const stop = (): void => resolve(null);
-  signal.addEventListener("abort", stop);
-  if (signal.aborted) stop();
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
+function resolveSource(source: Source): {
+  readonly topics: readonly (string | ReadTopic)[];
+  readonly pattern: RegExp | null;
+} {
+  if (source instanceof RegExp) return { topics: [], pattern: source };
+  const topics = Array.isArray(source) ? (source as readonly (string | ReadTopic)[]) : [source as string | ReadTopic];
+  if (topics.length === 0) throw new KafkaError("INVALID_CONFIG", "no topic was given");
+  return { topics, pattern: null };
 }

@@ -1,0 +1,84 @@
+import { KafkaError } from "../errors.ts";
+import type { ConsumedOffsets, NextOffset } from "./consumed-offsets.ts";
+import type { ConsumedRecord, RecordSource } from "./consumed-record.ts";
+import type { Consumption } from "./consumption.ts";
+
+/** Records of one partition, in their order. It is done, or not, as a whole. */
+export class ConsumedBatch<Record extends ConsumedRecord<unknown, unknown> = ConsumedRecord> {
+  readonly topic: string;
+  readonly partition: number;
+  readonly records: readonly Record[];
+  /** Where reading goes on after it: at least one more than the offset of its last record. */
+  readonly nextOffset: number;
+  /** The end of the partition for readers, when it was fetched last. */
+  readonly highWatermark: number;
+  readonly #consumption: Consumption;
+  readonly #source: RecordSource;
+  readonly #ticket: number;
+  readonly #leaderEpoch: number;
+
+  constructor(
+    consumption: Consumption,
+    source: RecordSource,
+    about: {
+      readonly records: readonly Record[];
+      readonly nextOffset: number;
+      readonly highWatermark: number;
+      readonly leaderEpoch: number;
+      readonly ticket: number;
+    },
+  ) {
+    this.topic = source.topic;
+    this.partition = source.partition;
+    this.records = about.records;
+    this.nextOffset = about.nextOffset;
+    this.highWatermark = about.highWatermark;
+    this.#leaderEpoch = about.leaderEpoch;
+    this.#consumption = consumption;
+    this.#source = source;
+    this.#ticket = about.ticket;
+  }
+
+  get length(): number {
+    return this.records.length;
+  }
+
+  [Symbol.iterator](): Iterator<Record> {
+    return this.records[Symbol.iterator]();
+  }
+
+  /** Aborted when the partition is to be given up, or reading ends: work on it should come to an end. */
+  get signal(): AbortSignal {
+    return this.#source.lease.signal;
+  }
+
+  /** It needs no more attention. */
+  done(): void {
+    this.#source.lease.done(this.#ticket);
+  }
+
+  /** Done, and committed with all before it; settles when the coordinator has it. */
+  async commit(): Promise<void> {
+    this.done();
+    await this.#consumption.commit();
+  }
+
+  /**
+   * For `transaction.commitOffsets(batch)`: where the group goes on after it.
+   *
+   * @throws KafkaError NO_GROUP, or NOT_A_MEMBER while the group comes together.
+   */
+  consumedOffsets(): ConsumedOffsets {
+    const group = this.#consumption.identity();
+    const { topic, partition, nextOffset: offset } = this;
+    const next: NextOffset = { topic, partition, offset, leaderEpoch: this.#leaderEpoch };
+    if (this.#source.lease.isEnded)
+      throw new KafkaError("NOT_ASSIGNED", `${topic}-${partition} was given up: its batch is somebody else's`);
+    return { group, offsets: [next] };
+  }
+
+  /** Whoever had it in hand is gone. For fronts. */
+  abandon(): void {
+    this.#source.lease.abandon();
+  }
+}

@@ -1,0 +1,76 @@
+import type { Record as LogRecord } from "kafka-protocol-ts/records/record";
+import { Headers } from "../serdes/headers.ts";
+import type { HeadersOwner, NoHeaderSerdes, TypedHeaders } from "../serdes/headers.ts";
+import type { Lease } from "./lease.ts";
+
+/** What of a record's origin its fronts need, shared by all records of a partition. */
+export interface RecordSource {
+  readonly topic: string;
+  readonly partition: number;
+  readonly lease: Lease;
+  /** The topic with the serdes of its headers, where it was given with any. */
+  readonly owner: HeadersOwner | null;
+}
+
+/** A record that was read. */
+export class ConsumedRecord<Key = Buffer | null, Value = Buffer | null, DeclaredHeaders = NoHeaderSerdes> {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  /** Milliseconds since 1970; -1 without one. Beyond the safe integers it is saturated, and `timestampBig` is exact. */
+  readonly timestamp: number;
+  readonly key: Key;
+  readonly value: Value;
+  readonly #raw: LogRecord;
+  readonly #source: RecordSource;
+  readonly #ticket: number;
+
+  constructor(source: RecordSource, raw: LogRecord, key: Key, value: Value, ticket: number) {
+    this.topic = source.topic;
+    this.partition = source.partition;
+    this.offset = raw.offset;
+    this.timestamp = raw.timestamp;
+    this.key = key;
+    this.value = value;
+    this.#raw = raw;
+    this.#source = source;
+    this.#ticket = ticket;
+  }
+
+  get headers(): TypedHeaders<DeclaredHeaders> {
+    const { owner } = this.#source;
+    const headers = owner === null ? new Headers(this.#raw.headers) : new Headers(this.#raw.headers, owner);
+    return headers as TypedHeaders<DeclaredHeaders>;
+  }
+
+  /** Missing where `timestamp` is exact. */
+  get timestampBig(): bigint | undefined {
+    return this.#raw.timestampBig;
+  }
+
+  /** The bytes as they were fetched: views of the answer's memory. */
+  get rawKey(): Buffer | null {
+    return this.#raw.key;
+  }
+  get rawValue(): Buffer | null {
+    return this.#raw.value;
+  }
+
+  /** Aborted when the partition is to be given up, or reading ends: work on this record should come to an end. */
+  get signal(): AbortSignal {
+    return this.#source.lease.signal;
+  }
+
+  /**
+   * This record needs no more attention: what is committed may pass it, once all before it in its partition are done. A
+   * second time, or after the partition was given up, it changes nothing; nor in a batch, which is done as a whole.
+   */
+  done(): void {
+    this.#source.lease.done(this.#ticket);
+  }
+
+  /** Whoever had it in hand is gone. For fronts. */
+  abandon(): void {
+    if (this.#ticket >= 0) this.#source.lease.abandon();
+  }
+}

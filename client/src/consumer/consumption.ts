@@ -1,0 +1,480 @@
+import { Deque } from "@millrace/base/deque";
+import type { Timer } from "@millrace/base/world";
+import { ErrorCode } from "kafka-protocol-ts/errors";
+import { brokerError, KafkaError } from "../errors.ts";
+import type { TopicMetadata } from "../network/metadata.ts";
+import type { Wire } from "../network/wire.ts";
+import { partitionKey } from "../topic-partition.ts";
+import type { TopicPartition } from "../topic-partition.ts";
+import { CommittedOffsets } from "./committed-offsets.ts";
+import type { NextOffset } from "./consumed-offsets.ts";
+import type { Listeners } from "./listeners.ts";
+import { Fetcher } from "./fetching/fetcher.ts";
+import { Locator } from "./locator.ts";
+import type { LocatorListener } from "./locator.ts";
+import type { FetchListener } from "./fetching/fetcher.ts";
+import type { GroupIdentity, Membership, Owner, Subscription } from "./membership/membership.ts";
+import type { MembershipOptions } from "./membership/options.ts";
+import type { PositionMoved, ReadOptions, ResolvedOptions } from "./options.ts";
+import { PartitionReading } from "./partition-reading.ts";
+import type { Chunk, FetchBuffer } from "./partition-reading.ts";
+import type { StartAt } from "./positions.ts";
+
+export type MembershipFactory = (options: MembershipOptions, owner: Owner) => Membership;
+
+export interface ConsumptionOptions {
+  readonly wire: Wire;
+  readonly options: ResolvedOptions;
+  readonly read: ReadOptions;
+  readonly subscription: Subscription;
+  readonly listeners: Listeners;
+  /** For consumers of a group. */
+  readonly createMembership: MembershipFactory;
+}
+
+/** A chunk with the partition it is of: what a front takes and hands out. */
+export interface Taken {
+  readonly reading: PartitionReading;
+  readonly chunk: Chunk;
+}
+
+const commitMsMax = 30_000;
+
+/**
+ * Reading, from its beginning to its end: which partitions are owned, where each stands, what is fetched and waits to be
+ * handed out, what is done and committed. Its front takes chunks; its membership (if any) gives and takes partitions.
+ */
+export class Consumption implements Owner, FetchListener, LocatorListener {
+  readonly #wire: Wire;
+  readonly #options: ResolvedOptions;
+  readonly #read: ReadOptions;
+  readonly #listeners: Listeners;
+  readonly #locator: Locator;
+  readonly #fetcher: Fetcher;
+  readonly #offsets: CommittedOffsets | null;
+  readonly #membership: Membership | null;
+  readonly #subscription: Subscription;
+  readonly #readings = new Map<string, PartitionReading>();
+  readonly #buffer: FetchBuffer = { bytes: 0 };
+  /** Those that have chunks, in the order in which they are served. */
+  readonly #queue = new Deque<PartitionReading>();
+  readonly #waiters: (() => void)[] = [];
+  /** The last trouble of those that are watched. */
+  readonly #troubles = new Map<PartitionReading, KafkaError>();
+  #commitTimer: Timer | null = null;
+  /** One commit after the other, so that none overtakes a later one. */
+  #committing: Promise<void> = Promise.resolve();
+  #failure: KafkaError | null = null;
+  #isStarted = false;
+  #isEnding = false;
+  #ended: Promise<void> | null = null;
+
+  constructor(given: ConsumptionOptions) {
+    const { wire, options, read, subscription, listeners } = given;
+    this.#wire = wire;
+    this.#options = options;
+    this.#read = read;
+    this.#listeners = listeners;
+    this.#subscription = subscription;
+    this.#locator = new Locator(wire, { options, read, listener: this });
+    this.#fetcher = new Fetcher(wire, options, { listener: this, buffer: this.#buffer });
+    this.#offsets = options.group === null ? null : new CommittedOffsets(wire, options.group);
+    this.#membership =
+      options.membership === null ? null : given.createMembership({ ...options.membership, subscription }, this);
+  }
+
+  /** @throws KafkaError NO_GROUP, or NOT_A_MEMBER while the group comes together. */
+  identity(): GroupIdentity {
+    const membership = this.#membership;
+    if (membership === null)
+      throw new KafkaError("NO_GROUP", "only a consumer of a group can commit: give it the option group");
+    const { identity, groupId } = membership;
+    if (identity !== null) return identity;
+    throw new KafkaError("NOT_A_MEMBER", `this consumer is no member of ${groupId} at present`, { retriable: true });
+  }
+
+  /**
+   * Without a group it settles when all positions are known, and rejects when a topic, a partition or all brokers are not
+   * there; in a group it settles at once.
+   */
+  async start(): Promise<void> {
+    this.#isStarted = true;
+    if (this.#membership === null) {
+      const newReading = (topic: string, partition: number): PartitionReading =>
+        new PartitionReading(topic, partition, this.#buffer);
+      for (const topic of this.#subscription.topics) {
+        for (const reading of await this.#locator.begin(topic, newReading)) this.#readings.set(reading.key, reading);
+      }
+      this.#fetcher.wake();
+      return;
+    }
+    this.#membership.start();
+    if (this.#options.commit === "auto") this.#commitLater();
+  }
+
+  // --- What a front does ------------------------------------------------------------------------------------------------
+
+  /** The next chunk, of the partitions that have one in turns; null: there is none at present, or there will be none any more. */
+  take(): Taken | null {
+    for (let reading = this.#queue.shift(); reading !== undefined; reading = this.#queue.shift()) {
+      reading.isQueued = false;
+      if (!reading.isOwned || reading.isPaused) continue;
+      const wasFull = reading.bufferedBytes >= this.#options.partitionMaxBytes;
+      const chunk = reading.take();
+      if (chunk === undefined) continue;
+      this.#enqueue(reading);
+      if (wasFull || !reading.hasChunk) this.#fetcher.wakeFor(reading);
+      return { reading, chunk };
+    }
+    return null;
+  }
+
+  /** The next chunk of this partition, whosever turn it is. */
+  takeOf(reading: PartitionReading): Chunk | null {
+    if (!reading.isOwned || reading.isPaused) return null;
+    const chunk = reading.take() ?? null;
+    if (chunk !== null && !reading.hasChunk) this.#fetcher.wakeFor(reading);
+    return chunk;
+  }
+
+  giveBack({ reading, chunk }: Taken): void {
+    if (!reading.isOwned) return;
+    reading.giveBack(chunk);
+    this.#enqueue(reading);
+  }
+
+  /** `take` may give something at once. */
+  get hasReady(): boolean {
+    return !this.#queue.isEmpty;
+  }
+
+  /** Settles when `take` may give something, or reading is over. */
+  async untilNews(): Promise<void> {
+    if (!this.#queue.isEmpty || this.isOver || this.#failure !== null) return;
+    await new Promise<void>((resolve) => this.#waiters.push(resolve));
+  }
+
+  /** Nothing more comes: it was ended, or all was read that was to be read. */
+  get isOver(): boolean {
+    if (this.#isEnding) return true;
+    if (this.#membership !== null || !this.#isStarted) return false;
+    for (const reading of this.#readings.values()) if (!reading.isAtEnd) return false;
+    return true;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnding;
+  }
+
+  /** Why reading ended by itself. */
+  get failure(): KafkaError | null {
+    return this.#failure;
+  }
+
+  /** Nothing more is handed out; what is in work is awaited and committed; the group is left. */
+  async end(): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  // --- Positions --------------------------------------------------------------------------------------------------------
+
+  readings(): Iterable<PartitionReading> {
+    return this.#readings.values();
+  }
+
+  reading(partition: TopicPartition): PartitionReading {
+    const found = this.#readings.get(partitionKey(partition));
+    if (found !== undefined) return found;
+    throw new KafkaError("NOT_ASSIGNED", `${partitionKey(partition)} is not assigned to this consumer`);
+  }
+
+  pause(partition: TopicPartition): void {
+    const reading = this.reading(partition);
+    reading.isPaused = true;
+    // What nobody takes would keep room from the others.
+    reading.fetchAgain();
+  }
+
+  resume(partition: TopicPartition): void {
+    const reading = this.reading(partition);
+    reading.isPaused = false;
+    this.#enqueue(reading);
+    this.#tell();
+    this.#fetcher.wake();
+  }
+
+  seek(partition: TopicPartition, offset: number): void {
+    const reading = this.reading(partition);
+    reading.moveTo(offset);
+    reading.committedOffset = -1;
+    this.#fetcher.wake();
+  }
+
+  async seekTo(partition: TopicPartition, at: StartAt): Promise<void> {
+    const reading = this.reading(partition);
+    const offset = await this.#locator.find(reading, at);
+    if (offset !== null && reading.isOwned) this.seek(partition, offset);
+  }
+
+  // --- Commits ----------------------------------------------------------------------------------------------------------
+
+  /** What is done and not committed yet. */
+  committable(readings: Iterable<PartitionReading> = this.#readings.values()): readonly NextOffset[] {
+    const offsets: NextOffset[] = [];
+    for (const { topic, partition, lease, committedOffset } of readings) {
+      const { position: offset, positionEpoch: leaderEpoch } = lease;
+      if (offset >= 0 && offset !== committedOffset) offsets.push({ topic, partition, offset, leaderEpoch });
+    }
+    return offsets;
+  }
+
+  /** Commits what is done, or these offsets; settles when the coordinator has them. */
+  async commit(offsets?: readonly NextOffset[]): Promise<void> {
+    const readings = new Map(this.#readings);
+    return this.#commitOf(readings, () => offsets ?? this.committable());
+  }
+
+  /** One commit after the other. Of readings that are not owned any more nothing is committed. */
+  async #commitOf(
+    readings: ReadonlyMap<string, PartitionReading>,
+    offsets: () => readonly NextOffset[],
+  ): Promise<void> {
+    const work = this.#committing.then(async () => {
+      const wanted = offsets();
+      if (wanted.length > 0) await this.#commitNow(wanted, readings);
+    });
+    this.#committing = work.catch(() => undefined);
+    return work;
+  }
+
+  async #commitNow(offsets: readonly NextOffset[], readings: ReadonlyMap<string, PartitionReading>): Promise<void> {
+    const committed = this.#offsets;
+    const membership = this.#membership;
+    await this.#wire.retrying({ what: `commit of group ${this.#options.group}`, timeoutMs: commitMsMax }, async () => {
+      const identity = this.identity();
+      if (committed === null || membership === null) return;
+      // Of what was given up meanwhile, the next owner decides; and it may be we again, from another position.
+      const owned = offsets.filter((offset) => {
+        const key = partitionKey(offset);
+        return readings.has(key) && this.#readings.get(key) === readings.get(key);
+      });
+      if (owned.length === 0) return;
+      try {
+        await committed.commit(owned, identity);
+      } catch (error) {
+        if (error instanceof KafkaError && refusals.has(error.code)) membership.onCommitRefused(identity, error);
+        throw error;
+      }
+      for (const next of owned) {
+        const reading = readings.get(partitionKey(next));
+        if (reading !== undefined) reading.committedOffset = next.offset;
+      }
+    });
+  }
+
+  #commitInBackground(): void {
+    this.commit().catch((error: unknown) => {
+      if (!this.#isEnding) this.#wire.logger.warn("offsets could not be committed", { error });
+    });
+  }
+
+  #commitLater(): void {
+    this.#commitTimer = this.#wire.world.clock.schedule(this.#options.commitIntervalMs, () => {
+      this.#commitInBackground();
+      this.#commitLater();
+    });
+  }
+
+  // --- Owner ------------------------------------------------------------------------------------------------------------
+
+  owned(): readonly TopicPartition[] {
+    return [...this.#readings.values()].map(({ topic, partition }) => ({ topic, partition }));
+  }
+
+  async assign(partitions: readonly TopicPartition[]): Promise<void> {
+    const fresh: PartitionReading[] = [];
+    for (const { topic, partition } of partitions) {
+      const reading = new PartitionReading(topic, partition, this.#buffer);
+      if (this.#readings.get(reading.key)?.isOwned === true) continue;
+      this.#readings.set(reading.key, reading);
+      fresh.push(reading);
+    }
+    await this.#listeners.tell("assigned", partitions);
+    const offsets = this.#offsets;
+    if (offsets !== null) void this.#locator.locate(fresh, offsets, () => this.#membership?.identity ?? null);
+  }
+
+  async revoke(partitions: readonly TopicPartition[]): Promise<void> {
+    const readings = this.#give(partitions);
+    await this.#settled(readings);
+    await this.#listeners.tell("revoked", partitions);
+    try {
+      const byKey = new Map(readings.map((reading) => [reading.key, reading]));
+      if (this.#options.commit === "auto") await this.#commitOf(byKey, () => this.committable(readings));
+    } catch (error) {
+      this.#wire.logger.warn("offsets could not be committed before their partitions were given up", { error });
+    }
+    this.#drop(readings);
+  }
+
+  async lost(partitions: readonly TopicPartition[]): Promise<void> {
+    this.#drop(this.#give(partitions));
+    await this.#listeners.tell("lost", partitions);
+  }
+
+  failed(error: KafkaError): void {
+    this.#failure ??= error;
+    this.#fetcher.stop();
+    this.#tell();
+  }
+
+  /** A partition may have been lost and assigned anew meanwhile: then it is another reading's. */
+  #drop(readings: readonly PartitionReading[]): void {
+    for (const reading of readings) {
+      if (this.#readings.get(reading.key) === reading) this.#readings.delete(reading.key);
+    }
+  }
+
+  /** Nothing more of them is handed out, and whoever works on them is told. */
+  #give(partitions: readonly TopicPartition[]): readonly PartitionReading[] {
+    const readings: PartitionReading[] = [];
+    for (const partition of partitions) {
+      const reading = this.#readings.get(partitionKey(partition));
+      if (reading === undefined) continue;
+      reading.isOwned = false;
+      reading.dropBuffer();
+      reading.lease.revoke();
+      readings.push(reading);
+    }
+    this.#tell();
+    return readings;
+  }
+
+  /** Until nothing of them is in work, or the time is over. */
+  async #settled(readings: readonly PartitionReading[]): Promise<void> {
+    if (readings.every(({ lease }) => lease.outstanding === 0)) return;
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const timer = this.#wire.world.clock.schedule(this.#options.revokeTimeoutMs, () => {
+      const slow = readings.filter(({ lease }) => lease.outstanding > 0).map(({ key }) => key);
+      this.#wire.logger.warn("partitions are given up although work on them has not ended", { partitions: slow });
+      resolve();
+    });
+    await Promise.race([Promise.all(readings.map(async ({ lease }) => lease.idle())), over]);
+    timer.cancel();
+  }
+
+  // --- What the locator and the fetcher tell ----------------------------------------------------------------------------------------------------
+
+  onLocated(readings: readonly PartitionReading[]): void {
+    for (const reading of readings) this.#fetcher.wakeFor(reading);
+    // Where the group had no offset, it has one from now on: whoever comes next begins there, and not where the end is then.
+    const isNews = this.#options.group !== null && readings.some(({ committedOffset }) => committedOffset < 0);
+    if (isNews && this.#options.commit === "auto") this.#commitInBackground();
+  }
+
+  onMoved(moved: PositionMoved): void {
+    this.#wire.logger.warn("a position was not in the log", { ...moved });
+    void this.#listeners.tell("moved", moved);
+  }
+
+  onFetched(reading: PartitionReading): void {
+    this.#enqueue(reading);
+    this.#tell();
+  }
+
+  onNewLeader(reading: PartitionReading, topic: TopicMetadata): void {
+    const goOn = (): void => {
+      reading.isChecking = false;
+      this.#fetcher.wakeFor(reading);
+    };
+    void this.#locator
+      .check(reading, topic)
+      .catch((error: unknown) => {
+        // Who leads now is asked for anew, too.
+        this.#wire.metadata.forget(topic.name);
+        this.#fetcher.retryLater(reading, error);
+      })
+      .finally(goOn);
+  }
+
+  onOutOfRange(reading: PartitionReading): void {
+    const { outOfRange = this.#options.group === null ? "fail" : "earliest" } = this.#read;
+    if (outOfRange !== "fail") {
+      void this.#locator.move(reading, "out-of-range", outOfRange);
+      return;
+    }
+    this.failed(brokerError(ErrorCode.OFFSET_OUT_OF_RANGE, `${reading.key} at offset ${reading.fetchOffset}`));
+  }
+
+  onRecreated(reading: PartitionReading): void {
+    // The new topic was never read: from its beginning nothing is missed.
+    void this.#locator.move(reading, "recreated", "earliest");
+  }
+
+  onTrouble(reading: PartitionReading, error: KafkaError): void {
+    const { topic, partition } = reading;
+    const { outageMsMax } = this.#options;
+    const isNew = !this.#troubles.has(reading);
+    this.#troubles.set(reading, error);
+    if (isNew && Number.isFinite(outageMsMax)) {
+      this.#wire.world.clock.schedule(outageMsMax, () => this.#lookAtTrouble(reading));
+    }
+    void this.#listeners.tell("trouble", { topic, partition, error });
+  }
+
+  /** Some time after it began. */
+  #lookAtTrouble(reading: PartitionReading): void {
+    const { clock } = this.#wire.world;
+    const { outageMsMax } = this.#options;
+    const error = this.#troubles.get(reading);
+    this.#troubles.delete(reading);
+    const sinceMs = reading.troubledSinceMs;
+    if (error === undefined || sinceMs === null || !reading.isOwned || this.#isEnding) return;
+    const restMs = sinceMs + outageMsMax - clock.monotonicMs();
+    if (restMs > 0) {
+      // It went well for a while, and this is another trouble.
+      this.#troubles.set(reading, error);
+      clock.schedule(restMs, () => this.#lookAtTrouble(reading));
+      return;
+    }
+    const sentence = `reading ${reading.topic}: no success within ${outageMsMax} ms: ${error.message}`;
+    this.failed(new KafkaError("TIMED_OUT", sentence, { retriable: true, cause: error }));
+  }
+
+  onFailure(_reading: PartitionReading, error: KafkaError): void {
+    this.failed(error);
+  }
+
+  // --- Within -----------------------------------------------------------------------------------------------------------
+
+  #enqueue(reading: PartitionReading): void {
+    if (reading.isQueued || !reading.hasChunk || !reading.isOwned || reading.isPaused) return;
+    reading.isQueued = true;
+    this.#queue.push(reading);
+  }
+
+  #tell(): void {
+    for (const resolve of this.#waiters.splice(0)) resolve();
+  }
+
+  async #end(): Promise<void> {
+    this.#isEnding = true;
+    this.#commitTimer?.cancel();
+    this.#tell();
+    if (this.#membership === null) {
+      this.#give(this.owned());
+      this.#readings.clear();
+    } else await this.#membership.leave();
+    this.#fetcher.stop();
+  }
+}
+
+/** A commit of somebody who is no member, or not any more as it believes. */
+const refusals: ReadonlySet<string> = new Set([
+  "ILLEGAL_GENERATION",
+  "UNKNOWN_MEMBER_ID",
+  "FENCED_INSTANCE_ID",
+  "STALE_MEMBER_EPOCH",
+  "FENCED_MEMBER_EPOCH",
+]);

@@ -1,0 +1,97 @@
+import { readRecords } from "kafka-protocol-ts/records/record";
+import type { Record as LogRecord } from "kafka-protocol-ts/records/record";
+import { corrupt } from "../../errors.ts";
+import type { ConsumedRecord, RecordSource } from "../consumed-record.ts";
+import type { Taken } from "../consumption.ts";
+import type { Chunk, PartitionReading } from "../partition-reading.ts";
+import type { Lease } from "../lease.ts";
+import type { Decoder } from "./decoder.ts";
+
+const none: readonly LogRecord[] = [];
+
+/** The records of one chunk, one after the other, as long as its partition may be handed out. */
+export class ChunkReader {
+  readonly reading: PartitionReading;
+  readonly #chunk: Chunk;
+  readonly #lease: Lease;
+  readonly #source: RecordSource;
+  readonly #records: readonly LogRecord[];
+  #at = 0;
+
+  /** @throws KafkaError CORRUPT_MESSAGE. */
+  constructor({ reading, chunk }: Taken, decoder: Decoder) {
+    this.reading = reading;
+    this.#chunk = chunk;
+    this.#lease = reading.lease;
+    const { topic, partition, lease } = reading;
+    this.#source = { topic, partition, lease, owner: decoder.ownerOf(topic) };
+    this.#records = recordsOf(reading, chunk);
+    const { batch, fromOffset } = chunk;
+    if (batch !== null) this.#lease.seeEpoch(fromOffset, batch.partitionLeaderEpoch);
+    while ((this.#records[this.#at]?.offset ?? fromOffset) < fromOffset) this.#at++;
+  }
+
+  /** Given up, or sought elsewhere: the rest is nobody's. */
+  get isVoid(): boolean {
+    return !this.reading.isOwned || this.reading.lease !== this.#lease;
+  }
+
+  /** How many are left. */
+  get left(): number {
+    return this.isVoid ? 0 : this.#records.length - this.#at;
+  }
+
+  /** The next record, handed out by itself. Null: a bad one that was dealt with. Undefined: this chunk has no more. */
+  next(decoder: Decoder): ConsumedRecord | null | undefined | Promise<ConsumedRecord | null> {
+    const record = this.#take();
+    if (record === undefined) {
+      if (!this.isVoid) this.#lease.skipTo(this.nextOffset);
+      return undefined;
+    }
+    return decoder.decode(this.#source, record, this.#lease.begin(record.offset + 1));
+  }
+
+  /** As `next`, but as a part of something larger, which has the ticket. */
+  nextPart(decoder: Decoder): ConsumedRecord | null | undefined | Promise<ConsumedRecord | null> {
+    const record = this.#take();
+    return record === undefined ? undefined : decoder.decode(this.#source, record, -1);
+  }
+
+  get source(): RecordSource {
+    return this.#source;
+  }
+
+  /** Where reading goes on after what was taken. */
+  get nextOffset(): number {
+    const record = this.#records[this.#at];
+    return Math.min(record === undefined ? this.#chunk.nextOffset : record.offset, this.reading.endOffset);
+  }
+
+  #take(): LogRecord | undefined {
+    if (this.isVoid) return undefined;
+    const record = this.#records[this.#at];
+    if (record === undefined) return undefined;
+    if (record.offset >= this.reading.endOffset) {
+      this.#at = this.#records.length;
+      return undefined;
+    }
+    this.#at++;
+    return record;
+  }
+
+  /** What was not handed out, as a chunk; null where nothing is left. */
+  rest(): Taken | null {
+    const record = this.#records[this.#at];
+    if (this.isVoid || record === undefined) return null;
+    return { reading: this.reading, chunk: { ...this.#chunk, fromOffset: record.offset } };
+  }
+}
+
+function recordsOf(reading: PartitionReading, { batch }: Chunk): readonly LogRecord[] {
+  if (batch === null) return none;
+  try {
+    return readRecords(batch);
+  } catch (error) {
+    throw corrupt(`${reading.key} at offset ${batch.baseOffset}: ${(error as Error).message}`, error);
+  }
+}

@@ -1,0 +1,87 @@
+import { Deque } from "@millrace/base/deque";
+import type { ConsumedRecord } from "../consumed-record.ts";
+
+export type WorkOrder = "key" | "partition" | "none";
+
+/**
+ * Which records may be worked on at the same time. Those of one line (a key of a partition, a partition) are worked on one
+ * after the other, in their order; lines do not wait for each other.
+ */
+export class WorkQueue {
+  readonly #order: WorkOrder;
+  /** The line of each that is in work, with those that wait behind it. */
+  readonly #lines = new Map<string, Deque<ConsumedRecord>>();
+  readonly #ready = new Deque<ConsumedRecord>();
+  #waitingCount = 0;
+
+  constructor(order: WorkOrder) {
+    this.#order = order;
+  }
+
+  /** Those that wait: ready, or behind another of their line. */
+  get waiting(): number {
+    return this.#waitingCount;
+  }
+
+  add(record: ConsumedRecord): void {
+    this.#waitingCount++;
+    const line = this.#lineOf(record);
+    const before = line === null ? undefined : this.#lines.get(line);
+    if (before !== undefined) before.push(record);
+    else {
+      if (line !== null) this.#lines.set(line, new Deque());
+      this.#ready.push(record);
+    }
+  }
+
+  /** The next that may be worked on; null: all wait for others, or there is none. To be followed by `finished`. */
+  take(): ConsumedRecord | null {
+    const record = this.#ready.shift() ?? null;
+    if (record !== null) this.#waitingCount--;
+    return record;
+  }
+
+  finished(record: ConsumedRecord): void {
+    const line = this.#lineOf(record);
+    if (line === null) return;
+    const next = this.#lines.get(line)?.shift();
+    if (next === undefined) this.#lines.delete(line);
+    else this.#ready.push(next);
+  }
+
+  /** Takes out those whose partition is to be given up, and gives them. */
+  dropRevoked(): readonly ConsumedRecord[] {
+    const dropped: ConsumedRecord[] = [];
+    for (const line of this.#lines.values()) {
+      for (let left = line.length; left > 0; left--) {
+        const record = line.shift();
+        if (record === undefined) break;
+        if (record.signal.aborted) dropped.push(record);
+        else line.push(record);
+      }
+    }
+    for (let left = this.#ready.length; left > 0; left--) {
+      const record = this.#ready.shift();
+      if (record === undefined) break;
+      if (!record.signal.aborted) this.#ready.push(record);
+      else {
+        dropped.push(record);
+        this.finished(record);
+      }
+    }
+    this.#waitingCount -= dropped.length;
+    return dropped;
+  }
+
+  /** A record without a key has no order to keep but that of chance. */
+  #lineOf({ topic, partition, rawKey }: ConsumedRecord): string | null {
+    switch (this.#order) {
+      case "none":
+        return null;
+      case "partition":
+        return `${topic}-${partition}`;
+      case "key":
+        return rawKey === null ? null : `${topic}-${partition} ${rawKey.toString("latin1")}`;
+    }
+  }
+}

@@ -1,0 +1,437 @@
+import { ErrorCode } from "kafka-protocol-ts/errors";
+import { fetch } from "kafka-protocol-ts/messages/01-fetch";
+import type { FetchResponse } from "kafka-protocol-ts/messages/01-fetch";
+import { batchesIn } from "kafka-protocol-ts/records/batch";
+import { brokerError, corrupt, KafkaError } from "../../errors.ts";
+import type { TopicMetadata } from "../../network/metadata.ts";
+import type { Purpose, Wire } from "../../network/wire.ts";
+import type { FetchBuffer, PartitionReading } from "../partition-reading.ts";
+import { AbortedTransactions } from "./aborted-transactions.ts";
+import { FetchSession } from "./fetch-session.ts";
+import type { WantedPartition } from "./fetch-session.ts";
+
+export interface FetchOptions {
+  readonly isolation: "read_uncommitted" | "read_committed";
+  /** An answer waits until so much is there, or `maxWaitMs` are over. */
+  readonly minBytes: number;
+  readonly maxWaitMs: number;
+  /** Of one answer. One batch is given all the same, however large. */
+  readonly maxBytes: number;
+  readonly partitionMaxBytes: number;
+  /** So much may be fetched and not handed out. */
+  readonly bufferBytesMax: number;
+  /** Where we are, for brokers that send to the nearest replica (KIP-392). */
+  readonly rack: string;
+}
+
+/** What the fetcher tells its consumer. */
+export interface FetchListener {
+  /** What is read now; asked again and again. */
+  readings(): Iterable<PartitionReading>;
+  /** Something was fetched, or a reading has come to its end. */
+  onFetched(reading: PartitionReading): void;
+  /**
+   * Another leader than the one that gave what was fetched last: it may not have had all of that. Reading goes on when
+   * `checkedEpoch` is the topic's, and `isChecking` false.
+   */
+  onNewLeader(reading: PartitionReading, topic: TopicMetadata): void;
+  /** The broker does not have `fetchOffset` (any more). */
+  onOutOfRange(reading: PartitionReading): void;
+  /** The topic of that name is another one than before: it was deleted and made again. */
+  onRecreated(reading: PartitionReading): void;
+  /** Trouble that may pass; it is tried again by itself. */
+  onTrouble(reading: PartitionReading, error: KafkaError): void;
+  /** No later attempt can do better. */
+  onFailure(reading: PartitionReading, error: KafkaError): void;
+}
+
+type PartitionAnswer = FetchResponse["responses"][number]["partitions"][number];
+interface Wanted {
+  readonly reading: PartitionReading;
+  readonly fetchOffset: number;
+  readonly topic: TopicMetadata;
+}
+
+const answerGraceMs = 30_000;
+const backoffMsMin = 100;
+const backoffMsMax = 1_000;
+/** As long as the Java client believes a leader's recommendation: its metadata's age. */
+const replicaMsMax = 300_000;
+
+/** Answers that say: ask who leads now. */
+const leaderErrors: ReadonlySet<number> = new Set([
+  ErrorCode.NOT_LEADER_OR_FOLLOWER,
+  ErrorCode.FENCED_LEADER_EPOCH,
+  ErrorCode.UNKNOWN_LEADER_EPOCH,
+  ErrorCode.LEADER_NOT_AVAILABLE,
+  ErrorCode.REPLICA_NOT_AVAILABLE,
+  ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  ErrorCode.UNKNOWN_TOPIC_ID,
+  ErrorCode.INCONSISTENT_TOPIC_ID,
+  ErrorCode.KAFKA_STORAGE_ERROR,
+  ErrorCode.OFFSET_NOT_AVAILABLE,
+]);
+
+/**
+ * Fetches ahead what is read: one request at a time from each broker, in a session, and as much as fits the buffer. A
+ * partition with much in the buffer waits, so that one that is slow or busy takes no room from others.
+ */
+export class Fetcher {
+  readonly #wire: Wire;
+  readonly #options: FetchOptions;
+  readonly #listener: FetchListener;
+  readonly #buffer: FetchBuffer;
+  readonly #purpose: Purpose;
+  readonly #sessions = new Map<number, FetchSession>();
+  readonly #running = new Set<number>();
+  readonly #refreshing = new Set<string>();
+  #wakeAtMs = Number.POSITIVE_INFINITY;
+  #servedNumber = 0;
+  #wasFull = false;
+  #isStopped = false;
+
+  constructor(
+    wire: Wire,
+    options: FetchOptions,
+    { listener, buffer }: { readonly listener: FetchListener; readonly buffer: FetchBuffer },
+  ) {
+    this.#wire = wire;
+    this.#options = options;
+    this.#listener = listener;
+    this.#buffer = buffer;
+    this.#purpose = wire.newPurpose("fetch");
+  }
+
+  /** Something may be wanted that was not before: to be called whenever readings have changed. */
+  wake(): void {
+    for (const reading of this.#listener.readings()) this.wakeFor(reading);
+  }
+
+  /** As `wake`, where only this one has changed, or the buffer by what was taken of it. */
+  wakeFor(reading: PartitionReading): void {
+    if (this.#isStopped) return;
+    if (this.#isFull) {
+      this.#wasFull = true;
+      return;
+    }
+    if (this.#wasFull) {
+      // Others were turned away, too.
+      this.#wasFull = false;
+      this.wake();
+      return;
+    }
+    if (!this.#isWanted(reading)) return;
+    if (reading.notBeforeMs > 0 && reading.notBeforeMs > this.#wire.world.clock.monotonicMs()) {
+      this.#wakeLater(reading.notBeforeMs);
+      return;
+    }
+    const nodeId = this.#nodeOf(reading);
+    if (nodeId === null) this.#lookUp(reading);
+    else if (!this.#running.has(nodeId)) {
+      this.#running.add(nodeId);
+      void this.#run(nodeId);
+    }
+  }
+
+  /** Nothing more is fetched. Answers that are on their way are dropped. */
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#wire.closePurpose(this.#purpose);
+  }
+
+  // --- What is wanted, and from whom ------------------------------------------------------------------------------------
+
+  #isWanted(reading: PartitionReading): boolean {
+    if (!reading.isOwned || reading.isPaused || reading.hasFailed) return false;
+    if (!reading.isLocated || reading.isChecking) return false;
+    if (reading.fetchOffset >= reading.endOffset) return false;
+    return reading.bufferedBytes < this.#options.partitionMaxBytes;
+  }
+
+  #nodeOf(reading: PartitionReading): number | null {
+    const topic = this.#wire.metadata.topic(reading.topic);
+    const found = topic?.partitions[reading.partition];
+    if (found === undefined) return null;
+    this.#wire.refreshIfOld(reading.topic);
+    const { replicaId, replicaUntilMs } = reading;
+    const isReplicaKnown = replicaId >= 0 && this.#wire.metadata.brokers.has(replicaId);
+    if (isReplicaKnown && replicaUntilMs > this.#wire.world.clock.monotonicMs()) return replicaId;
+    return found.leaderId < 0 ? null : found.leaderId;
+  }
+
+  /** Asks who leads, once for all partitions of the topic. */
+  #lookUp(reading: PartitionReading): void {
+    const name = reading.topic;
+    if (this.#refreshing.has(name)) return;
+    this.#refreshing.add(name);
+    void this.#wire
+      .refresh(name)
+      .then(
+        (topic) => {
+          for (const each of this.#readingsOf(name)) {
+            const found = topic.partitions[each.partition];
+            const isLed = found !== undefined && found.leaderId >= 0;
+            if (!isLed) this.retryLater(each, brokerError(ErrorCode.LEADER_NOT_AVAILABLE, each.key));
+          }
+        },
+        (error: unknown) => {
+          for (const each of this.#readingsOf(name)) this.retryLater(each, error);
+        },
+      )
+      .finally(() => {
+        this.#refreshing.delete(name);
+        this.wake();
+      });
+  }
+
+  *#readingsOf(topic: string): Generator<PartitionReading> {
+    for (const reading of this.#listener.readings()) if (reading.topic === topic && reading.isOwned) yield reading;
+  }
+
+  /** Not at once again: with growing pauses. */
+  retryLater(reading: PartitionReading, error: unknown): void {
+    const { clock, random } = this.#wire.world;
+    if (this.#isStopped) return;
+    if (!(error instanceof KafkaError) || !error.retriable) {
+      this.#fail(reading, error);
+      return;
+    }
+    const nowMs = clock.monotonicMs();
+    const backoffMs = Math.min(backoffMsMax, backoffMsMin * 2 ** reading.failuresCount++);
+    reading.notBeforeMs = nowMs + backoffMs * (0.8 + 0.4 * random.fraction());
+    reading.troubledSinceMs ??= nowMs;
+    this.#listener.onTrouble(reading, error);
+  }
+
+  #fail(reading: PartitionReading, error: unknown): void {
+    reading.hasFailed = true;
+    const failure = error instanceof KafkaError ? error : corrupt(`${reading.key}: ${String(error)}`, error);
+    this.#listener.onFailure(reading, failure);
+  }
+
+  #wakeLater(atMs: number): void {
+    const { clock } = this.#wire.world;
+    if (this.#wakeAtMs <= atMs) return;
+    this.#wakeAtMs = atMs;
+    clock.schedule(
+      atMs - clock.monotonicMs(),
+      () => {
+        this.#wakeAtMs = Number.POSITIVE_INFINITY;
+        this.wake();
+      },
+      { isAwaited: true },
+    );
+  }
+
+  // --- One broker -------------------------------------------------------------------------------------------------------
+
+  /** Until nothing more is wanted from this broker. */
+  async #run(nodeId: number): Promise<void> {
+    for (;;) {
+      const wanted = this.#isStopped ? [] : this.#wantedFrom(nodeId);
+      if (wanted.length === 0) break;
+      try {
+        await this.#fetchFrom(nodeId, wanted);
+      } catch (error) {
+        this.#sessions.get(nodeId)?.reset();
+        if (this.#isStopped) break;
+        for (const { reading } of wanted) {
+          if (!reading.isOwned) continue;
+          reading.replicaId = -1;
+          this.retryLater(reading, error);
+        }
+        for (const name of new Set(wanted.map(({ topic }) => topic.name))) this.#wire.metadata.forget(name);
+      }
+    }
+    this.#running.delete(nodeId);
+    this.wake();
+  }
+
+  #wantedFrom(nodeId: number): readonly Wanted[] {
+    const nowMs = this.#wire.world.clock.monotonicMs();
+    const wanted: Wanted[] = [];
+    if (this.#isFull) {
+      this.#wasFull = true;
+      return [];
+    }
+    for (const reading of this.#listener.readings()) {
+      if (!this.#isWanted(reading) || reading.notBeforeMs > nowMs || this.#nodeOf(reading) !== nodeId) continue;
+      const topic = this.#wire.metadata.topic(reading.topic);
+      if (topic !== null && this.#isCertain(reading, topic)) {
+        wanted.push({ reading, fetchOffset: reading.fetchOffset, topic });
+      }
+    }
+    // A broker fills its answer in the order of the request: who was served last is asked for last.
+    return wanted.sort((a, b) => a.reading.servedNumber - b.reading.servedNumber);
+  }
+
+  /** Whether this leader is known to have had what was read (KIP-320); if not, that is asked for. */
+  #isCertain(reading: PartitionReading, topic: TopicMetadata): boolean {
+    const leaderEpoch = topic.partitions[reading.partition]?.leaderEpoch ?? -1;
+    if (leaderEpoch < 0 || leaderEpoch === reading.checkedEpoch) return true;
+    if (reading.fetchedEpoch >= 0 && reading.fetchedEpoch !== leaderEpoch) {
+      reading.isChecking = true;
+      this.#listener.onNewLeader(reading, topic);
+      return false;
+    }
+    reading.checkedEpoch = leaderEpoch;
+    return true;
+  }
+
+  /** What is on its way is not counted: it is at most one answer more of each broker. */
+  get #isFull(): boolean {
+    return this.#buffer.bytes >= this.#options.bufferBytesMax;
+  }
+
+  async #fetchFrom(nodeId: number, wanted: readonly Wanted[]): Promise<void> {
+    const { maxWaitMs, minBytes, maxBytes, isolation, partitionMaxBytes, rack } = this.#options;
+    const connection = await this.#wire.broker(nodeId, this.#purpose);
+    const session = this.#sessionOf(nodeId);
+    const version = connection.versionOf(fetch);
+    const hasIds = version >= 13;
+    const request = session.next(
+      wanted.map(({ reading, fetchOffset, topic }): WantedPartition => ({
+        topic: hasIds ? "" : topic.name,
+        topicId: hasIds ? topic.topicId : "",
+        partition: reading.partition,
+        currentLeaderEpoch: topic.partitions[reading.partition]?.leaderEpoch ?? -1,
+        fetchOffset,
+        partitionMaxBytes,
+      })),
+    );
+    const answer = await connection.request(
+      fetch,
+      {
+        maxWaitMs,
+        minBytes,
+        maxBytes,
+        isolationLevel: isolation === "read_committed" ? 1 : 0,
+        sessionId: request.sessionId,
+        sessionEpoch: request.sessionEpoch,
+        topics: byTopic(request.changed, hasIds).map(({ name, of }) => ({
+          ...name,
+          partitions: of.map(({ partition, currentLeaderEpoch, fetchOffset }) => ({
+            partition,
+            currentLeaderEpoch,
+            fetchOffset,
+            partitionMaxBytes,
+          })),
+        })),
+        forgottenTopicsData: byTopic(request.forgotten, hasIds).map(({ name, of }) => ({
+          ...name,
+          partitions: of.map(({ partition }) => partition),
+        })),
+        rackId: rack,
+      },
+      { timeoutMs: maxWaitMs + answerGraceMs },
+    );
+    if (answer.errorCode !== ErrorCode.NONE) {
+      if (session.refused(answer.errorCode)) return;
+      throw brokerError(answer.errorCode, `reading from ${connection.name}`);
+    }
+    session.answered(answer.sessionId);
+    this.#take(answer, wanted, hasIds);
+  }
+
+  #sessionOf(nodeId: number): FetchSession {
+    let session = this.#sessions.get(nodeId);
+    if (session === undefined) this.#sessions.set(nodeId, (session = new FetchSession()));
+    return session;
+  }
+
+  // --- Answers ----------------------------------------------------------------------------------------------------------
+
+  #take(answer: FetchResponse, wanted: readonly Wanted[], hasIds: boolean): void {
+    const byKey = new Map<string, Wanted>();
+    for (const each of wanted) {
+      const { topic, reading } = each;
+      byKey.set(`${hasIds ? topic.topicId : topic.name} ${reading.partition}`, each);
+    }
+    for (const { topic, topicId, partitions } of answer.responses) {
+      for (const partition of partitions) {
+        const found = byKey.get(`${hasIds ? topicId : topic} ${partition.partitionIndex}`);
+        // Given up meanwhile, or sought elsewhere.
+        if (found === undefined || !found.reading.isOwned || found.reading.fetchOffset !== found.fetchOffset) continue;
+        this.#takePartition(found, partition, answer);
+      }
+    }
+  }
+
+  #takePartition({ reading, topic }: Wanted, answer: PartitionAnswer, { nodeEndpoints }: FetchResponse): void {
+    const { errorCode, currentLeader } = answer;
+    if (errorCode === ErrorCode.NONE) {
+      try {
+        this.#takeRecords(reading, answer);
+      } catch (error) {
+        this.#fail(reading, error);
+      }
+      if (reading.hasChunk || reading.isAtEnd) this.#listener.onFetched(reading);
+      return;
+    }
+    reading.replicaId = -1;
+    if (errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
+      this.#listener.onOutOfRange(reading);
+      return;
+    }
+    const { wire, nowMs } = { wire: this.#wire, nowMs: this.#wire.world.clock.monotonicMs() };
+    if (wire.metadata.learnLeader(reading.topic, reading.partition, currentLeader, nodeEndpoints)) {
+      reading.troubledSinceMs ??= nowMs;
+      return;
+    }
+    const error = brokerError(errorCode, `${reading.key} at offset ${reading.fetchOffset}`);
+    // The broker has found the damage on its disk: it is there at the next attempt, too.
+    const isDamage = errorCode === ErrorCode.CORRUPT_MESSAGE;
+    this.retryLater(reading, isDamage ? new KafkaError(error.code, error.message) : error);
+    if (!leaderErrors.has(errorCode)) return;
+    void wire.refresh(reading.topic).then(
+      ({ topicId }) => {
+        if (topicId !== topic.topicId && reading.isOwned) this.#listener.onRecreated(reading);
+      },
+      () => undefined,
+    );
+  }
+
+  #takeRecords(reading: PartitionReading, answer: PartitionAnswer): void {
+    const { highWatermark, lastStableOffset, logStartOffset, preferredReadReplica } = answer;
+    reading.highWatermark = highWatermark;
+    reading.lastStableOffset = lastStableOffset;
+    reading.logStartOffset = logStartOffset;
+    if (preferredReadReplica >= 0) {
+      reading.replicaId = preferredReadReplica;
+      reading.replicaUntilMs = this.#wire.world.clock.monotonicMs() + replicaMsMax;
+    }
+    reading.succeed();
+    const bytes = answer.records;
+    if (bytes === null || bytes.length === 0) return;
+    reading.servedNumber = ++this.#servedNumber;
+    const aborted = new AbortedTransactions(answer.abortedTransactions ?? []);
+    const batches = batchesIn(bytes);
+    const begin = reading.fetchOffset;
+    for (const batch of batches) {
+      const where = `${reading.key} at offset ${batch.baseOffset}`;
+      if (!batch.isCrcValid()) throw corrupt(`${where}: the batch fails its CRC`);
+      const isHidden = aborted.hides(batch);
+      const nextOffset = batch.lastOffset + 1;
+      const fromOffset = reading.fetchOffset;
+      if (nextOffset <= fromOffset) continue;
+      reading.push({ batch: isHidden ? null : batch, fromOffset, nextOffset, sizeBytes: batch.sizeBytes });
+      if (nextOffset >= reading.endOffset) break;
+    }
+    const { fault } = batches;
+    // A broker may cut the last batch off; one that does not even give the first would be asked for it forever.
+    const isHarmless = fault === null || (fault === "truncated" && reading.fetchOffset > begin);
+    if (!isHarmless) throw corrupt(`${reading.key} at offset ${reading.fetchOffset}: no readable batch (${fault})`);
+  }
+}
+
+function byTopic(
+  partitions: readonly WantedPartition[],
+  hasIds: boolean,
+): readonly {
+  readonly name: { readonly topicId: string } | { readonly topic: string };
+  readonly of: readonly WantedPartition[];
+}[] {
+  const groups = Map.groupBy(partitions, ({ topic, topicId }) => (hasIds ? topicId : topic));
+  return [...groups].map(([key, of]) => ({ name: hasIds ? { topicId: key } : { topic: key }, of }));
+}
