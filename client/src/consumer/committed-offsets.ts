@@ -17,6 +17,12 @@ export interface CommittedOffset {
   readonly metadata: string;
 }
 
+/** Both by "topic-partition". */
+export interface FetchedOffsets {
+  readonly found: ReadonlyMap<string, CommittedOffset>;
+  readonly failures: ReadonlyMap<string, KafkaError>;
+}
+
 /** Codes that say: ask who coordinates now. */
 const coordinatorErrors: ReadonlySet<number> = new Set([
   ErrorCode.NOT_COORDINATOR,
@@ -39,21 +45,28 @@ export class CommittedOffsets {
    * Stores where the group goes on. One request: who retries decides anew what is to be committed.
    *
    * @param identity null: of no member, as tools commit for a group that is empty.
-   * @throws KafkaError with the worst code of all partitions.
+   * @returns the failures by "topic-partition"; all others are stored.
+   * @throws KafkaError where there was no answer.
    */
-  async commit(offsets: readonly NextOffset[], identity: GroupIdentity | null): Promise<void> {
-    await this.#asking(async () => {
+  async commit(
+    offsets: readonly NextOffset[],
+    identity: GroupIdentity | null,
+  ): Promise<ReadonlyMap<string, KafkaError>> {
+    return this.#asking(async () => {
       const connection = await this.#wire.coordinator("group", this.#groupId);
-      const topicIds = await this.#topicIds(offsets);
-      const hasIds = connection.versionOf(offsetCommit) > lastVersionWithNames;
+      const version = connection.versionOf(offsetCommit);
+      const hasIds = version > lastVersionWithNames;
+      const failures = new Map<string, KafkaError>();
+      const { named, names, ids } = await this.#withIds(offsets, hasIds, failures);
+      if (named.length === 0) return failures;
       const answer = await connection.request(offsetCommit, {
         groupId: this.#groupId,
         generationIdOrMemberEpoch: identity?.epoch ?? -1,
         memberId: identity?.memberId ?? "",
         // A version that knows no static members is spoken by brokers that have none.
-        ...(connection.versionOf(offsetCommit) >= 7 ? { groupInstanceId: identity?.instanceId ?? null } : {}),
-        topics: [...Map.groupBy(offsets, ({ topic }) => topic)].map(([topic, of]) => ({
-          ...(hasIds ? { topicId: topicIds.get(topic) ?? zeroUuid } : { name: topic }),
+        ...(version >= 7 ? { groupInstanceId: identity?.instanceId ?? null } : {}),
+        topics: [...Map.groupBy(named, ({ topic }) => topic)].map(([topic, of]) => ({
+          ...(hasIds ? { topicId: ids.get(topic) ?? zeroUuid } : { name: topic }),
           partitions: of.map(({ partition, offset, leaderEpoch, metadata = "" }) => ({
             partitionIndex: partition,
             committedOffset: offset,
@@ -62,34 +75,36 @@ export class CommittedOffsets {
           })),
         })),
       } satisfies OffsetCommitRequestInput);
-      let worst: KafkaError | null = null;
+      const open = new Set(named.map(partitionKey));
       for (const { name, topicId, partitions } of answer.topics) {
-        const topic = hasIds ? (this.#wire.metadata.nameOf(topicId) ?? topicId) : name;
+        const topic = (hasIds ? names.get(topicId) : name) ?? topicId;
         for (const { partitionIndex, errorCode } of partitions) {
-          if (errorCode === ErrorCode.NONE) continue;
-          const error = this.#errorOf(errorCode, `commit of ${topic}-${partitionIndex}`);
-          if (worst === null || (worst.retriable && !error.retriable)) worst = error;
+          const key = partitionKey({ topic, partition: partitionIndex });
+          open.delete(key);
+          if (errorCode !== ErrorCode.NONE) failures.set(key, this.#errorOf(errorCode, `commit of ${key}`));
         }
       }
-      if (worst !== null) throw worst;
+      for (const key of open) failures.set(key, corrupt(`the answer to OffsetCommit does not mention ${key}`));
+      return failures;
     });
   }
 
   /**
-   * What is committed, stable even where a transaction has offsets pending (KIP-447): then this fails with
-   * UNSTABLE_OFFSET_COMMIT, which passes. Partitions without an offset are missing.
+   * What is committed, stable even where a transaction has offsets pending (KIP-447): such a partition fails with
+   * UNSTABLE_OFFSET_COMMIT, which passes. Partitions without an offset are in neither map.
+   *
+   * @throws KafkaError where there was no answer, or one that is an error of the whole group.
    */
-  async fetch(
-    partitions: readonly TopicPartition[],
-    identity: GroupIdentity | null,
-  ): Promise<ReadonlyMap<string, CommittedOffset>> {
+  async fetch(partitions: readonly TopicPartition[], identity: GroupIdentity | null): Promise<FetchedOffsets> {
     return this.#asking(async () => {
       const connection = await this.#wire.coordinator("group", this.#groupId);
       const version = connection.versionOf(offsetFetch);
       const hasIds = version > lastVersionWithNames;
-      const topicIds = await this.#topicIds(partitions);
-      const topics = [...Map.groupBy(partitions, ({ topic }) => topic)].map(([topic, of]) => ({
-        ...(hasIds ? { topicId: topicIds.get(topic) ?? zeroUuid } : { name: topic }),
+      const failures = new Map<string, KafkaError>();
+      const { named, names, ids } = await this.#withIds(partitions, hasIds, failures);
+      if (named.length === 0) return { found: new Map(), failures };
+      const topics = [...Map.groupBy(named, ({ topic }) => topic)].map(([topic, of]) => ({
+        ...(hasIds ? { topicId: ids.get(topic) ?? zeroUuid } : { name: topic }),
         partitionIndexes: of.map(({ partition }) => partition),
       }));
       const requireStable = version >= 7;
@@ -101,20 +116,29 @@ export class CommittedOffsets {
           ? { groups: [{ groupId: this.#groupId, ...member, topics }], requireStable }
           : { groupId: this.#groupId, topics: topics as { name: string; partitionIndexes: number[] }[], requireStable },
       );
-      return this.#found(answer, hasIds);
+      return { found: this.#found(answer, hasIds ? names : null, failures), failures };
     });
   }
 
-  #found(answer: OffsetFetchResponse, hasIds: boolean): ReadonlyMap<string, CommittedOffset> {
+  /** @param names by topic id; null where the answer has names. */
+  #found(
+    answer: OffsetFetchResponse,
+    names: ReadonlyMap<string, string> | null,
+    failures: Map<string, KafkaError>,
+  ): ReadonlyMap<string, CommittedOffset> {
     const group = answer.groups[0] ?? answer;
     if (group.errorCode !== ErrorCode.NONE) throw this.#errorOf(group.errorCode, `offsets of group ${this.#groupId}`);
     const found = new Map<string, CommittedOffset>();
     for (const one of group.topics) {
-      const topic = hasIds && "topicId" in one ? this.#wire.metadata.nameOf(one.topicId) : one.name;
-      if (topic === null) throw corrupt(`the offsets of group ${this.#groupId} are of a topic that nobody asked for`);
+      const topic = names !== null && "topicId" in one ? names.get(one.topicId) : one.name;
+      if (topic === undefined)
+        throw corrupt(`the offsets of group ${this.#groupId} are of a topic that nobody asked for`);
       for (const each of one.partitions) {
         const key = partitionKey({ topic, partition: each.partitionIndex });
-        if (each.errorCode !== ErrorCode.NONE) throw this.#errorOf(each.errorCode, `the committed offset of ${key}`);
+        if (each.errorCode !== ErrorCode.NONE) {
+          failures.set(key, this.#errorOf(each.errorCode, `the committed offset of ${key}`));
+          continue;
+        }
         if (each.committedOffset < 0) continue;
         const { committedOffset: offset, committedLeaderEpoch: leaderEpoch, metadata } = each;
         found.set(key, { offset, leaderEpoch, metadata: metadata ?? "" });
@@ -123,11 +147,36 @@ export class CommittedOffsets {
     return found;
   }
 
-  async #topicIds(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, string>> {
-    const names = [...new Set(partitions.map(({ topic }) => topic))];
-    return new Map(
-      await Promise.all(names.map(async (name) => [name, (await this.#wire.topic(name)).topicId] as const)),
-    );
+  /** Where topics go by their ids, those without one have failed: no other topic waits for them. */
+  async #withIds<Of extends TopicPartition>(
+    partitions: readonly Of[],
+    hasIds: boolean,
+    failures: Map<string, KafkaError>,
+  ): Promise<{
+    readonly named: readonly Of[];
+    readonly names: ReadonlyMap<string, string>;
+    readonly ids: ReadonlyMap<string, string>;
+  }> {
+    const names = new Map<string, string>();
+    const ids = new Map<string, string>();
+    if (!hasIds) return { named: partitions, names, ids };
+    const errors = new Map<string, KafkaError>();
+    const asked = [...new Set(partitions.map(({ topic }) => topic))].map(async (topic) => {
+      try {
+        const { topicId } = await this.#wire.topic(topic);
+        ids.set(topic, topicId);
+        names.set(topicId, topic);
+      } catch (error) {
+        if (!(error instanceof KafkaError)) throw error;
+        errors.set(topic, error);
+      }
+    });
+    await Promise.all(asked);
+    for (const partition of partitions) {
+      const error = errors.get(partition.topic);
+      if (error !== undefined) failures.set(partitionKey(partition), error);
+    }
+    return { named: partitions.filter(({ topic }) => ids.has(topic)), names, ids };
   }
 
   #errorOf(errorCode: number, what: string): KafkaError {

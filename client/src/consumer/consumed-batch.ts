@@ -57,10 +57,14 @@ export class ConsumedBatch<Record extends ConsumedRecord<unknown, unknown> = Con
     this.#source.lease.done(this.#ticket);
   }
 
-  /** Done, and committed with all before it; settles when the coordinator has it. */
+  /**
+   * Done, and committed with all before it that is done; settles when the coordinator has it.
+   *
+   * @throws KafkaError NOT_ASSIGNED where its partition was given up before: its next owner reads it again.
+   */
   async commit(): Promise<void> {
     this.done();
-    await this.#consumption.commit();
+    await this.#consumption.commitUnder(this.#source.lease, this);
   }
 
   /**
@@ -79,6 +83,6 @@ export class ConsumedBatch<Record extends ConsumedRecord<unknown, unknown> = Con
 
   /** Whoever had it in hand is gone. For fronts. */
   abandon(): void {
-    this.#source.lease.abandon();
+    this.#source.lease.abandon(this.#ticket);
   }
 }

@@ -71,6 +71,6 @@ export class ConsumedRecord<Key = Buffer | null, Value = Buffer | null, Declared
 
   /** Whoever had it in hand is gone. For fronts. */
   abandon(): void {
-    if (this.#ticket >= 0) this.#source.lease.abandon();
+    this.#source.lease.abandon(this.#ticket);
   }
 }

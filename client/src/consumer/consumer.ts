@@ -105,6 +105,7 @@ export class Consumer implements AsyncDisposable {
       order: options.order ?? "partition",
       retry: { attempts: 1, backoffMsMin: 200, backoffMsMax: 10_000, ...retry },
       timeoutMs: options.timeoutMs ?? null,
+      endTimeoutMs: this.#options.revokeTimeoutMs,
       bury: deadLetters === undefined ? null : async (record, error) => this.#bury(deadLetters, record, error),
       ...(signal === undefined ? {} : { signal }),
     });
@@ -167,7 +168,12 @@ export class Consumer implements AsyncDisposable {
     const what = `offsets of group ${group}`;
     const offsets = new CommittedOffsets(this.#wire, group);
     const timeoutMs = this.#wire.requestTimeoutMs;
-    return this.#wire.retrying({ what, timeoutMs }, async () => offsets.fetch(partitions, null));
+    return this.#wire.retrying({ what, timeoutMs }, async () => {
+      const { found, failures } = await offsets.fetch(partitions, null);
+      const [failure] = failures.values();
+      if (failure !== undefined) throw failure;
+      return found;
+    });
   }
 
   // --- The rest ---------------------------------------------------------------------------------------------------------
@@ -177,7 +183,10 @@ export class Consumer implements AsyncDisposable {
     return this.#listeners.on(name, listener);
   }
 
-  /** Ends reading: work in flight is awaited, what is done committed, the group left. */
+  /**
+   * Ends reading: in a group work in flight is awaited (for revokeTimeoutMs at most), what is done committed, the group left.
+   * A handler or the body of a loop must not await it: it waits for them.
+   */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#current?.end();

@@ -1,11 +1,11 @@
 import { Deque } from "@millrace/base/deque";
-import type { Timer } from "@millrace/base/world";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { brokerError, KafkaError } from "../errors.ts";
 import type { TopicMetadata } from "../network/metadata.ts";
 import type { Wire } from "../network/wire.ts";
 import { partitionKey } from "../topic-partition.ts";
 import type { TopicPartition } from "../topic-partition.ts";
+import { committable, Commits } from "./commits.ts";
 import { CommittedOffsets } from "./committed-offsets.ts";
 import type { NextOffset } from "./consumed-offsets.ts";
 import type { Listeners } from "./listeners.ts";
@@ -16,6 +16,7 @@ import type { FetchListener } from "./fetching/fetcher.ts";
 import type { GroupIdentity, Membership, Owner, Subscription } from "./membership/membership.ts";
 import type { MembershipOptions } from "./membership/options.ts";
 import type { PositionMoved, ReadOptions, ResolvedOptions } from "./options.ts";
+import type { Lease } from "./lease.ts";
 import { PartitionReading } from "./partition-reading.ts";
 import type { Chunk, FetchBuffer } from "./partition-reading.ts";
 import type { StartAt } from "./positions.ts";
@@ -38,8 +39,6 @@ export interface Taken {
   readonly chunk: Chunk;
 }
 
-const commitMsMax = 30_000;
-
 /**
  * Reading, from its beginning to its end: which partitions are owned, where each stands, what is fetched and waits to be
  * handed out, what is done and committed. Its front takes chunks; its membership (if any) gives and takes partitions.
@@ -51,8 +50,10 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   readonly #listeners: Listeners;
   readonly #locator: Locator;
   readonly #fetcher: Fetcher;
-  readonly #offsets: CommittedOffsets | null;
   readonly #membership: Membership | null;
+  /** Of a group. */
+  readonly #offsets: CommittedOffsets | null;
+  readonly #commits: Commits | null;
   readonly #subscription: Subscription;
   readonly #readings = new Map<string, PartitionReading>();
   readonly #buffer: FetchBuffer = { bytes: 0 };
@@ -61,9 +62,6 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   readonly #waiters: (() => void)[] = [];
   /** The last trouble of those that are watched. */
   readonly #troubles = new Map<PartitionReading, KafkaError>();
-  #commitTimer: Timer | null = null;
-  /** One commit after the other, so that none overtakes a later one. */
-  #committing: Promise<void> = Promise.resolve();
   #failure: KafkaError | null = null;
   #isStarted = false;
   #isEnding = false;
@@ -81,16 +79,29 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     this.#offsets = options.group === null ? null : new CommittedOffsets(wire, options.group);
     this.#membership =
       options.membership === null ? null : given.createMembership({ ...options.membership, subscription }, this);
+    this.#commits = this.#newCommits();
+  }
+
+  #newCommits(): Commits | null {
+    const { commit, commitIntervalMs } = this.#options;
+    if (this.#membership === null || this.#offsets === null) return null;
+    return new Commits({
+      wire: this.#wire,
+      offsets: this.#offsets,
+      membership: this.#membership,
+      readings: this.#readings,
+      intervalMs: commit === "auto" ? commitIntervalMs : null,
+    });
   }
 
   /** @throws KafkaError NO_GROUP, or NOT_A_MEMBER while the group comes together. */
   identity(): GroupIdentity {
-    const membership = this.#membership;
-    if (membership === null)
-      throw new KafkaError("NO_GROUP", "only a consumer of a group can commit: give it the option group");
-    const { identity, groupId } = membership;
-    if (identity !== null) return identity;
-    throw new KafkaError("NOT_A_MEMBER", `this consumer is no member of ${groupId} at present`, { retriable: true });
+    return this.#ofGroup().identity();
+  }
+
+  #ofGroup(): Commits {
+    if (this.#commits !== null) return this.#commits;
+    throw new KafkaError("NO_GROUP", "only a consumer of a group can commit: give it the option group");
   }
 
   /**
@@ -109,7 +120,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
       return;
     }
     this.#membership.start();
-    if (this.#options.commit === "auto") this.#commitLater();
+    this.#commits?.start();
   }
 
   // --- What a front does ------------------------------------------------------------------------------------------------
@@ -118,7 +129,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   take(): Taken | null {
     for (let reading = this.#queue.shift(); reading !== undefined; reading = this.#queue.shift()) {
       reading.isQueued = false;
-      if (!reading.isOwned || reading.isPaused) continue;
+      if (!reading.isOwned || reading.isPaused || reading.isHeld) continue;
       const wasFull = reading.bufferedBytes >= this.#options.partitionMaxBytes;
       const chunk = reading.take();
       if (chunk === undefined) continue;
@@ -143,6 +154,16 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     this.#enqueue(reading);
   }
 
+  /** Nothing more of it is taken until `letGo`: whoever took of it has enough in hand. */
+  hold(reading: PartitionReading): void {
+    reading.isHeld = true;
+  }
+
+  letGo(reading: PartitionReading): void {
+    reading.isHeld = false;
+    this.#enqueue(reading);
+  }
+
   /** `take` may give something at once. */
   get hasReady(): boolean {
     return !this.#queue.isEmpty;
@@ -164,6 +185,11 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
 
   get isEnded(): boolean {
     return this.#isEnding;
+  }
+
+  /** Of how many partitions it reads. */
+  get readingsCount(): number {
+    return this.#readings.size;
   }
 
   /** Why reading ended by itself. */
@@ -194,6 +220,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     reading.isPaused = true;
     // What nobody takes would keep room from the others.
     reading.fetchAgain();
+    this.#fetcher.wake();
   }
 
   resume(partition: TopicPartition): void {
@@ -220,70 +247,25 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   // --- Commits ----------------------------------------------------------------------------------------------------------
 
   /** What is done and not committed yet. */
-  committable(readings: Iterable<PartitionReading> = this.#readings.values()): readonly NextOffset[] {
-    const offsets: NextOffset[] = [];
-    for (const { topic, partition, lease, committedOffset } of readings) {
-      const { position: offset, positionEpoch: leaderEpoch } = lease;
-      if (offset >= 0 && offset !== committedOffset) offsets.push({ topic, partition, offset, leaderEpoch });
-    }
-    return offsets;
+  committable(): readonly NextOffset[] {
+    return committable(this.#readings.values());
   }
 
   /** Commits what is done, or these offsets; settles when the coordinator has them. */
   async commit(offsets?: readonly NextOffset[]): Promise<void> {
-    const readings = new Map(this.#readings);
-    return this.#commitOf(readings, () => offsets ?? this.committable());
+    await this.#ofGroup().commit(offsets);
   }
 
-  /** One commit after the other. Of readings that are not owned any more nothing is committed. */
-  async #commitOf(
-    readings: ReadonlyMap<string, PartitionReading>,
-    offsets: () => readonly NextOffset[],
-  ): Promise<void> {
-    const work = this.#committing.then(async () => {
-      const wanted = offsets();
-      if (wanted.length > 0) await this.#commitNow(wanted, readings);
-    });
-    this.#committing = work.catch(() => undefined);
-    return work;
-  }
-
-  async #commitNow(offsets: readonly NextOffset[], readings: ReadonlyMap<string, PartitionReading>): Promise<void> {
-    const committed = this.#offsets;
-    const membership = this.#membership;
-    await this.#wire.retrying({ what: `commit of group ${this.#options.group}`, timeoutMs: commitMsMax }, async () => {
-      const identity = this.identity();
-      if (committed === null || membership === null) return;
-      // Of what was given up meanwhile, the next owner decides; and it may be we again, from another position.
-      const owned = offsets.filter((offset) => {
-        const key = partitionKey(offset);
-        return readings.has(key) && this.#readings.get(key) === readings.get(key);
-      });
-      if (owned.length === 0) return;
-      try {
-        await committed.commit(owned, identity);
-      } catch (error) {
-        if (error instanceof KafkaError && refusals.has(error.code)) membership.onCommitRefused(identity, error);
-        throw error;
-      }
-      for (const next of owned) {
-        const reading = readings.get(partitionKey(next));
-        if (reading !== undefined) reading.committedOffset = next.offset;
-      }
-    });
-  }
-
-  #commitInBackground(): void {
-    this.commit().catch((error: unknown) => {
-      if (!this.#isEnding) this.#wire.logger.warn("offsets could not be committed", { error });
-    });
-  }
-
-  #commitLater(): void {
-    this.#commitTimer = this.#wire.world.clock.schedule(this.#options.commitIntervalMs, () => {
-      this.#commitInBackground();
-      this.#commitLater();
-    });
+  /** Commits what is done, this among it. @throws KafkaError NOT_ASSIGNED where its partition was given up before. */
+  async commitUnder(lease: Lease, { topic, partition }: TopicPartition): Promise<void> {
+    const key = partitionKey({ topic, partition });
+    const isOurs = (): boolean => this.#readings.get(key)?.lease === lease;
+    if (isOurs()) await this.commit();
+    if (isOurs()) return;
+    throw new KafkaError(
+      "NOT_ASSIGNED",
+      `${key} was given up, or sought elsewhere, before the commit: it is read again by its owner`,
+    );
   }
 
   // --- Owner ------------------------------------------------------------------------------------------------------------
@@ -302,20 +284,34 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     }
     await this.#listeners.tell("assigned", partitions);
     const offsets = this.#offsets;
-    if (offsets !== null) void this.#locator.locate(fresh, offsets, () => this.#membership?.identity ?? null);
+    const membership = this.#membership;
+    if (offsets === null || membership === null) return;
+    void this.#locator.locate(fresh, {
+      offsets,
+      identity: () => membership.identity,
+      // Coordinators of classic groups ask nobody who reads offsets; one that did would be no reason to join anew.
+      onRefused: (identity, error) => {
+        if (this.#options.membership?.protocol === "consumer") membership.onCommitRefused(identity, error);
+      },
+    });
   }
 
   async revoke(partitions: readonly TopicPartition[]): Promise<void> {
     const readings = this.#give(partitions);
     await this.#settled(readings);
-    await this.#listeners.tell("revoked", partitions);
+    // What was lost meanwhile was told as that.
+    const left = readings.filter((reading) => this.#readings.get(reading.key) === reading);
+    if (left.length === 0) return;
+    await this.#listeners.tell(
+      "revoked",
+      left.map(({ topic, partition }) => ({ topic, partition })),
+    );
     try {
-      const byKey = new Map(readings.map((reading) => [reading.key, reading]));
-      if (this.#options.commit === "auto") await this.#commitOf(byKey, () => this.committable(readings));
+      if (this.#options.commit === "auto") await this.#commits?.commitLast(left);
     } catch (error) {
       this.#wire.logger.warn("offsets could not be committed before their partitions were given up", { error });
     }
-    this.#drop(readings);
+    this.#drop(left);
   }
 
   async lost(partitions: readonly TopicPartition[]): Promise<void> {
@@ -348,6 +344,8 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
       readings.push(reading);
     }
     this.#tell();
+    // There is room for what others have.
+    this.#fetcher.wake();
     return readings;
   }
 
@@ -369,13 +367,18 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   onLocated(readings: readonly PartitionReading[]): void {
     for (const reading of readings) this.#fetcher.wakeFor(reading);
     // Where the group had no offset, it has one from now on: whoever comes next begins there, and not where the end is then.
-    const isNews = this.#options.group !== null && readings.some(({ committedOffset }) => committedOffset < 0);
-    if (isNews && this.#options.commit === "auto") this.#commitInBackground();
+    const isNews = readings.some(({ committedOffset }) => committedOffset < 0);
+    if (isNews && this.#options.commit === "auto") this.#commits?.inBackground();
   }
 
   onMoved(moved: PositionMoved): void {
     this.#wire.logger.warn("a position was not in the log", { ...moved });
     void this.#listeners.tell("moved", moved);
+  }
+
+  onUnmoved(reading: PartitionReading): void {
+    const sentence = `${reading.key} at offset ${reading.fetchOffset}: the leader refuses the position that it gives`;
+    this.#fetcher.retryLater(reading, new KafkaError("OFFSET_OUT_OF_RANGE", sentence, { retriable: true }));
   }
 
   onFetched(reading: PartitionReading): void {
@@ -390,6 +393,9 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     };
     void this.#locator
       .check(reading, topic)
+      .then((outcome) => {
+        if (outcome === "lost") this.#reset(reading, "truncated");
+      })
       .catch((error: unknown) => {
         // Who leads now is asked for anew, too.
         this.#wire.metadata.forget(topic.name);
@@ -399,9 +405,13 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   }
 
   onOutOfRange(reading: PartitionReading): void {
+    this.#reset(reading, "out-of-range");
+  }
+
+  #reset(reading: PartitionReading, reason: PositionMoved["reason"]): void {
     const { outOfRange = this.#options.group === null ? "fail" : "earliest" } = this.#read;
     if (outOfRange !== "fail") {
-      void this.#locator.move(reading, "out-of-range", outOfRange);
+      void this.#locator.move(reading, reason, outOfRange);
       return;
     }
     this.failed(brokerError(ErrorCode.OFFSET_OUT_OF_RANGE, `${reading.key} at offset ${reading.fetchOffset}`));
@@ -449,7 +459,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   // --- Within -----------------------------------------------------------------------------------------------------------
 
   #enqueue(reading: PartitionReading): void {
-    if (reading.isQueued || !reading.hasChunk || !reading.isOwned || reading.isPaused) return;
+    if (reading.isQueued || !reading.hasChunk || !reading.isOwned || reading.isPaused || reading.isHeld) return;
     reading.isQueued = true;
     this.#queue.push(reading);
   }
@@ -460,7 +470,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
 
   async #end(): Promise<void> {
     this.#isEnding = true;
-    this.#commitTimer?.cancel();
+    this.#commits?.end();
     this.#tell();
     if (this.#membership === null) {
       this.#give(this.owned());
@@ -469,12 +479,3 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     this.#fetcher.stop();
   }
 }
-
-/** A commit of somebody who is no member, or not any more as it believes. */
-const refusals: ReadonlySet<string> = new Set([
-  "ILLEGAL_GENERATION",
-  "UNKNOWN_MEMBER_ID",
-  "FENCED_INSTANCE_ID",
-  "STALE_MEMBER_EPOCH",
-  "FENCED_MEMBER_EPOCH",
-]);

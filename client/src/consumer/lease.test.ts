@@ -78,13 +78,13 @@ test("whoever waits for idleness waits for what is in work, and for nothing that
   const lease = new Lease(0);
   await lease.idle();
   const first = lease.begin(1);
-  lease.begin(2);
+  const second = lease.begin(2);
   let isIdle = false;
   const idle = lease.idle().then(() => (isIdle = true));
   expect(lease.signal.aborted).toBe(false);
   lease.revoke();
   expect(lease.signal.aborted).toBe(true);
-  lease.abandon();
+  lease.abandon(second);
   await Promise.resolve();
   expect(isIdle).toBe(false);
   lease.done(first);

@@ -14,12 +14,13 @@ export class Lease {
   #firstTicket = 0;
   /** Done before their turn. */
   readonly #early = new Set<number>();
+  /** Those that nobody will say are done, most likely. */
+  readonly #abandoned = new Set<number>();
   /** Leader epochs with the first offset of each, for the position. */
   readonly #epochs = new Deque<{ readonly fromOffset: number; readonly epoch: number }>();
   #positionEpoch: number;
   #abort: AbortController | null = null;
   #isEnded = false;
-  #abandonedCount = 0;
   #onIdle: (() => void)[] = [];
 
   constructor(position: number, leaderEpoch = -1) {
@@ -39,11 +40,16 @@ export class Lease {
 
   /** How many are handed out, and somebody may still say that they are done. */
   get outstanding(): number {
-    return this.#nextOffsets.length - this.#early.size - this.#abandonedCount;
+    return this.#nextOffsets.length - this.#early.size - this.#abandoned.size;
   }
 
   get isEnded(): boolean {
     return this.#isEnded;
+  }
+
+  /** All before it was handed out, or is of no reader. */
+  get handedOutTo(): number {
+    return this.#nextOffsets.last() ?? this.#position;
   }
 
   /** Aborted when the partition is to be given up: whoever works on a record of it should come to an end. */
@@ -66,7 +72,8 @@ export class Lease {
 
   /** A second time changes nothing. */
   done(ticket: number): void {
-    if (ticket < this.#firstTicket || ticket >= this.#firstTicket + this.#nextOffsets.length) return;
+    if (!this.#isOpen(ticket)) return;
+    this.#abandoned.delete(ticket);
     if (ticket > this.#firstTicket) {
       this.#early.add(ticket);
       this.#lookIdle();
@@ -79,10 +86,15 @@ export class Lease {
     this.#lookIdle();
   }
 
-  /** Nobody will say that it is done: it stays where it is, and is not waited for. At most once for each ticket that is not done. */
-  abandon(): void {
-    this.#abandonedCount++;
+  /** Nobody will say that it is done: it stays where it is, and is not waited for. One that is done stays done. */
+  abandon(ticket: number): void {
+    if (!this.#isOpen(ticket) || this.#early.has(ticket)) return;
+    this.#abandoned.add(ticket);
     this.#lookIdle();
+  }
+
+  #isOpen(ticket: number): boolean {
+    return ticket >= this.#firstTicket && ticket < this.#firstTicket + this.#nextOffsets.length;
   }
 
   /** Up to there nothing follows that could be handed out: what stands there is of no reader. */

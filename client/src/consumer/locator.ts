@@ -1,22 +1,33 @@
 import { ErrorCode } from "kafka-protocol-ts/errors";
-import { brokerError, KafkaError } from "../errors.ts";
+import { brokerError, isRetriableError, KafkaError } from "../errors.ts";
 import type { TopicMetadata } from "../network/metadata.ts";
 import type { Wire } from "../network/wire.ts";
+import { refusals } from "./commits.ts";
 import type { CommittedOffsets } from "./committed-offsets.ts";
 import type { GroupIdentity } from "./membership/membership.ts";
 import type { PositionMoved, ReadOptions, ResolvedOptions } from "./options.ts";
 import type { PartitionReading } from "./partition-reading.ts";
 import { Positions } from "./positions.ts";
-import type { StartAt } from "./positions.ts";
+import type { FoundOffset, StartAt } from "./positions.ts";
 
 /** What a locator tells its consumption. */
 export interface LocatorListener {
   /** The positions of these are known: they can be fetched. */
   onLocated(readings: readonly PartitionReading[]): void;
   onMoved(moved: PositionMoved): void;
+  /** It is the same one again: what is wrong is not the position. */
+  onUnmoved(reading: PartitionReading): void;
   /** It is tried again by itself. */
   onTrouble(reading: PartitionReading, error: KafkaError): void;
   onFailure(reading: PartitionReading, error: KafkaError): void;
+}
+
+/** What a locator must know of a group. */
+export interface LocatedGroup {
+  readonly offsets: CommittedOffsets;
+  readonly identity: () => GroupIdentity | null;
+  /** The coordinator does not take this identity for a member's. */
+  readonly onRefused: (identity: GroupIdentity, error: KafkaError) => void;
 }
 
 interface LocatorOptions {
@@ -64,7 +75,7 @@ export class Locator {
     }
     const timeoutMs = Math.min(this.#options.outageMsMax, beginMsMax);
     const starts = await this.#positions.starts(name, chosen, from, timeoutMs);
-    const ends = untilEnd ? await this.#positions.ends(name, chosen, timeoutMs) : null;
+    const ends = untilEnd ? await this.#positions.starts(name, chosen, "latest", timeoutMs) : null;
     return chosen.map((partition) => {
       const reading = newReading(name, partition);
       reading.moveTo(starts.get(partition)?.offset ?? 0);
@@ -73,36 +84,107 @@ export class Locator {
     });
   }
 
-  /** From the committed offset, always; without one, as `from` says. Tries until it succeeds, or the partitions are given up. */
-  async locate(
-    readings: readonly PartitionReading[],
-    offsets: CommittedOffsets,
-    identity: () => GroupIdentity | null,
-  ): Promise<void> {
-    for (;;) {
-      const open = readings.filter((reading) => reading.isOwned && !reading.isLocated);
-      if (open.length === 0) break;
+  /**
+   * From the committed offset, always; without one, as `from` says. Each is told as soon as it is known, whatever keeps the
+   * others. Tries until all are known, or given up.
+   */
+  async locate(readings: readonly PartitionReading[], group: LocatedGroup): Promise<void> {
+    const left = new Set(readings);
+    const open = (): readonly PartitionReading[] => {
+      for (const reading of left) if (!reading.isOwned || reading.isLocated || reading.hasFailed) left.delete(reading);
+      return [...left];
+    };
+    const withoutOffset = new Set<PartitionReading>();
+    while (open().length > 0) {
       try {
         const what = `positions of group ${this.#options.group}`;
         await this.#wire.retrying({ what, timeoutMs: locateMsMax }, async () => {
-          const committed = await offsets.fetch(open, identity());
-          for (const reading of open) {
-            const found = committed.get(reading.key);
-            if (found === undefined || !reading.isOwned) continue;
-            reading.moveTo(found.offset, found.leaderEpoch);
-            reading.committedOffset = found.offset;
-          }
+          const failures = [
+            ...(await this.#restore(open(), group, withoutOffset)),
+            ...(await this.#lookFor(
+              open().filter((reading) => withoutOffset.has(reading)),
+              this.#read.from ?? "latest",
+            )),
+          ];
+          const failure = failures.find((error) => !isRetriableError(error)) ?? failures[0];
+          if (failure !== undefined) throw failure;
         });
-        await this.#reset(open, this.#read.from ?? "latest");
       } catch (error) {
-        if (!(error instanceof KafkaError) || !error.retriable) {
-          for (const reading of open) this.#listener.onFailure(reading, error as KafkaError);
-          return;
+        const isForGood = !isRetriableError(error);
+        for (const reading of open()) {
+          reading.hasFailed = isForGood;
+          if (isForGood) this.#listener.onFailure(reading, error as KafkaError);
+          else this.#listener.onTrouble(reading, error as KafkaError);
         }
-        for (const reading of open) this.#listener.onTrouble(reading, error);
       }
     }
-    this.#listener.onLocated(readings.filter(({ isOwned }) => isOwned));
+  }
+
+  /** What the group has committed; adds those of which it has nothing. */
+  async #restore(
+    readings: readonly PartitionReading[],
+    { offsets, identity, onRefused }: LocatedGroup,
+    withoutOffset: Set<PartitionReading>,
+  ): Promise<readonly KafkaError[]> {
+    const asked = readings.filter((reading) => !withoutOffset.has(reading));
+    if (asked.length === 0) return [];
+    const member = identity();
+    // The membership finds out where it stands: either we are told to give these up, or the next attempt succeeds.
+    const passing = (error: KafkaError): KafkaError => {
+      if (member === null || !refusals.has(error.code)) return error;
+      onRefused(member, error);
+      return new KafkaError(error.code, error.message, { retriable: true, cause: error });
+    };
+    try {
+      const { found, failures } = await offsets.fetch(asked, member);
+      const located: PartitionReading[] = [];
+      for (const reading of asked) {
+        const committed = found.get(reading.key);
+        // Sought elsewhere meanwhile, or found by an earlier attempt whose answer came late.
+        if (!reading.isOwned || reading.isLocated || failures.has(reading.key)) continue;
+        if (committed === undefined) {
+          withoutOffset.add(reading);
+          continue;
+        }
+        reading.moveTo(committed.offset, committed.leaderEpoch);
+        reading.committedOffset = committed.offset;
+        located.push(reading);
+      }
+      if (located.length > 0) this.#listener.onLocated(located);
+      return [...failures.values()].map((error) => passing(error));
+    } catch (error) {
+      if (error instanceof KafkaError) return [passing(error)];
+      throw error;
+    }
+  }
+
+  async #lookFor(readings: readonly PartitionReading[], from: StartAt): Promise<readonly KafkaError[]> {
+    const topics = [...Map.groupBy(readings, ({ topic }) => topic)];
+    const failures = await Promise.all(
+      topics.map(async ([topic, of]): Promise<KafkaError | null> => {
+        try {
+          const indexes = of.map(({ partition }) => partition);
+          const { found, failure } = await this.#positions.look(topic, indexes, from);
+          this.#place(of, found);
+          return failure;
+        } catch (error) {
+          if (error instanceof KafkaError) return error;
+          throw error;
+        }
+      }),
+    );
+    return failures.filter((error) => error !== null);
+  }
+
+  #place(readings: readonly PartitionReading[], found: ReadonlyMap<number, FoundOffset>): void {
+    const located: PartitionReading[] = [];
+    for (const reading of readings) {
+      const start = found.get(reading.partition);
+      if (start === undefined || !reading.isOwned || reading.isLocated) continue;
+      reading.moveTo(start.offset);
+      located.push(reading);
+    }
+    if (located.length > 0) this.#listener.onLocated(located);
   }
 
   /** The first offset at or after a time, or an end of the partition. */
@@ -114,46 +196,52 @@ export class Locator {
   async move(reading: PartitionReading, reason: PositionMoved["reason"], to: "earliest" | "latest"): Promise<void> {
     const { topic, partition, fetchOffset: before } = reading;
     reading.unlocate();
-    while (reading.isOwned && !reading.isLocated) {
+    while (reading.isOwned && !reading.isLocated && !reading.hasFailed) {
       try {
-        await this.#reset([reading], to);
-        this.#listener.onMoved({ topic, partition, reason, before, now: reading.fetchOffset });
+        const found = await this.#positions.starts(topic, [partition], to, locateMsMax);
+        const now = found.get(partition)?.offset;
+        // Sought elsewhere meanwhile.
+        if (now === undefined || !reading.isOwned || reading.isLocated) continue;
+        reading.moveTo(now);
+        // A topic that was made again may well be read from the same offset.
+        if (now === before && reason !== "recreated") this.#listener.onUnmoved(reading);
+        else this.#listener.onMoved({ topic, partition, reason, before, now });
+        this.#listener.onLocated([reading]);
       } catch (error) {
-        if (!(error instanceof KafkaError) || !error.retriable) {
-          this.#listener.onFailure(reading, error as KafkaError);
-          return;
-        }
-        this.#listener.onTrouble(reading, error);
+        reading.hasFailed = !isRetriableError(error);
+        if (reading.hasFailed) this.#listener.onFailure(reading, error as KafkaError);
+        else this.#listener.onTrouble(reading, error as KafkaError);
       }
     }
-    this.#listener.onLocated([reading]);
   }
 
   /**
    * Whether a new leader has the records up to our position (KIP-320); if not, reading goes on where its log parts from what
-   * was read.
+   * was read. A leader that does not know the epoch of what we have read has none of it.
    *
+   * @returns "lost" where nobody knows whence to go on.
    * @throws KafkaError that may pass, or not.
    */
-  async check(reading: PartitionReading, topic: TopicMetadata): Promise<void> {
-    const { fetchOffset: before, fetchedEpoch, partition } = reading;
+  async check(reading: PartitionReading, topic: TopicMetadata): Promise<"checked" | "lost"> {
+    const { fetchOffset: before, fetchedEpoch, lease, partition } = reading;
     const end = await this.#positions.endOfEpoch(topic, partition, fetchedEpoch);
-    if (!reading.isOwned || reading.fetchOffset !== before) return;
+    if (!reading.isOwned || reading.fetchOffset !== before || reading.lease !== lease) return "checked";
+    if (end === "unknown") return "lost";
     reading.checkedEpoch = topic.partitions[partition]?.leaderEpoch ?? -1;
-    if (end === null || end.offset >= before) return;
-    reading.moveTo(end.offset, end.leaderEpoch);
-    this.#listener.onMoved({ topic: topic.name, partition, reason: "truncated", before, now: end.offset });
-  }
-
-  async #reset(readings: readonly PartitionReading[], from: StartAt): Promise<void> {
-    const open = readings.filter((reading) => reading.isOwned && !reading.isLocated);
-    for (const [topic, of] of Map.groupBy(open, (reading) => reading.topic)) {
-      const indexes = of.map(({ partition }) => partition);
-      const starts = await this.#positions.starts(topic, indexes, from, locateMsMax);
-      for (const reading of of) {
-        const found = starts.get(reading.partition);
-        if (found !== undefined && reading.isOwned && !reading.isLocated) reading.moveTo(found.offset);
-      }
+    if (end === null || end.offset >= before) return "checked";
+    const seen = lease.handedOutTo;
+    // What was fetched and not seen by anybody is fetched again; what is not done is handed out again.
+    if (end.offset <= lease.position) reading.moveTo(end.offset, end.leaderEpoch);
+    else reading.moveTo(lease.position, lease.positionEpoch);
+    if (end.offset < seen) {
+      this.#listener.onMoved({
+        topic: topic.name,
+        partition,
+        reason: "truncated",
+        before: seen,
+        now: reading.fetchOffset,
+      });
     }
+    return "checked";
   }
 }

@@ -24,6 +24,8 @@ export class PartitionReading {
   readonly partition: number;
   /** "orders-3" */
   readonly key: string;
+  /** The topic that was read: one that was deleted and made again has another id. Null before the first fetch. */
+  topicId: string | null = null;
   /** Where the next fetch begins; -1 while that is being found out. */
   fetchOffset = -1;
   /** The leader epoch of the record before `fetchOffset`; -1 where it is not known. */
@@ -38,6 +40,8 @@ export class PartitionReading {
   lastStableOffset = -1;
   logStartOffset = -1;
   isPaused = false;
+  /** Its front has enough of it in hand: what is fetched waits. */
+  isHeld = false;
   /** False for good once it was given up. */
   isOwned = true;
   /** No later attempt can do better: it is not tried again. */

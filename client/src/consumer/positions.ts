@@ -1,7 +1,8 @@
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { listOffsets } from "kafka-protocol-ts/messages/02-list-offsets";
 import { offsetForLeaderEpoch } from "kafka-protocol-ts/messages/23-offset-for-leader-epoch";
-import { brokerError, corrupt } from "../errors.ts";
+import { brokerError, corrupt, isRetriableError } from "../errors.ts";
+import type { KafkaError } from "../errors.ts";
 import type { TopicMetadata } from "../network/metadata.ts";
 import type { Wire } from "../network/wire.ts";
 
@@ -12,6 +13,12 @@ export interface FoundOffset {
   /** -1: there is none. */
   readonly offset: number;
   readonly leaderEpoch: number;
+}
+
+/** What one attempt has found, and why it has not found the others; by partition. */
+export interface FoundOffsets {
+  readonly found: ReadonlyMap<number, FoundOffset>;
+  readonly failure: KafkaError | null;
 }
 
 const latest = -1;
@@ -34,31 +41,43 @@ export class Positions {
     from: StartAt,
     timeoutMs: number,
   ): Promise<ReadonlyMap<number, FoundOffset>> {
-    if (from === "earliest") return this.#ask(topic, partitions, earliest, timeoutMs);
-    if (from === "latest") return this.#ask(topic, partitions, latest, timeoutMs);
-    if ("offset" in from)
-      return new Map(partitions.map((partition) => [partition, { offset: from.offset, leaderEpoch: -1 }]));
-    const found = await this.#ask(topic, partitions, from.timestamp, timeoutMs);
-    // No record is so young: what comes next is.
-    const without = partitions.filter((partition) => (found.get(partition)?.offset ?? -1) < 0);
-    return new Map([...found, ...(await this.#ask(topic, without, latest, timeoutMs))]);
+    const found = new Map<number, FoundOffset>();
+    await this.#wire.retrying({ what: `offsets of ${topic}`, timeoutMs }, async () => {
+      const missing = partitions.filter((partition) => !found.has(partition));
+      const answer = await this.look(topic, missing, from);
+      for (const [partition, offset] of answer.found) found.set(partition, offset);
+      if (answer.failure !== null) throw answer.failure;
+    });
+    return found;
   }
 
-  async ends(
-    topic: string,
-    partitions: readonly number[],
-    timeoutMs: number,
-  ): Promise<ReadonlyMap<number, FoundOffset>> {
-    return this.#ask(topic, partitions, latest, timeoutMs);
+  /** As `starts`, but one attempt: what is not known now must be asked for again. */
+  async look(topic: string, partitions: readonly number[], from: StartAt): Promise<FoundOffsets> {
+    if (from === "earliest") return this.#ask(topic, partitions, earliest);
+    if (from === "latest") return this.#ask(topic, partitions, latest);
+    if ("offset" in from) {
+      const { offset } = from;
+      return { found: new Map(partitions.map((index) => [index, { offset, leaderEpoch: -1 }])), failure: null };
+    }
+    const { found, failure } = await this.#ask(topic, partitions, from.timestamp);
+    // No record is so young: what comes next is.
+    const without = [...found].filter(([, { offset }]) => offset < 0).map(([partition]) => partition);
+    const ends = await this.#ask(topic, without, latest);
+    const known = [...found].filter(([, { offset }]) => offset >= 0);
+    return { found: new Map([...known, ...ends.found]), failure: failure ?? ends.failure };
   }
 
   /**
    * Where the records of a leader epoch end (KIP-320): an offset below our position says that records we have read, or
    * would have read on from, were truncated.
    *
-   * @returns null where the broker cannot say.
+   * @returns "unknown" where the leader has never heard of the epoch; null where the broker is too old to be asked.
    */
-  async endOfEpoch(topic: TopicMetadata, partition: number, leaderEpoch: number): Promise<FoundOffset | null> {
+  async endOfEpoch(
+    topic: TopicMetadata,
+    partition: number,
+    leaderEpoch: number,
+  ): Promise<FoundOffset | "unknown" | null> {
     const connection = await this.#wire.leader(topic, partition);
     if (!connection.serves(offsetForLeaderEpoch, 3)) return null;
     const currentLeaderEpoch = topic.partitions[partition]?.leaderEpoch ?? -1;
@@ -70,38 +89,28 @@ export class Positions {
     if (found === undefined)
       throw corrupt(`the answer to OffsetForLeaderEpoch does not mention ${topic.name}-${partition}`);
     if (found.errorCode !== ErrorCode.NONE) throw brokerError(found.errorCode, `${topic.name}-${partition}`);
-    return found.endOffset < 0 ? null : { offset: found.endOffset, leaderEpoch: found.leaderEpoch };
+    return found.endOffset < 0 ? "unknown" : { offset: found.endOffset, leaderEpoch: found.leaderEpoch };
   }
 
-  /** Asks each leader once for all its partitions. */
-  async #ask(
-    name: string,
-    partitions: readonly number[],
-    timestamp: number,
-    timeoutMs: number,
-  ): Promise<ReadonlyMap<number, FoundOffset>> {
+  /** Asks each leader once for all its partitions; one that is away keeps nobody from what the others say. */
+  async #ask(name: string, partitions: readonly number[], timestamp: number): Promise<FoundOffsets> {
     const found = new Map<number, FoundOffset>();
-    if (partitions.length === 0) return found;
-    await this.#wire.retrying({ what: `offsets of ${name}`, timeoutMs }, async () => {
-      const topic = await this.#wire.topic(name);
-      const missing = partitions.filter((partition) => !found.has(partition));
-      const byLeader = Map.groupBy(missing, (partition) => topic.partitions[partition]?.leaderId ?? -1);
-      const answers = [...byLeader.values()].map(async (led) => this.#askLeader(topic, led, timestamp));
-      try {
-        for (const answer of await Promise.all(answers)) for (const [index, offset] of answer) found.set(index, offset);
-      } catch (error) {
-        this.#wire.metadata.forget(name);
-        throw error;
-      }
-    });
-    return found;
+    if (partitions.length === 0) return { found, failure: null };
+    const topic = await this.#wire.topic(name);
+    const byLeader = Map.groupBy(partitions, (partition) => topic.partitions[partition]?.leaderId ?? -1);
+    const answers = [...byLeader.values()].map(async (led) => this.#askLeader(topic, led, { timestamp, found }));
+    const failures = (await Promise.allSettled(answers)).flatMap((outcome) =>
+      outcome.status === "rejected" ? [outcome.reason as KafkaError] : [],
+    );
+    if (failures.length > 0) this.#wire.metadata.forget(name);
+    return { found, failure: failures.find((error) => !isRetriableError(error)) ?? failures[0] ?? null };
   }
 
   async #askLeader(
     topic: TopicMetadata,
     partitions: readonly number[],
-    timestamp: number,
-  ): Promise<ReadonlyMap<number, FoundOffset>> {
+    { timestamp, found }: { readonly timestamp: number; readonly found: Map<number, FoundOffset> },
+  ): Promise<void> {
     const { name } = topic;
     const connection = await this.#wire.leader(topic, partitions[0] ?? 0);
     const answer = await connection.request(listOffsets, {
@@ -118,13 +127,14 @@ export class Positions {
         },
       ],
     });
-    const found = new Map<number, FoundOffset>();
+    const failures: KafkaError[] = [];
     for (const { partitionIndex, errorCode, offset, leaderEpoch } of answer.topics[0]?.partitions ?? []) {
-      if (errorCode !== ErrorCode.NONE) throw brokerError(errorCode, `${name}-${partitionIndex}`);
-      found.set(partitionIndex, { offset, leaderEpoch });
+      if (errorCode === ErrorCode.NONE) found.set(partitionIndex, { offset, leaderEpoch });
+      else failures.push(brokerError(errorCode, `${name}-${partitionIndex}`));
     }
+    const failure = failures.find((error) => !error.retriable) ?? failures[0];
+    if (failure !== undefined) throw failure;
     const missing = partitions.find((partition) => !found.has(partition));
-    if (missing === undefined) return found;
-    throw corrupt(`the answer to ListOffsets does not mention ${name}-${missing}`);
+    if (missing !== undefined) throw corrupt(`the answer to ListOffsets does not mention ${name}-${missing}`);
   }
 }

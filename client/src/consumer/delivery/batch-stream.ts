@@ -28,6 +28,8 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
   readonly #life: Reading;
   #reader: ChunkReader | null = null;
   #inHand: ConsumedBatch | null = null;
+  /** Whoever asks for several at once gets them one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: BatchStreamOptions) {
     this.#options = options;
@@ -39,6 +41,12 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
   }
 
   async next(): Promise<IteratorResult<Item, undefined>> {
+    const next = this.#last.then(async () => this.#next());
+    this.#last = next.catch(() => undefined);
+    return next;
+  }
+
+  async #next(): Promise<IteratorResult<Item, undefined>> {
     if (this.#options.isDoneByNext) this.#inHand?.done();
     this.#inHand = null;
     try {
@@ -83,6 +91,7 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
     const untilMs = clock.monotonicMs() + batch.waitMs;
     for (;;) {
       while (records.length < batch.countMax) {
+        if (this.#life.isTurnDue() && !(await this.#life.goesOn())) return null;
         let record = reader.nextPart(decoder);
         if (record instanceof Promise) record = await record;
         if (record === undefined) break;
@@ -94,12 +103,12 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
       if (chunk !== null) this.#reader = reader = new ChunkReader({ reading, chunk }, decoder);
       else {
         // Nobody waits for company while others are ready.
-        const mayWait = records.length > 0 && restMs > 0 && !consumption.hasReady;
+        const mayWait = records.length > 0 && restMs > 0 && !consumption.hasReady && consumption.failure === null;
         if (!mayWait || !(await this.#life.untilNews(restMs))) break;
       }
-      if (!(await this.#life.goesOn())) break;
+      if (!(await this.#life.goesOn())) return null;
     }
-    const { nextOffset, isVoid } = reader;
+    const { nextOffset, leaderEpoch, isVoid } = reader;
     if (reader.left === 0) this.#reader = null;
     if (isVoid || source.lease !== reader.source.lease) return null;
     if (records.length === 0) {
@@ -107,7 +116,7 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
       return null;
     }
     const ticket = source.lease.begin(nextOffset);
-    const { highWatermark, fetchedEpoch: leaderEpoch } = reading;
+    const { highWatermark } = reading;
     return new ConsumedBatch(consumption, source, { records, nextOffset, highWatermark, leaderEpoch, ticket });
   }
 

@@ -61,6 +61,11 @@ export class ChunkReader {
     return this.#source;
   }
 
+  /** Of the records of this chunk; -1 where it has none. */
+  get leaderEpoch(): number {
+    return this.#chunk.batch?.partitionLeaderEpoch ?? -1;
+  }
+
   /** Where reading goes on after what was taken. */
   get nextOffset(): number {
     const record = this.#records[this.#at];

@@ -82,7 +82,7 @@ export class Decoder {
     for (let attempt = 1; isRetriableError(error); attempt++) {
       await this.#pause(attempt);
       if (source.lease.isEnded) {
-        if (ticket >= 0) source.lease.abandon();
+        source.lease.abandon(ticket);
         return null;
       }
       const topic = must(this.#topics.get(source.topic), "the topic of a record that was read by its serdes");
@@ -96,7 +96,12 @@ export class Decoder {
       }
     }
     const bad = new ConsumedRecord(source, record, record.key, record.value, ticket);
-    await this.#onBad(bad, failureOf(bad, error));
+    try {
+      await this.#onBad(bad, failureOf(bad, error));
+    } catch (failure) {
+      bad.abandon();
+      throw failure;
+    }
     bad.done();
     return null;
   }

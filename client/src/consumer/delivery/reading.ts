@@ -9,6 +9,8 @@ export interface ReadingOptions {
 
 /** So long records are handed out before the event loop gets a turn: heartbeats and answers come in it. */
 const turnMsMax = 10;
+/** Looking at the clock costs as much as a small record: so many may pass between two looks, as long as they are quick. */
+const strideMax = 16;
 
 /** What all fronts have in common: the beginning, the end, the signal, and turns for others. */
 export class Reading {
@@ -16,16 +18,21 @@ export class Reading {
   readonly #onAbort: () => void;
   #isStarted = false;
   #isEnded = false;
+  #whenEnded: () => void = () => {};
   #turnMs = 0;
-  #aborted: Promise<void> = new Promise(() => {});
+  #lookedMs = 0;
+  /** How many records pass between two looks at the clock, and how many are left. */
+  #stride = 1;
+  #untilLook = 1;
 
   constructor(options: ReadingOptions) {
     this.#options = options;
     this.#onAbort = () => void this.end();
   }
 
+  /** Nothing more may be handed out. */
   get isEnded(): boolean {
-    return this.#isEnded;
+    return this.#isEnded || this.#options.consumption.isEnded;
   }
 
   /**
@@ -35,9 +42,20 @@ export class Reading {
   async goesOn(): Promise<boolean> {
     const { signal } = this.#options;
     if (!this.#isStarted) await this.#start();
-    if (this.#isEnded || signal?.aborted === true) return false;
+    if (this.isEnded || signal?.aborted === true) return false;
     await this.#letOthers();
-    return !this.#isEnded;
+    return !this.isEnded;
+  }
+
+  /** To be asked for each record that is handed out: whether `goesOn` is due, so that others get their turn. */
+  isTurnDue(): boolean {
+    if (--this.#untilLook > 0) return false;
+    const nowMs = this.#options.clock.monotonicMs();
+    const eachMs = (nowMs - this.#lookedMs) / this.#stride;
+    this.#lookedMs = nowMs;
+    this.#stride = Math.max(1, Math.min(strideMax, 2 * this.#stride, Math.floor(turnMsMax / Math.max(eachMs, 0.001))));
+    this.#untilLook = this.#stride;
+    return nowMs - this.#turnMs >= turnMsMax;
   }
 
   /**
@@ -47,20 +65,24 @@ export class Reading {
    */
   async untilNews(timeoutMs?: number): Promise<boolean> {
     const { consumption, clock } = this.#options;
+    if (consumption.hasReady) return true;
     if (consumption.failure !== null) throw consumption.failure;
     if (consumption.isOver) return false;
-    const waits: Promise<void>[] = [consumption.untilNews(), this.#aborted];
-    const { promise: over, resolve } = Promise.withResolvers<void>();
-    const timer = timeoutMs === undefined ? null : clock.schedule(timeoutMs, resolve, { isAwaited: true });
-    if (timer !== null) waits.push(over);
-    await Promise.race(waits);
-    timer?.cancel();
+    const news = consumption.untilNews();
+    if (timeoutMs === undefined) await news;
+    else {
+      const { promise: over, resolve } = Promise.withResolvers<void>();
+      const timer = clock.schedule(timeoutMs, resolve, { isAwaited: true });
+      await Promise.race([news, over]);
+      timer.cancel();
+    }
     this.#turnMs = clock.monotonicMs();
     return true;
   }
 
   async end(): Promise<void> {
     this.#isEnded = true;
+    this.#whenEnded();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     await this.#options.consumption.end();
   }
@@ -69,15 +91,12 @@ export class Reading {
     const { consumption, signal, clock } = this.#options;
     this.#isStarted = true;
     if (signal?.aborted === true) return;
-    if (signal !== undefined) {
-      signal.addEventListener("abort", this.#onAbort, { once: true });
-      this.#aborted = new Promise((resolve) => {
-        signal.addEventListener("abort", () => resolve(), { once: true });
-      });
-    }
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    this.#whenEnded = resolve;
+    signal?.addEventListener("abort", this.#onAbort, { once: true });
     const started = consumption.start();
     started.catch(() => undefined);
-    await Promise.race([started, this.#aborted]);
+    await Promise.race([started, ended]);
     this.#turnMs = clock.monotonicMs();
   }
 

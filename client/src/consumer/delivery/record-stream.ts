@@ -10,9 +10,6 @@ export interface RecordStreamOptions extends ReadingOptions {
   readonly isDoneByNext: boolean;
 }
 
-/** After so many records the event loop may get a turn. */
-const lookEach = 64;
-
 /**
  * Records one by one. Iterating it begins the reading; leaving the loop, by `break` or by an error, ends it, and the record
  * that was in hand is then not done: say `record.done()` before.
@@ -22,7 +19,8 @@ export class RecordStream<Item> implements AsyncIterableIterator<Item, undefined
   readonly #life: Reading;
   #reader: ChunkReader | null = null;
   #inHand: ConsumedRecord | null = null;
-  #sinceLook = 0;
+  /** Whoever asks for several at once gets them one after the other. */
+  #searching: Promise<IteratorResult<Item, undefined>> | null = null;
 
   constructor(options: RecordStreamOptions) {
     this.#options = options;
@@ -34,14 +32,15 @@ export class RecordStream<Item> implements AsyncIterableIterator<Item, undefined
   }
 
   next(): Promise<IteratorResult<Item, undefined>> {
-    if (this.#options.isDoneByNext) this.#inHand?.done();
-    this.#inHand = null;
+    const searching = this.#searching;
+    if (searching !== null) return this.#search(async () => searching.then(() => null).catch(() => null));
+    this.#leaveBehind();
     // The common case, without an async function: the chunk has another record that can be read at once.
     const reader = this.#reader;
     const isQuick = reader !== null && !this.#life.isEnded && !reader.reading.isPaused;
-    if (isQuick && ++this.#sinceLook % lookEach !== 0) {
+    if (isQuick && !this.#life.isTurnDue()) {
       const record = reader.next(this.#options.decoder);
-      if (record instanceof Promise) return this.#search(record);
+      if (record instanceof Promise) return this.#search(async () => record);
       if (record !== null && record !== undefined) return Promise.resolve(this.#give(record));
       if (record === undefined) this.#reader = null;
     }
@@ -63,10 +62,25 @@ export class RecordStream<Item> implements AsyncIterableIterator<Item, undefined
     return { done: false, value: record as Item };
   }
 
-  async #search(begun: Promise<ConsumedRecord | null> | null): Promise<IteratorResult<Item, undefined>> {
+  /** The record in hand is behind whoever asks for the next. */
+  #leaveBehind(): void {
+    if (this.#options.isDoneByNext) this.#inHand?.done();
+    this.#inHand = null;
+  }
+
+  #search(before: (() => Promise<ConsumedRecord | null>) | null): Promise<IteratorResult<Item, undefined>> {
+    const searching = this.#find(before).finally(() => {
+      if (this.#searching === searching) this.#searching = null;
+    });
+    this.#searching = searching;
+    return searching;
+  }
+
+  async #find(before: (() => Promise<ConsumedRecord | null>) | null): Promise<IteratorResult<Item, undefined>> {
     try {
-      const first = await begun;
+      const first = before === null ? null : await before();
       if (first !== null) return this.#give(first);
+      this.#leaveBehind();
       while (await this.#life.goesOn()) {
         const record = await this.#nextOf();
         if (record === "wait") {

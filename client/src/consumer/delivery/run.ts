@@ -1,13 +1,15 @@
+import { Deque } from "@millrace/base/deque";
 import type { Clock, Random } from "@millrace/base/world";
 import { KafkaError } from "../../errors.ts";
 import type { ConsumedRecord } from "../consumed-record.ts";
 import type { RawTopic } from "../../topic.ts";
 import type { ReadOptions } from "../options.ts";
+import type { PartitionReading } from "../partition-reading.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import type { Decoder } from "./decoder.ts";
 import { Reading } from "./reading.ts";
 import type { ReadingOptions } from "./reading.ts";
-import { WorkQueue } from "./work-queue.ts";
+import { WorkLane } from "./work-lane.ts";
 import type { WorkOrder } from "./work-queue.ts";
 
 export interface RetryPolicy {
@@ -51,91 +53,149 @@ export interface RunnerOptions extends ReadingOptions {
   readonly order: WorkOrder;
   readonly retry: Required<RetryPolicy>;
   readonly timeoutMs: number | null;
+  /** So long handlers may take to end when reading has ended; then nobody waits for them any more. */
+  readonly endTimeoutMs: number;
   /** Null: there is no place for them. */
   readonly bury: ((record: ConsumedRecord, error: unknown) => Promise<void>) | null;
 }
 
-/** So many records are looked at ahead of those in work: a hot key keeps others waiting only when it has more than that. */
+/**
+ * So many records are looked at ahead of those in work, of all partitions together: a hot key keeps others of its partition
+ * waiting only when it has more than its share of that.
+ */
 const aheadMax = 1_000;
 
-/** Calls a handler for each record until reading ends. */
+/** Calls a handler for each record until reading ends. Partitions do not wait for each other, but for a free handler. */
 export class Runner {
   readonly #options: RunnerOptions;
   readonly #life: Reading;
   readonly #clock: Clock;
-  readonly #work: WorkQueue;
   readonly #stopping = new AbortController();
+  readonly #lanes = new Map<PartitionReading, WorkLane>();
+  /** Those whose records may be worked on, in the order in which they are served; those that have room for more. */
+  readonly #ready = new Deque<WorkLane>();
+  readonly #hungry = new Deque<WorkLane>();
   #inWork = 0;
-  #reader: ChunkReader | null = null;
   #failure: unknown = null;
   #hasFailed = false;
   #wake: (() => void) | null = null;
   #news: Promise<boolean> | null = null;
-  /** What nobody has begun to work on is not waited for. */
-  readonly #onRevoked = (): void => {
-    for (const record of this.#work.dropRevoked()) record.abandon();
-  };
 
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#life = new Reading(options);
     this.#clock = options.clock;
-    this.#work = new WorkQueue(options.order);
   }
 
   /** Settles when reading has ended; rejects with what a handler failed with for good. */
   async run(): Promise<void> {
     try {
       while (!this.#hasFailed && (await this.#life.goesOn())) {
-        const hasMore = await this.#fill();
-        this.#startAll();
+        await this.#fill();
+        const isTurnDue = this.#startAll();
         if (this.#hasFailed) break;
-        const isFull = this.#work.waiting >= aheadMax || this.#inWork >= this.#options.concurrency;
-        if (isFull) await this.#progress();
-        else if (!hasMore && !(await this.#untilNewsOrProgress())) break;
+        if (isTurnDue) continue;
+        if (this.#inWork >= this.#options.concurrency) await this.#ended();
+        else if (this.#hungry.isEmpty && !(await this.#untilNewsOrProgress())) break;
       }
-      while (this.#inWork > 0 && !this.#hasFailed) {
-        await this.#progress();
-        this.#startAll();
-      }
+      this.#abandonWaiting();
+      await this.#lastOnes();
     } finally {
       this.#stopping.abort();
-      this.#abandonAll();
+      this.#abandonWaiting();
       await this.#life.end();
     }
     if (this.#hasFailed) throw this.#failure;
   }
 
-  /** Takes records until there are enough to choose from. False: there are no more at present. */
-  async #fill(): Promise<boolean> {
-    const { consumption, decoder } = this.#options;
-    while (this.#work.waiting < aheadMax) {
-      if (this.#reader === null) {
-        const taken = consumption.take();
-        if (taken === null) return false;
-        this.#reader = new ChunkReader(taken, decoder);
-        this.#reader.source.lease.signal.addEventListener("abort", this.#onRevoked, { once: true });
-      }
-      let record = this.#reader.next(decoder);
-      if (record instanceof Promise) record = await record;
-      if (record === undefined) {
-        this.#reader = null;
-        // After each chunk what can be done is done, so that an answer's records are not all held at once.
-        if (this.#work.waiting > 0) return true;
-      } else if (record !== null) this.#work.add(record);
+  // --- What waits -------------------------------------------------------------------------------------------------------
+
+  /**
+   * Takes records until each partition has its share. After each chunk what can be done is done, so that an answer's records
+   * are not all held at once.
+   */
+  async #fill(): Promise<void> {
+    const { consumption, concurrency, decoder } = this.#options;
+    const share = Math.max(concurrency, Math.floor(aheadMax / Math.max(1, consumption.readingsCount)));
+    this.#lookAtPauses();
+    for (;;) {
+      const lane = this.#hungry.shift() ?? this.#takeLane();
+      if (lane === null) return;
+      lane.isHungry = false;
+      const isThrough = await lane.fill(decoder, share);
+      this.#offer(lane);
+      if (isThrough && lane.work.waiting > 0) return;
     }
-    return true;
   }
 
-  #startAll(): void {
+  #takeLane(): WorkLane | null {
+    const { consumption, decoder, order } = this.#options;
+    const taken = consumption.take();
+    if (taken === null) return null;
+    const { reading } = taken;
+    let lane = this.#lanes.get(reading);
+    if (lane === undefined) {
+      lane = new WorkLane(reading, { consumption, order, onRevoked: (revoked) => this.#onRevoked(revoked) });
+      this.#lanes.set(reading, lane);
+    }
+    lane.begin(new ChunkReader(taken, decoder));
+    return lane;
+  }
+
+  /** A lane that has changed takes its place among those that are ready, those with room, or none. */
+  #offer(lane: WorkLane): void {
+    if (lane.work.hasReady && !lane.isReady && !lane.reading.isPaused) {
+      lane.isReady = true;
+      this.#ready.push(lane);
+    }
+    if (lane.wantsMore && !lane.isHungry) {
+      lane.isHungry = true;
+      this.#hungry.push(lane);
+    }
+    if (lane.isIdle && !lane.isHungry) this.#lanes.delete(lane.reading);
+  }
+
+  /** What waits for a paused partition is not begun, and goes on when it is resumed. */
+  #lookAtPauses(): void {
+    for (const lane of this.#lanes.values()) {
+      if (lane.reading.isPaused) lane.giveBack();
+      else if (lane.hasPaused) this.#offer(lane);
+      lane.hasPaused = lane.reading.isPaused;
+    }
+  }
+
+  /** What nobody has begun to work on is not waited for. */
+  #onRevoked(lane: WorkLane): void {
+    this.#offer(lane);
+    this.#tell();
+  }
+
+  /** Nobody works on what waits any more. */
+  #abandonWaiting(): void {
+    for (const lane of this.#lanes.values()) lane.abandon();
+  }
+
+  // --- Work -------------------------------------------------------------------------------------------------------------
+
+  /** True: others must have a turn before more is begun. */
+  #startAll(): boolean {
     while (this.#inWork < this.#options.concurrency && !this.#hasFailed) {
-      const record = this.#work.take();
-      if (record === null) return;
-      this.#start(record);
+      const lane = this.#ready.shift();
+      if (lane === undefined) return false;
+      lane.isReady = false;
+      if (lane.reading.isPaused) {
+        lane.hasPaused = true;
+        continue;
+      }
+      const record = lane.work.take();
+      if (record !== null) this.#start(lane, record);
+      this.#offer(lane);
+      if (this.#life.isTurnDue()) return true;
     }
+    return false;
   }
 
-  #start(record: ConsumedRecord): void {
+  #start(lane: WorkLane, record: ConsumedRecord): void {
     const { handler, timeoutMs, retry } = this.#options;
     // The common case, a handler that is no async function, costs no promise.
     if (timeoutMs === null && retry.attempts === 1) {
@@ -147,15 +207,25 @@ export class Runner {
       }
       if (!isThenable(outcome)) {
         record.done();
-        this.#work.finished(record);
+        lane.work.finished(record);
         return;
       }
-      this.#inWork++;
-      void this.#finish(record, outcome);
+      this.#begin(lane, record, outcome);
       return;
     }
+    this.#begin(lane, record, this.#attempts(record));
+  }
+
+  #begin(lane: WorkLane, record: ConsumedRecord, outcome: PromiseLike<unknown>): void {
     this.#inWork++;
-    void this.#finish(record, this.#attempts(record));
+    lane.inWork++;
+    void this.#finish(record, outcome).finally(() => {
+      this.#inWork--;
+      lane.inWork--;
+      lane.work.finished(record);
+      this.#offer(lane);
+      this.#tell();
+    });
   }
 
   async #finish(record: ConsumedRecord, outcome: PromiseLike<unknown>): Promise<void> {
@@ -171,9 +241,6 @@ export class Runner {
       // What fails because its partition was given up is tried by the next owner.
       if (!record.signal.aborted) this.#fail(error);
     }
-    this.#inWork--;
-    this.#work.finished(record);
-    this.#tell();
   }
 
   async #attempts(record: ConsumedRecord): Promise<void> {
@@ -245,12 +312,17 @@ export class Runner {
     this.#wake = null;
   }
 
-  /** Until a handler has ended, or reading has. */
-  async #progress(): Promise<void> {
-    if (this.#inWork === 0) return;
-    await this.#ended();
+  async #lastOnes(): Promise<void> {
+    const late = new AbortController();
+    const timer = this.#clock.schedule(this.#options.endTimeoutMs, () => {
+      late.abort();
+      this.#tell();
+    });
+    while (this.#inWork > 0 && !this.#hasFailed && !late.signal.aborted) await this.#ended();
+    timer.cancel();
   }
 
+  /** Until a handler has ended, or what waited for one was given up. */
   async #ended(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
@@ -267,14 +339,6 @@ export class Runner {
     }
     this.#news ??= this.#life.untilNews().finally(() => (this.#news = null));
     return (await Promise.race([this.#news, this.#ended().then(() => true)])) || this.#inWork > 0;
-  }
-
-  /** Nobody works on what waits any more. */
-  #abandonAll(): void {
-    for (let record = this.#work.take(); record !== null; record = this.#work.take()) {
-      record.abandon();
-      this.#work.finished(record);
-    }
   }
 }
 

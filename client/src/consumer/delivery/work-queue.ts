@@ -4,12 +4,12 @@ import type { ConsumedRecord } from "../consumed-record.ts";
 export type WorkOrder = "key" | "partition" | "none";
 
 /**
- * Which records may be worked on at the same time. Those of one line (a key of a partition, a partition) are worked on one
+ * Which records of a partition may be worked on at the same time. Those of one line (a key, or all of them) are worked on one
  * after the other, in their order; lines do not wait for each other.
  */
 export class WorkQueue {
   readonly #order: WorkOrder;
-  /** The line of each that is in work, with those that wait behind it. */
+  /** The line of each that is in work or ready, with those that wait behind it. */
   readonly #lines = new Map<string, Deque<ConsumedRecord>>();
   readonly #ready = new Deque<ConsumedRecord>();
   #waitingCount = 0;
@@ -21,6 +21,10 @@ export class WorkQueue {
   /** Those that wait: ready, or behind another of their line. */
   get waiting(): number {
     return this.#waitingCount;
+  }
+
+  get hasReady(): boolean {
+    return !this.#ready.isEmpty;
   }
 
   add(record: ConsumedRecord): void {
@@ -49,7 +53,7 @@ export class WorkQueue {
     else this.#ready.push(next);
   }
 
-  /** Takes out those whose partition is to be given up, and gives them. */
+  /** Takes out those that are to be given up, and gives them. */
   dropRevoked(): readonly ConsumedRecord[] {
     const dropped: ConsumedRecord[] = [];
     for (const line of this.#lines.values()) {
@@ -74,14 +78,14 @@ export class WorkQueue {
   }
 
   /** A record without a key has no order to keep but that of chance. */
-  #lineOf({ topic, partition, rawKey }: ConsumedRecord): string | null {
+  #lineOf({ rawKey }: ConsumedRecord): string | null {
     switch (this.#order) {
       case "none":
         return null;
       case "partition":
-        return `${topic}-${partition}`;
+        return "";
       case "key":
-        return rawKey === null ? null : `${topic}-${partition} ${rawKey.toString("latin1")}`;
+        return rawKey === null ? null : rawKey.toString("latin1");
     }
   }
 }

@@ -56,10 +56,12 @@ export class FetchSession {
 
   /**
    * After an answer with an error at its top, true where the next request begins a session anew and is worth trying at
-   * once.
+   * once. One that began a session cannot have been refused for an old one.
    */
   refused(errorCode: number): boolean {
+    const wasFirst = this.#epoch === firstEpoch;
     this.reset();
+    if (wasFirst) return false;
     return errorCode === ErrorCode.FETCH_SESSION_ID_NOT_FOUND || errorCode === ErrorCode.INVALID_FETCH_SESSION_EPOCH;
   }
 

@@ -1,3 +1,4 @@
+import type { Timer } from "@millrace/base/world";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import type { FetchResponse } from "kafka-protocol-ts/messages/01-fetch";
@@ -37,7 +38,7 @@ export interface FetchListener {
   onNewLeader(reading: PartitionReading, topic: TopicMetadata): void;
   /** The broker does not have `fetchOffset` (any more). */
   onOutOfRange(reading: PartitionReading): void;
-  /** The topic of that name is another one than before: it was deleted and made again. */
+  /** The topic of that name is another one than before: it was deleted and made again. Its position is not looked up yet. */
   onRecreated(reading: PartitionReading): void;
   /** Trouble that may pass; it is tried again by itself. */
   onTrouble(reading: PartitionReading, error: KafkaError): void;
@@ -86,6 +87,7 @@ export class Fetcher {
   readonly #running = new Set<number>();
   readonly #refreshing = new Set<string>();
   #wakeAtMs = Number.POSITIVE_INFINITY;
+  #wakeTimer: Timer | null = null;
   #servedNumber = 0;
   #wasFull = false;
   #isStopped = false;
@@ -137,6 +139,7 @@ export class Fetcher {
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
+    this.#wakeTimer?.cancel();
     this.#wire.closePurpose(this.#purpose);
   }
 
@@ -214,7 +217,8 @@ export class Fetcher {
     const { clock } = this.#wire.world;
     if (this.#wakeAtMs <= atMs) return;
     this.#wakeAtMs = atMs;
-    clock.schedule(
+    this.#wakeTimer?.cancel();
+    this.#wakeTimer = clock.schedule(
       atMs - clock.monotonicMs(),
       () => {
         this.#wakeAtMs = Number.POSITIVE_INFINITY;
@@ -258,12 +262,21 @@ export class Fetcher {
     for (const reading of this.#listener.readings()) {
       if (!this.#isWanted(reading) || reading.notBeforeMs > nowMs || this.#nodeOf(reading) !== nodeId) continue;
       const topic = this.#wire.metadata.topic(reading.topic);
-      if (topic !== null && this.#isCertain(reading, topic)) {
+      if (topic !== null && this.#isSameTopic(reading, topic) && this.#isCertain(reading, topic)) {
         wanted.push({ reading, fetchOffset: reading.fetchOffset, topic });
       }
     }
     // A broker fills its answer in the order of the request: who was served last is asked for last.
     return wanted.sort((a, b) => a.reading.servedNumber - b.reading.servedNumber);
+  }
+
+  /** Whoever has learned it: a position in a topic says nothing of another one of its name. */
+  #isSameTopic(reading: PartitionReading, { topicId }: TopicMetadata): boolean {
+    const before = reading.topicId;
+    reading.topicId = topicId;
+    if (before === null || before === topicId) return true;
+    this.#listener.onRecreated(reading);
+    return false;
   }
 
   /** Whether this leader is known to have had what was read (KIP-320); if not, that is asked for. */
@@ -287,6 +300,8 @@ export class Fetcher {
   async #fetchFrom(nodeId: number, wanted: readonly Wanted[]): Promise<void> {
     const { maxWaitMs, minBytes, maxBytes, isolation, partitionMaxBytes, rack } = this.#options;
     const connection = await this.#wire.broker(nodeId, this.#purpose);
+    // It may have been opened behind the end.
+    if (this.#isStopped) this.#wire.closePurpose(this.#purpose);
     const session = this.#sessionOf(nodeId);
     const version = connection.versionOf(fetch);
     const hasIds = version >= 13;
@@ -331,7 +346,7 @@ export class Fetcher {
       throw brokerError(answer.errorCode, `reading from ${connection.name}`);
     }
     session.answered(answer.sessionId);
-    this.#take(answer, wanted, hasIds);
+    this.#take(answer, { nodeId, wanted, hasIds });
   }
 
   #sessionOf(nodeId: number): FetchSession {
@@ -342,7 +357,14 @@ export class Fetcher {
 
   // --- Answers ----------------------------------------------------------------------------------------------------------
 
-  #take(answer: FetchResponse, wanted: readonly Wanted[], hasIds: boolean): void {
+  #take(
+    answer: FetchResponse,
+    {
+      nodeId,
+      wanted,
+      hasIds,
+    }: { readonly nodeId: number; readonly wanted: readonly Wanted[]; readonly hasIds: boolean },
+  ): void {
     const byKey = new Map<string, Wanted>();
     for (const each of wanted) {
       const { topic, reading } = each;
@@ -353,43 +375,45 @@ export class Fetcher {
         const found = byKey.get(`${hasIds ? topicId : topic} ${partition.partitionIndex}`);
         // Given up meanwhile, or sought elsewhere.
         if (found === undefined || !found.reading.isOwned || found.reading.fetchOffset !== found.fetchOffset) continue;
-        this.#takePartition(found, partition, answer);
+        if (partition.errorCode === ErrorCode.NONE) this.#takeWhole(found.reading, partition);
+        else this.#takeError(found, partition, { nodeId, endpoints: answer.nodeEndpoints });
       }
     }
   }
 
-  #takePartition({ reading, topic }: Wanted, answer: PartitionAnswer, { nodeEndpoints }: FetchResponse): void {
-    const { errorCode, currentLeader } = answer;
-    if (errorCode === ErrorCode.NONE) {
-      try {
-        this.#takeRecords(reading, answer);
-      } catch (error) {
-        this.#fail(reading, error);
-      }
-      if (reading.hasChunk || reading.isAtEnd) this.#listener.onFetched(reading);
-      return;
+  #takeWhole(reading: PartitionReading, answer: PartitionAnswer): void {
+    try {
+      this.#takeRecords(reading, answer);
+    } catch (error) {
+      this.#fail(reading, error);
     }
+    if (reading.hasChunk || reading.isAtEnd) this.#listener.onFetched(reading);
+  }
+
+  #takeError(
+    { reading, topic }: Wanted,
+    { errorCode, currentLeader }: PartitionAnswer,
+    { nodeId, endpoints }: { readonly nodeId: number; readonly endpoints: FetchResponse["nodeEndpoints"] },
+  ): void {
+    const { metadata, world } = this.#wire;
+    const error = brokerError(errorCode, `${reading.key} at offset ${reading.fetchOffset}`);
+    const isOfFollower = nodeId !== (topic.partitions[reading.partition]?.leaderId ?? -1);
     reading.replicaId = -1;
     if (errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
-      this.#listener.onOutOfRange(reading);
+      // A follower may not be so far yet, or further than is known: only the leader knows (KIP-392).
+      if (isOfFollower) this.retryLater(reading, new KafkaError(error.code, error.message, { retriable: true }));
+      else this.#listener.onOutOfRange(reading);
       return;
     }
-    const { wire, nowMs } = { wire: this.#wire, nowMs: this.#wire.world.clock.monotonicMs() };
-    if (wire.metadata.learnLeader(reading.topic, reading.partition, currentLeader, nodeEndpoints)) {
-      reading.troubledSinceMs ??= nowMs;
+    if (metadata.learnLeader(reading.topic, reading.partition, currentLeader, endpoints)) {
+      reading.troubledSinceMs ??= world.clock.monotonicMs();
       return;
     }
-    const error = brokerError(errorCode, `${reading.key} at offset ${reading.fetchOffset}`);
     // The broker has found the damage on its disk: it is there at the next attempt, too.
     const isDamage = errorCode === ErrorCode.CORRUPT_MESSAGE;
     this.retryLater(reading, isDamage ? new KafkaError(error.code, error.message) : error);
-    if (!leaderErrors.has(errorCode)) return;
-    void wire.refresh(reading.topic).then(
-      ({ topicId }) => {
-        if (topicId !== topic.topicId && reading.isOwned) this.#listener.onRecreated(reading);
-      },
-      () => undefined,
-    );
+    // Who leads now, or whether it is another topic, is seen by the next attempt.
+    if (leaderErrors.has(errorCode)) void this.#wire.refresh(reading.topic).catch(() => undefined);
   }
 
   #takeRecords(reading: PartitionReading, answer: PartitionAnswer): void {
@@ -420,7 +444,12 @@ export class Fetcher {
     }
     const { fault } = batches;
     // A broker may cut the last batch off; one that does not even give the first would be asked for it forever.
-    const isHarmless = fault === null || (fault === "truncated" && reading.fetchOffset > begin);
+    const hasMoved = reading.fetchOffset > begin;
+    const isHarmless = fault === null || (fault === "truncated" && hasMoved);
+    if (isHarmless && !hasMoved) {
+      const sentence = `${reading.key} at offset ${begin}: the broker gave only what comes before it`;
+      this.retryLater(reading, new KafkaError("CORRUPT_MESSAGE", sentence, { retriable: true }));
+    }
     if (!isHarmless) throw corrupt(`${reading.key} at offset ${reading.fetchOffset}: no readable batch (${fault})`);
   }
 }

@@ -1,0 +1,217 @@
+import type { Timer } from "@millrace/base/world";
+import { KafkaError } from "../errors.ts";
+import type { Wire } from "../network/wire.ts";
+import { partitionKey } from "../topic-partition.ts";
+import type { CommittedOffsets } from "./committed-offsets.ts";
+import type { NextOffset } from "./consumed-offsets.ts";
+import type { GroupIdentity, Membership } from "./membership/membership.ts";
+import type { PartitionReading } from "./partition-reading.ts";
+
+type Readings = ReadonlyMap<string, PartitionReading>;
+
+interface CommitsOptions {
+  readonly wire: Wire;
+  readonly offsets: CommittedOffsets;
+  readonly membership: Membership;
+  /** What is owned, and what is about to be given up. */
+  readonly readings: Readings;
+  /** Null: only when it is asked for. */
+  readonly intervalMs: number | null;
+}
+
+const commitMsMax = 30_000;
+/** One in the background is followed by another: it must not keep those that somebody waits for. */
+const backgroundMsMax = 5_000;
+/** Nobody waits long for a consumer that ends: what is not committed is read again. */
+const lastMsMax = 10_000;
+/** A topic that is being made may be unknown for a moment; one that was deleted stays so, and keeps others waiting. */
+const unknownTopicAttemptsMax = 3;
+
+/** The commits of a consumption: one after the other, so that none overtakes a later one, and of what is owned then. */
+export class Commits {
+  readonly #wire: Wire;
+  readonly #offsets: CommittedOffsets;
+  readonly #membership: Membership;
+  readonly #readings: Readings;
+  readonly #intervalMs: number | null;
+  #timer: Timer | null = null;
+  #last: Promise<void> = Promise.resolve();
+  #isInBackground = false;
+  #isWantedAgain = false;
+  #isEnding = false;
+
+  constructor({ wire, offsets, membership, readings, intervalMs }: CommitsOptions) {
+    this.#wire = wire;
+    this.#offsets = offsets;
+    this.#membership = membership;
+    this.#readings = readings;
+    this.#intervalMs = intervalMs;
+  }
+
+  /** Every interval from now on. */
+  start(): void {
+    if (this.#intervalMs === null || this.#isEnding) return;
+    this.#timer = this.#wire.world.clock.schedule(this.#intervalMs, () => {
+      this.inBackground();
+      this.start();
+    });
+  }
+
+  /** Only what is given up is committed from now on. */
+  end(): void {
+    this.#isEnding = true;
+    this.#timer?.cancel();
+  }
+
+  /** @throws KafkaError NOT_A_MEMBER while the group comes together. */
+  identity(): GroupIdentity {
+    const { identity, groupId } = this.#membership;
+    if (identity !== null) return identity;
+    throw new KafkaError("NOT_A_MEMBER", `this consumer is no member of ${groupId} at present`, { retriable: true });
+  }
+
+  /**
+   * Commits what is done, or these offsets; settles when the coordinator has them.
+   *
+   * @throws KafkaError NOT_ASSIGNED where one of these is, or is by then, not this consumer's.
+   */
+  async commit(offsets?: readonly NextOffset[]): Promise<void> {
+    const readings = new Map(this.#readings);
+    const missing = offsets?.find((offset) => !readings.has(partitionKey(offset)));
+    if (missing !== undefined) throw notAssigned(missing);
+    const isExplicit = offsets !== undefined;
+    return this.#queue(async () => {
+      const wanted = offsets ?? committable(this.#readings.values());
+      await this.#commit(wanted, { readings: isExplicit ? readings : new Map(this.#readings), isExplicit });
+    });
+  }
+
+  /** What is done of those that are given up. */
+  async commitLast(readings: readonly PartitionReading[]): Promise<void> {
+    const byKey = new Map(readings.map((reading) => [reading.key, reading]));
+    const timeoutMs = this.#isEnding ? lastMsMax : commitMsMax;
+    return this.#queue(async () => {
+      await this.#commit(committable(readings), { readings: byKey, timeoutMs, isAwaited: false });
+    });
+  }
+
+  /** What is done, soon; one at a time, however often it is asked for. */
+  inBackground(): void {
+    if (this.#isEnding) return;
+    if (this.#isInBackground) {
+      this.#isWantedAgain = true;
+      return;
+    }
+    this.#isInBackground = true;
+    void this.#queue(async () => {
+      const readings = new Map(this.#readings);
+      this.#isWantedAgain = false;
+      await this.#commit(committable(readings.values()), { readings, timeoutMs: backgroundMsMax, isAwaited: false });
+    })
+      .catch((error: unknown) => {
+        if (!this.#isEnding) this.#wire.logger.warn("offsets could not be committed", { error });
+        // The next interval tries again.
+        this.#isWantedAgain = false;
+      })
+      .finally(() => {
+        this.#isInBackground = false;
+        if (this.#isWantedAgain) this.inBackground();
+      });
+  }
+
+  async #queue(work: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Again and again what is not committed yet, and is still the same reading's. */
+  async #commit(
+    wanted: readonly NextOffset[],
+    {
+      readings,
+      timeoutMs = commitMsMax,
+      isExplicit = false,
+      isAwaited = true,
+    }: {
+      readonly readings: Readings;
+      readonly timeoutMs?: number;
+      readonly isExplicit?: boolean;
+      /** By somebody who wants to know that all of it is there. */
+      readonly isAwaited?: boolean;
+    },
+  ): Promise<void> {
+    if (wanted.length === 0) return;
+    let open = wanted;
+    let attemptsCount = 0;
+    await this.#wire.retrying({ what: `commit of group ${this.#membership.groupId}`, timeoutMs }, async () => {
+      attemptsCount++;
+      // Of what was given up meanwhile, the next owner decides; and it may be we again, from another position.
+      const gone = open.find((offset) => !this.#isSame(readings.get(partitionKey(offset))));
+      if (gone !== undefined && isExplicit) throw notAssigned(gone);
+      open = open.filter((offset) => this.#isSame(readings.get(partitionKey(offset))));
+      if (open.length === 0) return;
+      const failures = await this.#ask(open, this.identity());
+      for (const next of open) {
+        const reading = readings.get(partitionKey(next));
+        if (reading !== undefined && !failures.has(reading.key)) reading.committedOffset = next.offset;
+      }
+      open = open.filter((offset) => failures.has(partitionKey(offset)));
+      const worst = worstOf(failures.values());
+      if (worst === null) return;
+      const isHopeless = !isAwaited && unknownTopics.has(worst.code) && attemptsCount >= unknownTopicAttemptsMax;
+      throw isHopeless ? new KafkaError(worst.code, worst.message) : worst;
+    });
+  }
+
+  async #ask(offsets: readonly NextOffset[], identity: GroupIdentity): Promise<ReadonlyMap<string, KafkaError>> {
+    const failures = await this.#offsets.commit(offsets, identity);
+    for (const error of failures.values()) {
+      if (!refusals.has(error.code)) continue;
+      this.#membership.onCommitRefused(identity, error);
+      break;
+    }
+    return failures;
+  }
+
+  /** Still ours, and of the topic that was read: one that was made again under its name begins anew. */
+  #isSame(reading: PartitionReading | undefined): boolean {
+    if (reading === undefined || this.#readings.get(reading.key) !== reading) return false;
+    const topicId = this.#wire.metadata.topic(reading.topic)?.topicId ?? null;
+    return topicId === null || reading.topicId === null || topicId === reading.topicId;
+  }
+}
+
+/** What is done and not committed yet. */
+export function committable(readings: Iterable<PartitionReading>): readonly NextOffset[] {
+  const offsets: NextOffset[] = [];
+  for (const { topic, partition, lease, committedOffset } of readings) {
+    const { position: offset, positionEpoch: leaderEpoch } = lease;
+    if (offset >= 0 && offset !== committedOffset) offsets.push({ topic, partition, offset, leaderEpoch });
+  }
+  return offsets;
+}
+
+/** One that no retry mends, if there is one. */
+function worstOf(errors: Iterable<KafkaError>): KafkaError | null {
+  let worst: KafkaError | null = null;
+  for (const error of errors) if (worst === null || (worst.retriable && !error.retriable)) worst = error;
+  return worst;
+}
+
+function notAssigned(partition: NextOffset): KafkaError {
+  const sentence = "is not assigned to this consumer: its offset is its owner's to commit";
+  return new KafkaError("NOT_ASSIGNED", `${partitionKey(partition)} ${sentence}`);
+}
+
+const unknownTopics: ReadonlySet<string> = new Set(["UNKNOWN_TOPIC_OR_PARTITION", "UNKNOWN_TOPIC_ID"]);
+
+/** An answer to somebody who is no member, or not any more as it believes. */
+export const refusals: ReadonlySet<string> = new Set([
+  "ILLEGAL_GENERATION",
+  "UNKNOWN_MEMBER_ID",
+  "FENCED_INSTANCE_ID",
+  "STALE_MEMBER_EPOCH",
+  "FENCED_MEMBER_EPOCH",
+  "GROUP_ID_NOT_FOUND",
+]);
