@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- codec|records|log|broker|coordinators|partitions [options]`: measurements, never part of the tests. Each prints one line of
- * JSON a result; the broker's and the coordinators' (see broker.ts and coordinators/bench.ts for their options) end with a table.
+ * `npm run bench -- codec|records|log|broker|coordinators|partitions|client [options]`: measurements, never part of the tests. Each prints one line of
+ * JSON a result; the broker's, the coordinators' and the client's (see broker.ts, coordinators/bench.ts
+ * and client/bench.ts for their options) end with a table.
  */
 const benches: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   codec: async () => await (await import("./codec.ts")).run(),
@@ -8,6 +9,7 @@ const benches: Readonly<Record<string, (args: readonly string[]) => Promise<void
   log: async ([only]) => await (await import("./log.ts")).run(only),
   broker: async (args) => await (await import("./broker.ts")).run(args),
   coordinators: async (args) => await (await import("./coordinators/bench.ts")).run(args),
+  client: async (args) => await (await import("./client/bench.ts")).run(args),
   partitions: async (args) => await (await import("./partitions.ts")).run(args),
 };
 

@@ -59,3 +59,10 @@ export function corrupt(message: string, cause?: unknown): KafkaError {
 export function isRetriableError(error: unknown): boolean {
   return error instanceof KafkaError && error.retriable;
 }
+
+/** Whatever was thrown, as an error of this client. */
+export function asKafkaError(error: unknown): KafkaError {
+  if (error instanceof KafkaError) return error;
+  const sentence = error instanceof Error ? error.message : String(error);
+  return new KafkaError("UNKNOWN_SERVER_ERROR", sentence, { cause: error });
+}

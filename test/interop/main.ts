@@ -15,6 +15,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   "franz-go": ["franz-go"],
   librdkafka: ["librdkafka", "kcat"],
   kafkajs: ["kafkajs"],
+  "kafkajs-facade": ["kafkajs-facade", "kafkajs-migration"],
   platformatic: ["platformatic"],
   "kafka-python": ["kafka-python"],
   "consumer-group-answers": ["consumer-group-answers"],

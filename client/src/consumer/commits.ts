@@ -2,6 +2,7 @@ import type { Timer } from "@millrace/base/world";
 import { KafkaError } from "../errors.ts";
 import type { Wire } from "../network/wire.ts";
 import { partitionKey } from "../topic-partition.ts";
+import type { TopicPartition } from "../topic-partition.ts";
 import type { CommittedOffsets } from "./committed-offsets.ts";
 import type { NextOffset } from "./consumed-offsets.ts";
 import type { GroupIdentity, Membership } from "./membership/membership.ts";
@@ -73,17 +74,33 @@ export class Commits {
   /**
    * Commits what is done, or these offsets; settles when the coordinator has them.
    *
-   * @throws KafkaError NOT_ASSIGNED where one of these is, or is by then, not this consumer's.
+   * @throws KafkaError NOT_ASSIGNED where one of these is not this consumer's, or was lost before they were committed.
    */
   async commit(offsets?: readonly NextOffset[]): Promise<void> {
     const readings = new Map(this.#readings);
     const missing = offsets?.find((offset) => !readings.has(partitionKey(offset)));
     if (missing !== undefined) throw notAssigned(missing);
-    const isExplicit = offsets !== undefined;
+    if (offsets === undefined) return this.#queue(async () => this.#commitAll());
+    const required = new Set(offsets.map(partitionKey));
+    return this.#queue(async () => this.#commit(offsets, { readings, required }));
+  }
+
+  /**
+   * Commits what is done, of this one among it.
+   *
+   * @throws KafkaError NOT_ASSIGNED where it was given up before.
+   */
+  async commitOf(reading: PartitionReading): Promise<void> {
     return this.#queue(async () => {
-      const wanted = offsets ?? committable(this.#readings.values());
-      await this.#commit(wanted, { readings: isExplicit ? readings : new Map(this.#readings), isExplicit });
+      if (!this.#isSame(reading)) throw notAssigned(reading);
+      await this.#commitAll();
     });
+  }
+
+  async #commitAll(): Promise<void> {
+    const readings = new Map(this.#readings);
+    const wanted = committable(readings.values());
+    await this.#commit(wanted, { readings, required: new Set(wanted.map(partitionKey)) });
   }
 
   /** What is done of those that are given up. */
@@ -93,6 +110,11 @@ export class Commits {
     return this.#queue(async () => {
       await this.#commit(committable(readings), { readings: byKey, timeoutMs, isAwaited: false });
     });
+  }
+
+  /** Settles when all that was asked for has been tried. */
+  async underWay(): Promise<void> {
+    await this.#last;
   }
 
   /** What is done, soon; one at a time, however often it is asked for. */
@@ -131,12 +153,13 @@ export class Commits {
     {
       readings,
       timeoutMs = commitMsMax,
-      isExplicit = false,
+      required = new Set(),
       isAwaited = true,
     }: {
       readonly readings: Readings;
       readonly timeoutMs?: number;
-      readonly isExplicit?: boolean;
+      /** It fails where one of these is another's. */
+      readonly required?: ReadonlySet<string>;
       /** By somebody who wants to know that all of it is there. */
       readonly isAwaited?: boolean;
     },
@@ -144,14 +167,17 @@ export class Commits {
     if (wanted.length === 0) return;
     let open = wanted;
     let attemptsCount = 0;
+    let refusal: KafkaError | null = null;
     await this.#wire.retrying({ what: `commit of group ${this.#membership.groupId}`, timeoutMs }, async () => {
       attemptsCount++;
       // Of what was given up meanwhile, the next owner decides; and it may be we again, from another position.
-      const gone = open.find((offset) => !this.#isSame(readings.get(partitionKey(offset))));
-      if (gone !== undefined && isExplicit) throw notAssigned(gone);
-      open = open.filter((offset) => this.#isSame(readings.get(partitionKey(offset))));
+      const gone = open.filter((offset) => !this.#isSame(readings.get(partitionKey(offset))));
+      const missed = gone.find((offset) => required.has(partitionKey(offset)));
+      if (missed !== undefined) throw notAssigned(missed, refusal);
+      open = open.filter((offset) => !gone.includes(offset));
       if (open.length === 0) return;
-      const failures = await this.#ask(open, this.identity());
+      const identity = this.identity();
+      const failures = await this.#offsets.commit(open, identity);
       for (const next of open) {
         const reading = readings.get(partitionKey(next));
         if (reading !== undefined && !failures.has(reading.key)) reading.committedOffset = next.offset;
@@ -160,18 +186,13 @@ export class Commits {
       const worst = worstOf(failures.values());
       if (worst === null) return;
       const isHopeless = !isAwaited && unknownTopics.has(worst.code) && attemptsCount >= unknownTopicAttemptsMax;
-      throw isHopeless ? new KafkaError(worst.code, worst.message) : worst;
+      if (isHopeless) throw new KafkaError(worst.code, worst.message);
+      if (!refusals.has(worst.code)) throw worst;
+      // The membership finds out: it goes on under another identity, and with it the commit; or it has lost what it had.
+      this.#membership.onCommitRefused(identity, worst);
+      refusal = new KafkaError(worst.code, worst.message, { retriable: passingRefusals.has(worst.code) });
+      throw refusal;
     });
-  }
-
-  async #ask(offsets: readonly NextOffset[], identity: GroupIdentity): Promise<ReadonlyMap<string, KafkaError>> {
-    const failures = await this.#offsets.commit(offsets, identity);
-    for (const error of failures.values()) {
-      if (!refusals.has(error.code)) continue;
-      this.#membership.onCommitRefused(identity, error);
-      break;
-    }
-    return failures;
   }
 
   /** Still ours, and of the topic that was read: one that was made again under its name begins anew. */
@@ -199,12 +220,20 @@ function worstOf(errors: Iterable<KafkaError>): KafkaError | null {
   return worst;
 }
 
-function notAssigned(partition: NextOffset): KafkaError {
-  const sentence = "is not assigned to this consumer: its offset is its owner's to commit";
-  return new KafkaError("NOT_ASSIGNED", `${partitionKey(partition)} ${sentence}`);
+function notAssigned(partition: TopicPartition, cause: KafkaError | null = null): KafkaError {
+  const sentence = "is not this consumer's (any more): its offset is its owner's to commit";
+  return new KafkaError("NOT_ASSIGNED", `${partitionKey(partition)} ${sentence}`, cause === null ? {} : { cause });
 }
 
 const unknownTopics: ReadonlySet<string> = new Set(["UNKNOWN_TOPIC_OR_PARTITION", "UNKNOWN_TOPIC_ID"]);
+
+/** Those that say nothing of who the member is: it may be one, under another epoch. */
+const passingRefusals: ReadonlySet<string> = new Set([
+  "ILLEGAL_GENERATION",
+  "UNKNOWN_MEMBER_ID",
+  "STALE_MEMBER_EPOCH",
+  "FENCED_MEMBER_EPOCH",
+]);
 
 /** An answer to somebody who is no member, or not any more as it believes. */
 export const refusals: ReadonlySet<string> = new Set([

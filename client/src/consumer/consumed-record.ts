@@ -1,4 +1,4 @@
-import type { Record as LogRecord } from "kafka-protocol-ts/records/record";
+import type { Header } from "kafka-protocol-ts/records/record";
 import { Headers } from "../serdes/headers.ts";
 import type { HeadersOwner, NoHeaderSerdes, TypedHeaders } from "../serdes/headers.ts";
 import type { Lease } from "./lease.ts";
@@ -12,6 +12,16 @@ export interface RecordSource {
   readonly owner: HeadersOwner | null;
 }
 
+/** What was fetched, where that is not what the record shows. */
+export interface RawRecord {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: readonly Header[];
+  readonly timestampBig?: bigint | undefined;
+}
+
+const noHeaders: readonly Header[] = [];
+
 /** A record that was read. */
 export class ConsumedRecord<Key = Buffer | null, Value = Buffer | null, DeclaredHeaders = NoHeaderSerdes> {
   readonly topic: string;
@@ -21,39 +31,40 @@ export class ConsumedRecord<Key = Buffer | null, Value = Buffer | null, Declared
   readonly timestamp: number;
   readonly key: Key;
   readonly value: Value;
-  readonly #raw: LogRecord;
+  /** Null where key and value are the bytes themselves, and there is nothing else: most records are small, and there are many. */
+  readonly #raw: RawRecord | null;
   readonly #source: RecordSource;
-  readonly #ticket: number;
+  #ticket = -1;
 
-  constructor(source: RecordSource, raw: LogRecord, key: Key, value: Value, ticket: number) {
+  constructor(source: RecordSource, offset: number, timestamp: number, key: Key, value: Value, raw: RawRecord | null) {
     this.topic = source.topic;
     this.partition = source.partition;
-    this.offset = raw.offset;
-    this.timestamp = raw.timestamp;
+    this.offset = offset;
+    this.timestamp = timestamp;
     this.key = key;
     this.value = value;
     this.#raw = raw;
     this.#source = source;
-    this.#ticket = ticket;
   }
 
   get headers(): TypedHeaders<DeclaredHeaders> {
     const { owner } = this.#source;
-    const headers = owner === null ? new Headers(this.#raw.headers) : new Headers(this.#raw.headers, owner);
+    const entries = this.#raw === null ? noHeaders : this.#raw.headers;
+    const headers = owner === null ? new Headers(entries) : new Headers(entries, owner);
     return headers as TypedHeaders<DeclaredHeaders>;
   }
 
   /** Missing where `timestamp` is exact. */
   get timestampBig(): bigint | undefined {
-    return this.#raw.timestampBig;
+    return this.#raw?.timestampBig;
   }
 
   /** The bytes as they were fetched: views of the answer's memory. */
   get rawKey(): Buffer | null {
-    return this.#raw.key;
+    return this.#raw === null ? (this.key as Buffer | null) : this.#raw.key;
   }
   get rawValue(): Buffer | null {
-    return this.#raw.value;
+    return this.#raw === null ? (this.value as Buffer | null) : this.#raw.value;
   }
 
   /** Aborted when the partition is to be given up, or reading ends: work on this record should come to an end. */
@@ -67,6 +78,12 @@ export class ConsumedRecord<Key = Buffer | null, Value = Buffer | null, Declared
    */
   done(): void {
     this.#source.lease.done(this.#ticket);
+  }
+
+  /** Under this ticket of its lease; it is a part of something that has one until then. For fronts. */
+  handOut(ticket: number): this {
+    this.#ticket = ticket;
+    return this;
   }
 
   /** Whoever had it in hand is gone. For fronts. */

@@ -5,6 +5,8 @@ import { encodeBatch } from "kafka-protocol-ts/records/record";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../../test/fake-cluster.ts";
 import type { FakePartition } from "../../test/fake-cluster.ts";
+import { text } from "../serdes/basic.ts";
+import { topic } from "../topic.ts";
 import type { ConsumedRecord } from "./consumed-record.ts";
 
 const dayMs = Date.UTC(2026, 0, 1);
@@ -54,6 +56,35 @@ test("reads all partitions to the end that they had, each in its order", async (
   expect(found).toHaveLength(4);
   // Each leader is asked once for the beginnings and once for the ends of all its partitions.
   expect(fake.requests("ListOffsets")).toBe(4);
+});
+
+test("a record shows all that was written, whether it is plain or not, and whether it is decoded or not", async () => {
+  const fake = await FakeCluster.start();
+  const [partition] = fake.create("orders");
+  const exact = 2n ** 60n;
+  const header = { key: "trace", value: Buffer.from("t1") };
+  const records = [
+    { key: Buffer.from("k0"), value: Buffer.from("v0"), timestamp: dayMs },
+    { key: Buffer.from("k1"), value: Buffer.from("v1"), timestamp: dayMs, headers: [header] },
+    { key: Buffer.from("k2"), value: Buffer.from("v2"), timestampBig: exact },
+  ];
+  partition!.log.push(encodeBatch({ baseOffset: 0, records }));
+  partition!.endOffset = records.length;
+  await using cluster = fake.client();
+  for (const source of ["orders", topic("orders", { key: text(), value: text() })]) {
+    const shown: string[] = [];
+    for await (const record of cluster.consumer().records(source, { untilEnd: true })) {
+      const { key, value, rawKey, rawValue, headers, timestamp, timestampBig } = record;
+      const trace = headers.get("trace");
+      const shownBytes = [key, value, rawKey, rawValue].map((each) => each?.toString());
+      shown.push([...shownBytes, headers.size, trace, timestamp, timestampBig].map(String).join(" "));
+    }
+    expect(shown).toEqual([
+      `k0 v0 k0 v0 0 undefined ${dayMs} undefined`,
+      `k1 v1 k1 v1 1 t1 ${dayMs} undefined`,
+      `k2 v2 k2 v2 0 undefined ${Number.MAX_SAFE_INTEGER} ${exact}`,
+    ]);
+  }
 });
 
 test("empty partitions have no end to wait for", async () => {

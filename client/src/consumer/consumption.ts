@@ -148,19 +148,20 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     return chunk;
   }
 
-  giveBack({ reading, chunk }: Taken): void {
-    if (!reading.isOwned) return;
-    reading.giveBack(chunk);
-    this.#enqueue(reading);
-  }
-
-  /** Nothing more of it is taken until `letGo`: whoever took of it has enough in hand. */
+  /** Until `release` it is not offered by `take`: whoever took of it has enough in hand, or takes more by `takeOf` alone. */
   hold(reading: PartitionReading): void {
     reading.isHeld = true;
   }
 
-  letGo(reading: PartitionReading): void {
+  release(reading: PartitionReading): void {
     reading.isHeld = false;
+    this.#enqueue(reading);
+    this.#tell();
+  }
+
+  giveBack({ reading, chunk }: Taken): void {
+    if (!reading.isOwned) return;
+    reading.giveBack(chunk);
     this.#enqueue(reading);
   }
 
@@ -256,16 +257,17 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     await this.#ofGroup().commit(offsets);
   }
 
-  /** Commits what is done, this among it. @throws KafkaError NOT_ASSIGNED where its partition was given up before. */
-  async commitUnder(lease: Lease, { topic, partition }: TopicPartition): Promise<void> {
-    const key = partitionKey({ topic, partition });
-    const isOurs = (): boolean => this.#readings.get(key)?.lease === lease;
-    if (isOurs()) await this.commit();
-    if (isOurs()) return;
-    throw new KafkaError(
-      "NOT_ASSIGNED",
-      `${key} was given up, or sought elsewhere, before the commit: it is read again by its owner`,
-    );
+  /**
+   * Commits what is done, of the reading under this lease among it.
+   *
+   * @throws KafkaError NOT_ASSIGNED where that was given up before.
+   */
+  async commitUnder(lease: Lease, partition: TopicPartition): Promise<void> {
+    const commits = this.#ofGroup();
+    const reading = this.#readings.get(partitionKey(partition));
+    if (reading?.lease === lease) return commits.commitOf(reading);
+    const sentence = "was given up, or sought elsewhere, before the commit: it is read again by its owner";
+    throw new KafkaError("NOT_ASSIGNED", `${partitionKey(partition)} ${sentence}`);
   }
 
   // --- Owner ------------------------------------------------------------------------------------------------------------
@@ -289,9 +291,10 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     void this.#locator.locate(fresh, {
       offsets,
       identity: () => membership.identity,
-      // Coordinators of classic groups ask nobody who reads offsets; one that did would be no reason to join anew.
+      // Only coordinators of consumer groups ask who reads offsets; what else is said is no reason to join anew.
       onRefused: (identity, error) => {
-        if (this.#options.membership?.protocol === "consumer") membership.onCommitRefused(identity, error);
+        const isOfMember = this.#options.membership?.protocol === "consumer" && refusalsOfReaders.has(error.code);
+        if (isOfMember) membership.onCommitRefused(identity, error);
       },
     });
   }
@@ -308,6 +311,8 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     );
     try {
       if (this.#options.commit === "auto") await this.#commits?.commitLast(left);
+      // Whoever said "done" and "commit" in one breath has the second one under way.
+      else await this.#commits?.underWay();
     } catch (error) {
       this.#wire.logger.warn("offsets could not be committed before their partitions were given up", { error });
     }
@@ -459,7 +464,8 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   // --- Within -----------------------------------------------------------------------------------------------------------
 
   #enqueue(reading: PartitionReading): void {
-    if (reading.isQueued || !reading.hasChunk || !reading.isOwned || reading.isPaused || reading.isHeld) return;
+    const { isQueued, hasChunk, isOwned, isPaused, isHeld } = reading;
+    if (isQueued || !hasChunk || !isOwned || isPaused || isHeld) return;
     reading.isQueued = true;
     this.#queue.push(reading);
   }
@@ -479,3 +485,9 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     this.#fetcher.stop();
   }
 }
+
+const refusalsOfReaders: ReadonlySet<string> = new Set([
+  "UNKNOWN_MEMBER_ID",
+  "STALE_MEMBER_EPOCH",
+  "FENCED_MEMBER_EPOCH",
+]);

@@ -92,6 +92,21 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     await reader.cluster.close();
   });
 
+  test("a batch that is committed while its partition is given up is committed before it is gone", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 4));
+    const cluster = world.fake.client();
+    const consumer = cluster.consumer({ group: "group", protocol, commit: "manual" });
+    const batches = consumer.batches("orders", { from: "earliest" });
+    const batch = (await world.fake.within(10_000, batches.next())).value!;
+    const closing = consumer.close();
+    await until(world, () => batch.signal.aborted);
+    world.offsets.next("OffsetCommit", { code: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS });
+    await world.fake.within(5_000, Promise.all([batch.commit(), closing]));
+    expect(world.offsets.commits).toEqual(["orders-0@4"]);
+    await cluster.close();
+  });
+
   test("work that does not end holds a revoke up for revokeTimeoutMs and no longer; it is not committed", async () => {
     const world = await groupWorld();
     storeRecords(world.partitions[0]!, numbers(0, 10));

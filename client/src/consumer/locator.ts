@@ -74,7 +74,7 @@ export class Locator {
       throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `partition ${name}-${missing}`, sentence);
     }
     const timeoutMs = Math.min(this.#options.outageMsMax, beginMsMax);
-    const starts = await this.#positions.starts(name, chosen, from, timeoutMs);
+    const starts = await this.#positions.starts(name, chosen, startOf(from, name), timeoutMs);
     const ends = untilEnd ? await this.#positions.starts(name, chosen, "latest", timeoutMs) : null;
     return chosen.map((partition) => {
       const reading = newReading(name, partition);
@@ -158,13 +158,16 @@ export class Locator {
     }
   }
 
-  async #lookFor(readings: readonly PartitionReading[], from: StartAt): Promise<readonly KafkaError[]> {
+  async #lookFor(
+    readings: readonly PartitionReading[],
+    from: NonNullable<ReadOptions["from"]>,
+  ): Promise<readonly KafkaError[]> {
     const topics = [...Map.groupBy(readings, ({ topic }) => topic)];
     const failures = await Promise.all(
       topics.map(async ([topic, of]): Promise<KafkaError | null> => {
         try {
           const indexes = of.map(({ partition }) => partition);
-          const { found, failure } = await this.#positions.look(topic, indexes, from);
+          const { found, failure } = await this.#positions.look(topic, indexes, startOf(from, topic));
           this.#place(of, found);
           return failure;
         } catch (error) {
@@ -244,4 +247,8 @@ export class Locator {
     }
     return "checked";
   }
+}
+
+function startOf(from: NonNullable<ReadOptions["from"]>, topic: string): StartAt {
+  return typeof from === "function" ? from(topic) : from;
 }

@@ -54,8 +54,11 @@ export interface ConsumerOptions {
 export type BadRecords = "fail" | "skip" | { readonly deadLetters: string | RawTopic };
 
 export interface ReadOptions {
-  /** Where a partition begins that has no committed offset. Default "latest" in a group, "earliest" without. */
-  readonly from?: StartAt;
+  /**
+   * Where a partition begins that has no committed offset; a function is asked for each topic. Default "latest" in a group,
+   * "earliest" without.
+   */
+  readonly from?: StartAt | ((topic: string) => StartAt);
   /**
    * What to do where the log does not have the position (any more). Default "fail" without a group, "earliest" in one, which
    * misses nothing that is still there.

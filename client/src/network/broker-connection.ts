@@ -25,6 +25,7 @@ import {
   requestEnded,
   requestThrottled,
 } from "./diagnostics.ts";
+import type { RequestObserver } from "./diagnostics.ts";
 import { FrameAssembler } from "./frame-assembler.ts";
 import { Session } from "./session.ts";
 
@@ -44,6 +45,7 @@ export interface BrokerConnectionOptions {
   readonly frameBytesMax?: number;
   readonly tls?: TlsClientOptions;
   readonly sasl?: SaslOptions;
+  readonly observer?: RequestObserver;
   /** Gives up connecting. */
   readonly signal?: AbortSignal;
 }
@@ -345,6 +347,8 @@ export class BrokerConnection {
         const sentMs = this.#clock.monotonicMs();
         const about = { correlationId, api: api.name, version, sentMs, requestBytes: sizeBytes };
         this.#waiting.push({ ...about, timeout, receive, fail: reject });
+        const { observer } = this.#options;
+        observer?.sent({ broker: this.name, clientId: this.#clientId, api: api.name, version, correlationId });
         this.#connection.send(parts);
       };
       if (isUrgent) leave();
@@ -448,7 +452,7 @@ export class BrokerConnection {
       const expected = waiting === undefined ? "nothing was asked" : `the next one is due to ${waiting.correlationId}`;
       throw new MalformedMessage(`an answer to request ${correlationId}, where ${expected}`);
     }
-    const { api, version, sentMs, requestBytes, timeout } = waiting;
+    const { api, version, timeout } = waiting;
     try {
       waiting.receive(frame);
     } catch (error) {
@@ -458,11 +462,17 @@ export class BrokerConnection {
     this.#waiting.shift();
     timeout.cancel();
     if (this.#stage === "greeted" && !api.startsWith("Sasl")) this.#stage = "used";
-    const latencyMs = this.#clock.monotonicMs() - sentMs;
-    this.#session.heed(latencyMs);
-    const about = { broker: this.name, clientId: this.#clientId, api, version };
-    requestEnded({ ...about, latencyMs, requestBytes, answerBytes: frame.length, error: null });
+    this.#session.heed(this.#clock.monotonicMs() - waiting.sentMs);
+    this.#tellEnded(waiting, { answerBytes: frame.length, error: null });
     if (this.#waiting.isEmpty) this.#tellIdle();
+  }
+
+  #tellEnded(waiting: Waiting, how: { readonly answerBytes: number; readonly error: KafkaError | null }): void {
+    const { api, version, correlationId, sentMs, requestBytes } = waiting;
+    const latencyMs = this.#clock.monotonicMs() - sentMs;
+    const event = { broker: this.name, clientId: this.#clientId, api, version, latencyMs, requestBytes, ...how };
+    requestEnded(event);
+    this.#options.observer?.ended({ ...event, correlationId });
   }
 
   #tellIdle(): void {
@@ -477,12 +487,10 @@ export class BrokerConnection {
     this.#failure = error;
     const isFirst = this.#stage === "greeted" && !this.#waiting.isEmpty;
     this.#isUnwanted = isFirst && error.code === "NETWORK_EXCEPTION" && this.#options.sasl === undefined;
-    for (const { api, version, sentMs, requestBytes, timeout, fail } of this.#waiting) {
-      timeout.cancel();
-      fail(error);
-      const latencyMs = this.#clock.monotonicMs() - sentMs;
-      const about = { broker: this.name, clientId: this.#clientId, api, version };
-      requestEnded({ ...about, latencyMs, requestBytes, answerBytes: 0, error });
+    for (const waiting of this.#waiting) {
+      waiting.timeout.cancel();
+      waiting.fail(error);
+      this.#tellEnded(waiting, { answerBytes: 0, error });
     }
     this.#waiting.clear();
     this.#departures.stop();

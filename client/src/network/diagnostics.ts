@@ -92,6 +92,22 @@ export interface ClientEvents {
   readonly metadata: MetadataAsked;
 }
 
+/**
+ * Hears of the requests of one client, as they happen; the channels are for all clients of the process.
+ *
+ * What it throws ends the connection: it must not.
+ */
+export interface RequestObserver {
+  sent(request: RequestSent): void;
+  ended(request: RequestEnded & RequestSent): void;
+}
+
+export interface RequestSent extends ClientEvent {
+  readonly api: string;
+  readonly version: number;
+  readonly correlationId: number;
+}
+
 function teller<Name extends keyof ClientEvents>(name: Name): (event: ClientEvents[Name]) => void {
   const told = channel(channels[name]);
   return (event) => {

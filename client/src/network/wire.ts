@@ -12,6 +12,7 @@ import type { SaslOptions } from "./sasl.ts";
 import { BrokerConnection } from "./broker-connection.ts";
 import { saslWanted } from "./connection-errors.ts";
 import { metadataAsked } from "./diagnostics.ts";
+import type { RequestObserver } from "./diagnostics.ts";
 import { firstOf } from "./first-of.ts";
 import { Metadata, topicOf } from "./metadata.ts";
 import type { TopicMetadata } from "./metadata.ts";
@@ -34,6 +35,7 @@ export interface WireOptions {
   readonly tls?: TlsClientOptions;
   readonly sasl?: SaslOptions;
   readonly logger?: Logger;
+  readonly observer?: RequestObserver;
 }
 
 /** A topic that does not exist is made by the broker, where its settings allow that. Reading never makes one. */

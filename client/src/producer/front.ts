@@ -1,4 +1,4 @@
-import { abortedError, KafkaError } from "../errors.ts";
+import { abortedError, asKafkaError, KafkaError } from "../errors.ts";
 import type { Wire } from "../network/wire.ts";
 import type { Sink } from "./batch.ts";
 import { Interceptors } from "./interceptors.ts";
@@ -7,7 +7,6 @@ import type { Delivered, FailedRecord, SendResult, Settings } from "./options.ts
 import type { Outbox } from "./outbox.ts";
 import { nameOf } from "./records.ts";
 import type { AnyTopic } from "./records.ts";
-import { asKafkaError } from "./sender.ts";
 import { SentRecord, SentRecords } from "./sinks.ts";
 
 /** What is asked of a producer, and of a transaction alike: records in, with or without somebody who waits for them. */

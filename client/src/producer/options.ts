@@ -10,7 +10,8 @@ export interface ProducerOptions {
   readonly acks?: "all" | 1 | 0;
   /** A record that is sent again is stored once, and in its place. Default: true under acks "all", which it needs. */
   readonly idempotent?: boolean;
-  readonly compression?: CompressionName;
+  /** A function is asked for each batch. Default "none". */
+  readonly compression?: CompressionName | (() => CompressionName);
   /** Where the codec knows levels: gzip 0 to 9, zstd -131072 to 22. Default: the codec's own. */
   readonly compressionLevel?: number;
   /** How long a record waits for company at most. Default 0: what comes in one turn of the event loop is one batch. */
@@ -99,7 +100,10 @@ export function settingsOf(options: ProducerOptions): Settings {
   return {
     acks: acks === "all" ? -1 : acks,
     isIdempotent,
-    compression: options.compression ?? "none",
+    get compression(): CompressionName {
+      const { compression = "none" } = options;
+      return typeof compression === "function" ? compression() : compression;
+    },
     compressionLevel: options.compressionLevel,
     lingerMs: within("lingerMs", options.lingerMs ?? 0, 0),
     batchBytesMax: within("batchBytesMax", options.batchBytesMax ?? 1_000_000, 1),

@@ -3,7 +3,7 @@ import type { Clock, Timer } from "@millrace/base/world";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { produce } from "kafka-protocol-ts/messages/00-produce";
 import type { ProduceRequestInput, ProduceResponse } from "kafka-protocol-ts/messages/00-produce";
-import { brokerError, KafkaError } from "../errors.ts";
+import { asKafkaError, brokerError, KafkaError } from "../errors.ts";
 import type { BrokerConnection } from "../network/broker-connection.ts";
 import { timedOut } from "../network/retries.ts";
 import type { Wire } from "../network/wire.ts";
@@ -14,6 +14,8 @@ import { noIdentity } from "./identity.ts";
 import type { Identities } from "./identity.ts";
 import type { Lane } from "./lane.ts";
 import type { Settings } from "./options.ts";
+import { produceRequest } from "./produce-request.ts";
+import type { Entry } from "./produce-request.ts";
 import { halvesOf } from "./split.ts";
 import type { TopicLanes } from "./topic-lanes.ts";
 
@@ -42,14 +44,6 @@ interface Link {
   inFlightCount: number;
   isOpening: boolean;
   isTouched: boolean;
-}
-
-interface Entry {
-  readonly lane: Lane;
-  readonly batch: Batch;
-  /** As it was meant when it left: by then the topic may be another one. */
-  readonly topic: TopicLanes;
-  readonly topicId: string;
 }
 
 const requestsInFlightMax = 5;
@@ -269,7 +263,12 @@ export class Sender {
     let failure: KafkaError | null = null;
     try {
       const versionMax = this.#transaction?.produceVersionMax ?? produce.versions[1];
-      const message = (version: number): ProduceRequestInput => this.#message(entries, version);
+      const message = (version: number): ProduceRequestInput =>
+        produceRequest(entries, version, {
+          transactionalId: this.#transaction?.transactionalId ?? null,
+          acks: this.#settings.acks,
+          timeoutMs: Math.ceil(this.#wire.requestTimeoutMs * brokerTimeoutShare),
+        });
       if (this.#settings.acks === 0) await connection.tell(produce, message);
       else answer = await connection.request(produce, message, { versionMax });
     } catch (error) {
@@ -283,25 +282,6 @@ export class Sender {
     if (!link.lanes.isEmpty) this.#touch(link);
     this.pump();
     if (this.#inFlightCount === 0) for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  /** Without topic ids a topic that was deleted and made again would take the old one's records unnoticed. */
-  #message(entries: readonly Entry[], version: number): ProduceRequestInput {
-    const partitionsOf = new Map<TopicLanes, { index: number; records: Buffer }[]>();
-    for (const { lane, batch, topic } of entries) {
-      const partition = { index: lane.partition, records: batch.bytes };
-      const others = partitionsOf.get(topic);
-      if (others === undefined) partitionsOf.set(topic, [partition]);
-      else others.push(partition);
-    }
-    return {
-      transactionalId: this.#transaction?.transactionalId ?? null,
-      acks: this.#settings.acks,
-      timeoutMs: Math.ceil(this.#wire.requestTimeoutMs * brokerTimeoutShare),
-      topicData: Array.from(partitionsOf, ([{ name, metadata }, partitionData]) =>
-        version >= 13 ? { topicId: metadata?.topicId ?? "", partitionData } : { name, partitionData },
-      ),
-    };
   }
 
   // --- Answers ----------------------------------------------------------------------------------------------------------
@@ -546,10 +526,4 @@ export class Sender {
     if (batch.baseSequence >= 0) this.#transaction?.dropped(error);
     this.#host.failed(lane, batch, error);
   }
-}
-
-export function asKafkaError(error: unknown): KafkaError {
-  if (error instanceof KafkaError) return error;
-  const sentence = error instanceof Error ? error.message : String(error);
-  return new KafkaError("UNKNOWN_SERVER_ERROR", sentence, { cause: error });
 }

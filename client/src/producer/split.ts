@@ -5,9 +5,13 @@ import type { Batch } from "./batch.ts";
 import type { Settings } from "./options.ts";
 
 /** How the batches of a producer are built. */
-export function batchOptions({ compression, compressionLevel, transactionalId }: Settings): BatchOptions {
+export function batchOptions(settings: Settings): BatchOptions {
+  const { compressionLevel, transactionalId } = settings;
   return {
-    compression,
+    // Asked for each batch.
+    get compression() {
+      return settings.compression;
+    },
     ...(compressionLevel === undefined ? {} : { compressionLevel }),
     isTransactional: transactionalId !== null,
   };

@@ -1,5 +1,5 @@
 import type { ConsumedOffsets } from "../consumer/consumed-offsets.ts";
-import { abortedError, KafkaError } from "../errors.ts";
+import { abortedError, asKafkaError, KafkaError } from "../errors.ts";
 import type { TopicPartition } from "../topic-partition.ts";
 import type { Front } from "./front.ts";
 import type { Identities, ProducerIdentity } from "./identity.ts";
@@ -9,7 +9,6 @@ import type { Delivered, SendResult } from "./options.ts";
 import type { Outbox } from "./outbox.ts";
 import type { SendOptions } from "./producer.ts";
 import type { AnyTopic } from "./records.ts";
-import { asKafkaError } from "./sender.ts";
 import type { TransactionalSending } from "./sender.ts";
 import { mute } from "./sinks.ts";
 import type { HasConsumedOffsets, Transaction } from "./transaction.ts";

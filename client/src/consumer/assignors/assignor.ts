@@ -59,6 +59,11 @@ export interface Assignor {
   assign(members: readonly AssignorMember[], topics: ReadonlyMap<string, AssignorTopic>): Assignments;
 }
 
+/** An assignor that needs to ask somebody first: the group waits for it, up to its rebalance timeout. */
+export interface AsyncAssignor extends Omit<Assignor, "assign"> {
+  assign(members: readonly AssignorMember[], topics: ReadonlyMap<string, AssignorTopic>): Promise<Assignments>;
+}
+
 /** Static members first, by instance id: a restart gives them new member ids, and moves nothing. */
 export function sortedMembers(members: readonly AssignorMember[]): readonly AssignorMember[] {
   return members.toSorted(({ instanceId: a, memberId: left }, { instanceId: b, memberId: right }) => {

@@ -1,5 +1,5 @@
 import { KafkaError } from "../../errors.ts";
-import type { Assignor } from "./assignor.ts";
+import type { Assignor, AsyncAssignor } from "./assignor.ts";
 import { range } from "./range.ts";
 import { roundRobin } from "./round-robin.ts";
 import { cooperativeSticky, sticky } from "./sticky.ts";
@@ -15,7 +15,9 @@ export const assignors: Readonly<Record<AssignorName, Assignor>> = {
 export type AssignorName = "range" | "roundrobin" | "sticky" | "cooperative-sticky";
 
 /** @throws KafkaError INVALID_CONFIG where there is none, one is not known, or a name comes twice. */
-export function assignorsOf(chosen: readonly (AssignorName | Assignor)[]): readonly Assignor[] {
+export function assignorsOf(
+  chosen: readonly (AssignorName | Assignor | AsyncAssignor)[],
+): readonly (Assignor | AsyncAssignor)[] {
   const found = chosen.map((each) => {
     if (typeof each !== "string") return each;
     const assignor: Assignor | undefined = assignors[each];

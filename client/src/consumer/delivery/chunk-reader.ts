@@ -1,13 +1,19 @@
-import { readRecords } from "kafka-protocol-ts/records/record";
+import { readRecords, readRecordsAs } from "kafka-protocol-ts/records/record";
 import type { Record as LogRecord } from "kafka-protocol-ts/records/record";
 import { corrupt } from "../../errors.ts";
-import type { ConsumedRecord, RecordSource } from "../consumed-record.ts";
+import { ConsumedRecord } from "../consumed-record.ts";
+import type { RecordSource } from "../consumed-record.ts";
 import type { Taken } from "../consumption.ts";
 import type { Chunk, PartitionReading } from "../partition-reading.ts";
 import type { Lease } from "../lease.ts";
 import type { Decoder } from "./decoder.ts";
 
-const none: readonly LogRecord[] = [];
+/**
+ * Where there is nothing to decode, a record is made as it is handed out, and of nothing but its bytes: what lives until its
+ * batch is worked on is copied by each collection of garbage meanwhile.
+ */
+type ReadRecord = LogRecord | ConsumedRecord;
+const none: readonly ReadRecord[] = [];
 
 /** The records of one chunk, one after the other, as long as its partition may be handed out. */
 export class ChunkReader {
@@ -15,7 +21,7 @@ export class ChunkReader {
   readonly #chunk: Chunk;
   readonly #lease: Lease;
   readonly #source: RecordSource;
-  readonly #records: readonly LogRecord[];
+  readonly #records: readonly ReadRecord[];
   #at = 0;
 
   /** @throws KafkaError CORRUPT_MESSAGE. */
@@ -25,7 +31,7 @@ export class ChunkReader {
     this.#lease = reading.lease;
     const { topic, partition, lease } = reading;
     this.#source = { topic, partition, lease, owner: decoder.ownerOf(topic) };
-    this.#records = recordsOf(reading, chunk);
+    this.#records = recordsOf(reading, chunk, decoder.isRaw(topic) ? this.#source : null);
     const { batch, fromOffset } = chunk;
     if (batch !== null) this.#lease.seeEpoch(fromOffset, batch.partitionLeaderEpoch);
     while ((this.#records[this.#at]?.offset ?? fromOffset) < fromOffset) this.#at++;
@@ -48,13 +54,15 @@ export class ChunkReader {
       if (!this.isVoid) this.#lease.skipTo(this.nextOffset);
       return undefined;
     }
-    return decoder.decode(this.#source, record, this.#lease.begin(record.offset + 1));
+    const ticket = this.#lease.begin(record.offset + 1);
+    return record instanceof ConsumedRecord ? record.handOut(ticket) : decoder.decode(this.#source, record, ticket);
   }
 
   /** As `next`, but as a part of something larger, which has the ticket. */
   nextPart(decoder: Decoder): ConsumedRecord | null | undefined | Promise<ConsumedRecord | null> {
     const record = this.#take();
-    return record === undefined ? undefined : decoder.decode(this.#source, record, -1);
+    if (record === undefined || record instanceof ConsumedRecord) return record;
+    return decoder.decode(this.#source, record, -1);
   }
 
   get source(): RecordSource {
@@ -72,7 +80,7 @@ export class ChunkReader {
     return Math.min(record === undefined ? this.#chunk.nextOffset : record.offset, this.reading.endOffset);
   }
 
-  #take(): LogRecord | undefined {
+  #take(): ReadRecord | undefined {
     if (this.isVoid) return undefined;
     const record = this.#records[this.#at];
     if (record === undefined) return undefined;
@@ -92,10 +100,16 @@ export class ChunkReader {
   }
 }
 
-function recordsOf(reading: PartitionReading, { batch }: Chunk): readonly LogRecord[] {
+/** @param raw is the source of records that need no decoding. */
+function recordsOf(reading: PartitionReading, { batch }: Chunk, raw: RecordSource | null): readonly ReadRecord[] {
   if (batch === null) return none;
   try {
-    return readRecords(batch);
+    if (raw === null) return readRecords(batch);
+    return readRecordsAs(batch, (offset, timestamp, key, value, headers, timestampBig) => {
+      const isPlain = headers.length === 0 && timestampBig === undefined;
+      const rest = isPlain ? null : { key, value, headers, timestampBig };
+      return new ConsumedRecord(raw, offset, timestamp, key, value, rest);
+    });
   } catch (error) {
     throw corrupt(`${reading.key} at offset ${batch.baseOffset}: ${(error as Error).message}`, error);
   }

@@ -42,8 +42,14 @@ export class Decoder {
     return topic?.headers === undefined ? null : topic;
   }
 
+  /** Keys and values are the bytes themselves: there is nothing to decode. */
+  isRaw(name: string): boolean {
+    const topic = this.#topics.get(name);
+    return topic === undefined || (topic.key === raw && topic.value === raw);
+  }
+
   /**
-   * The record with its values. Null: it was bad, and is dealt with, or its partition was given up meanwhile.
+   * The record with its values, of a topic that is not raw. Null: it was bad, and is dealt with, or its partition was given up meanwhile.
    *
    * @param ticket of its lease; -1: it is a part of something that has one.
    */
@@ -52,9 +58,7 @@ export class Decoder {
     record: LogRecord,
     ticket: number,
   ): ConsumedRecord | null | Promise<ConsumedRecord | null> {
-    const topic = this.#topics.get(source.topic);
-    if (topic === undefined || isRaw(topic))
-      return new ConsumedRecord(source, record, record.key, record.value, ticket);
+    const topic = must(this.#topics.get(source.topic), "the topic of a record that is read by its serdes");
     const headers = new Headers(record.headers, topic);
     let key: unknown;
     let value: unknown;
@@ -95,7 +99,8 @@ export class Decoder {
         error = again;
       }
     }
-    const bad = new ConsumedRecord(source, record, record.key, record.value, ticket);
+    const { offset, timestamp, key, value } = record;
+    const bad = new ConsumedRecord(source, offset, timestamp, key, value, record).handOut(ticket);
     try {
       await this.#onBad(bad, failureOf(bad, error));
     } catch (failure) {
@@ -113,10 +118,6 @@ function failureOf({ topic, partition, offset }: ConsumedRecord, cause: unknown)
   return new KafkaError(code, `${topic}-${partition} at offset ${offset}: ${sentenceOf(cause)}`, { cause });
 }
 
-function isRaw({ key, value }: ReadTopic): boolean {
-  return key === raw && value === raw;
-}
-
 function read(
   serde: Serde<unknown, never>,
   given: Buffer | null,
@@ -127,5 +128,6 @@ function read(
 
 /** Its type is the topic's: what a front gives says so. */
 function typed(source: RecordSource, record: LogRecord, ticket: number, key: unknown, value: unknown): ConsumedRecord {
-  return new ConsumedRecord(source, record, key, value, ticket) as ConsumedRecord;
+  const { offset, timestamp } = record;
+  return new ConsumedRecord(source, offset, timestamp, key, value, record).handOut(ticket) as ConsumedRecord;
 }

@@ -9,6 +9,8 @@ export interface ReadingOptions {
 
 /** So long records are handed out before the event loop gets a turn: heartbeats and answers come in it. */
 const turnMsMax = 10;
+/** After so long whoever waits looks again. */
+const waitMsMax = 3_600_000;
 /** Looking at the clock costs as much as a small record: so many may pass between two looks, as long as they are quick. */
 const strideMax = 16;
 
@@ -68,14 +70,11 @@ export class Reading {
     if (consumption.hasReady) return true;
     if (consumption.failure !== null) throw consumption.failure;
     if (consumption.isOver) return false;
-    const news = consumption.untilNews();
-    if (timeoutMs === undefined) await news;
-    else {
-      const { promise: over, resolve } = Promise.withResolvers<void>();
-      const timer = clock.schedule(timeoutMs, resolve, { isAwaited: true });
-      await Promise.race([news, over]);
-      timer.cancel();
-    }
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    // Somebody waits: a program must not end because no request happens to be under way.
+    const timer = clock.schedule(timeoutMs ?? waitMsMax, resolve, { isAwaited: true });
+    await Promise.race([consumption.untilNews(), over]);
+    timer.cancel();
     this.#turnMs = clock.monotonicMs();
     return true;
   }

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { must } from "@millrace/base/assert";
 import type { Clock } from "@millrace/base/world";
 import { expect, test } from "vitest";
@@ -77,6 +78,55 @@ test("the order of a partition lets one at a time work, whatever the concurrency
     await fake.world.clock.settle();
   }
   await running;
+});
+
+test("partitions do not wait for each other", async () => {
+  const fake = await FakeCluster.start();
+  for (const [index, partition] of fake.create("orders", [0, 0]).entries()) {
+    storeRecords(partition, [`${index}/1`, `${index}/2`]);
+  }
+  const desk = new Desk();
+  const running = fake.client().consumer().run("orders", desk.handle, { concurrency: 8, untilEnd: true });
+  await fake.world.clock.settle();
+  expect(desk.begun.toSorted()).toEqual(["0/1", "1/1"]);
+  desk.end("1/1");
+  await fake.world.clock.settle();
+  expect(desk.begun.toSorted()).toEqual(["0/1", "1/1", "1/2"]);
+  for (const value of ["1/2", "0/1"]) desk.end(value);
+  await fake.world.clock.settle();
+  desk.end("0/2");
+  await running;
+});
+
+test("the longer it runs the same listens to the end of a partition", async () => {
+  const fake = await FakeCluster.start();
+  const [partition] = fake.create("orders");
+  for (const value of ["1", "2", "3", "4"]) storeRecords(must(partition, "a partition"), [value]);
+  const counts: number[] = [];
+  const count = ({ signal }: ConsumedRecord): unknown => counts.push(getEventListeners(signal, "abort").length);
+  await fake.client().consumer().run("orders", count, { untilEnd: true });
+  expect(counts).toEqual([1, 1, 1, 1]);
+});
+
+test("what waits is dropped when somebody seeks, each time", async () => {
+  const fake = await FakeCluster.start();
+  const [partition] = fake.create("orders");
+  storeRecords(must(partition, "a partition"), ["1", "2", "3", "4"]);
+  const consumer = fake.client().consumer();
+  const seen: string[] = [];
+  const seeks = new Map([
+    ["1", 2],
+    ["3", 1],
+  ]);
+  const handle = async (record: ConsumedRecord): Promise<void> => {
+    const value = valueOf(record);
+    seen.push(value);
+    const offset = seeks.get(value);
+    seeks.delete(value);
+    if (offset !== undefined) await consumer.seek({ topic: "orders", partition: 0 }, { offset });
+  };
+  await consumer.run("orders", handle, { untilEnd: true });
+  expect(seen).toEqual(["1", "3", "2", "3", "4"]);
 });
 
 test("without an order as many work as may, and no more", async () => {

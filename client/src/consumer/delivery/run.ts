@@ -129,7 +129,7 @@ export class Runner {
   }
 
   #takeLane(): WorkLane | null {
-    const { consumption, decoder, order } = this.#options;
+    const { consumption, order } = this.#options;
     const taken = consumption.take();
     if (taken === null) return null;
     const { reading } = taken;
@@ -138,7 +138,7 @@ export class Runner {
       lane = new WorkLane(reading, { consumption, order, onRevoked: (revoked) => this.#onRevoked(revoked) });
       this.#lanes.set(reading, lane);
     }
-    lane.begin(new ChunkReader(taken, decoder));
+    lane.begin(new ChunkReader(taken, this.#options.decoder));
     return lane;
   }
 
@@ -152,7 +152,7 @@ export class Runner {
       lane.isHungry = true;
       this.#hungry.push(lane);
     }
-    if (lane.isIdle && !lane.isHungry) this.#lanes.delete(lane.reading);
+    if (lane.isOver && !lane.isHungry) this.#lanes.delete(lane.reading);
   }
 
   /** What waits for a paused partition is not begun, and goes on when it is resumed. */

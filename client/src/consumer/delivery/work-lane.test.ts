@@ -17,7 +17,8 @@ test.for(["partition", "key", "none"] as const)(
         partitions[0]!,
         numbers(batch * 1_000, 1_000).map((value) => `hot=${value}`),
       );
-    for (const partition of partitions.slice(1)) storeRecords(partition, numbers(0, 300));
+    for (const partition of partitions.slice(1))
+      for (let at = 0; at < 300; at += 10) storeRecords(partition, numbers(at, 10));
     const concurrency = 4;
     let blockedCount = 0;
     const seen = new Map<number, number[]>([

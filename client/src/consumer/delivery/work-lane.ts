@@ -1,6 +1,7 @@
 import type { Consumption } from "../consumption.ts";
 import type { PartitionReading } from "../partition-reading.ts";
 import type { ChunkReader } from "./chunk-reader.ts";
+import type { Lease } from "../lease.ts";
 import type { Decoder } from "./decoder.ts";
 import { WorkQueue } from "./work-queue.ts";
 import type { WorkOrder } from "./work-queue.ts";
@@ -18,6 +19,8 @@ export class WorkLane {
   readonly #consumption: Consumption;
   readonly #onRevoked: () => void;
   #reader: ChunkReader | null = null;
+  /** Of which it hears when it ends: one listener for all of its chunks. */
+  #lease: Lease | null = null;
   #share = 1;
 
   constructor(
@@ -46,16 +49,19 @@ export class WorkLane {
     return this.#reader !== null && this.work.waiting < this.#share;
   }
 
-  /** Nothing of it is in hand. */
-  get isIdle(): boolean {
-    return this.#reader === null && this.work.waiting === 0 && this.inWork === 0;
+  /** Its partition was given up, and nothing of it is in hand. */
+  get isOver(): boolean {
+    return !this.reading.isOwned && this.#reader === null && this.work.waiting === 0 && this.inWork === 0;
   }
 
   /** Another chunk: until it is through, no other is taken of this partition. */
   begin(reader: ChunkReader): void {
     this.#reader = reader;
     this.#consumption.hold(this.reading);
-    reader.source.lease.signal.addEventListener("abort", this.#onRevoked, { once: true });
+    const { lease } = reader.source;
+    if (lease === this.#lease) return;
+    this.#lease = lease;
+    lease.signal.addEventListener("abort", this.#onRevoked, { once: true });
   }
 
   /** Until it has its share; true when the chunk is through before. */
@@ -92,6 +98,6 @@ export class WorkLane {
   #letGo(): void {
     if (this.#reader === null) return;
     this.#reader = null;
-    this.#consumption.letGo(this.reading);
+    this.#consumption.release(this.reading);
   }
 }

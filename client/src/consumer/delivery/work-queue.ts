@@ -9,9 +9,11 @@ export type WorkOrder = "key" | "partition" | "none";
  */
 export class WorkQueue {
   readonly #order: WorkOrder;
-  /** The line of each that is in work or ready, with those that wait behind it. */
-  readonly #lines = new Map<string, Deque<ConsumedRecord>>();
+  /** By keys, the line of each that is in work or ready; null: nobody waits behind it, as mostly. */
+  readonly #lines = new Map<string, Deque<ConsumedRecord> | null>();
   readonly #ready = new Deque<ConsumedRecord>();
+  /** All are one line, and one of it is in work. */
+  #isTaken = false;
   #waitingCount = 0;
 
   constructor(order: WorkOrder) {
@@ -24,28 +26,39 @@ export class WorkQueue {
   }
 
   get hasReady(): boolean {
-    return !this.#ready.isEmpty;
+    return !this.#isTaken && !this.#ready.isEmpty;
   }
 
   add(record: ConsumedRecord): void {
     this.#waitingCount++;
     const line = this.#lineOf(record);
     const before = line === null ? undefined : this.#lines.get(line);
-    if (before !== undefined) before.push(record);
-    else {
-      if (line !== null) this.#lines.set(line, new Deque());
+    if (line === null || before === undefined) {
+      if (line !== null) this.#lines.set(line, null);
       this.#ready.push(record);
-    }
+    } else if (before === null) {
+      const behind = new Deque<ConsumedRecord>();
+      behind.push(record);
+      this.#lines.set(line, behind);
+    } else before.push(record);
   }
 
   /** The next that may be worked on; null: all wait for others, or there is none. To be followed by `finished`. */
   take(): ConsumedRecord | null {
+    if (this.#isTaken) return null;
     const record = this.#ready.shift() ?? null;
-    if (record !== null) this.#waitingCount--;
+    if (record === null) return null;
+    this.#waitingCount--;
+    this.#isTaken = this.#order === "partition";
     return record;
   }
 
   finished(record: ConsumedRecord): void {
+    this.#isTaken = false;
+    this.#next(record);
+  }
+
+  #next(record: ConsumedRecord): void {
     const line = this.#lineOf(record);
     if (line === null) return;
     const next = this.#lines.get(line)?.shift();
@@ -57,11 +70,11 @@ export class WorkQueue {
   dropRevoked(): readonly ConsumedRecord[] {
     const dropped: ConsumedRecord[] = [];
     for (const line of this.#lines.values()) {
-      for (let left = line.length; left > 0; left--) {
-        const record = line.shift();
+      for (let left = line?.length ?? 0; left > 0; left--) {
+        const record = line?.shift();
         if (record === undefined) break;
         if (record.signal.aborted) dropped.push(record);
-        else line.push(record);
+        else line?.push(record);
       }
     }
     for (let left = this.#ready.length; left > 0; left--) {
@@ -70,7 +83,7 @@ export class WorkQueue {
       if (!record.signal.aborted) this.#ready.push(record);
       else {
         dropped.push(record);
-        this.finished(record);
+        this.#next(record);
       }
     }
     this.#waitingCount -= dropped.length;
@@ -79,13 +92,6 @@ export class WorkQueue {
 
   /** A record without a key has no order to keep but that of chance. */
   #lineOf({ rawKey }: ConsumedRecord): string | null {
-    switch (this.#order) {
-      case "none":
-        return null;
-      case "partition":
-        return "";
-      case "key":
-        return rawKey === null ? null : rawKey.toString("latin1");
-    }
+    return this.#order !== "key" || rawKey === null ? null : rawKey.toString("latin1");
   }
 }

@@ -8,7 +8,7 @@ import { brokerError, KafkaError } from "../../errors.ts";
 import type { Wire } from "../../network/wire.ts";
 import type { TopicPartition } from "../../topic-partition.ts";
 import { partitionKey } from "../../topic-partition.ts";
-import type { Assignor } from "../assignors/assignor.ts";
+import type { Assignor, AsyncAssignor } from "../assignors/assignor.ts";
 import { protocolType, readAssignment, subscriptionBytes } from "../assignors/embedded-protocol.ts";
 import { assignmentsFor, GroupTopics } from "./leading.ts";
 import { GroupLink } from "./link.ts";
@@ -25,8 +25,9 @@ const reasonLengthMax = 255;
 /** One generation of the group that this member is in. A member is never in two: who holds an old one does nothing more. */
 interface Tenure {
   readonly identity: GroupIdentity;
-  readonly assignor: Assignor;
+  readonly assignor: Assignor | AsyncAssignor;
   readonly isLeader: boolean;
+  readonly leaderId: string;
 }
 
 /** An answer of the coordinator that says no, and to what. */
@@ -105,8 +106,9 @@ export class ClassicMembership implements Membership {
   onCommitRefused(identity: GroupIdentity, error: KafkaError): void {
     // Of an earlier generation: what followed from it has been done.
     if (this.#tenure?.identity !== identity) return;
-    // While it joins, the group is rebalancing anyway.
-    if (classicVerdict("OffsetCommit", error) === "rejoin" && !this.#isStable) return;
+    // While it joins, the answer to that decides: the commit may have come in behind it.
+    const verdict = classicVerdict("OffsetCommit", error);
+    if ((verdict === "rejoin" || verdict === "behind") && !this.#isStable) return;
     this.#settle("OffsetCommit", error);
   }
 
@@ -140,6 +142,7 @@ export class ClassicMembership implements Membership {
     const subscription = this.#subscription;
     const topics = await this.#topicsOf(subscription);
     await this.#giveUpBefore(topics);
+    if (this.#rejoin !== null) link.rejoins(this.#rejoin);
     await link.holdings.lossesSettled;
     if (link.isEnding) return;
     const joined = await this.#join(topics);
@@ -229,7 +232,7 @@ export class ClassicMembership implements Membership {
     }
     const { groupId } = this;
     const identity = { groupId, memberId, epoch: generationId, instanceId: settings.instanceId };
-    const tenure = { identity, assignor, isLeader: leader === memberId };
+    const tenure = { identity, assignor, isLeader: leader === memberId, leaderId: leader };
     this.#tenure = tenure;
     this.#rejoin = null;
     this.#pulse.heard();
@@ -247,7 +250,7 @@ export class ClassicMembership implements Membership {
       try {
         await topics.describe(this.#watch);
         // A static leader that came back: the assignment that there is stays (KIP-814).
-        if (!joined.skipAssignment) topics.assignments = assignmentsFor(tenure.assignor, topics, link.logger);
+        if (!joined.skipAssignment) topics.assignments = await assignmentsFor(tenure.assignor, topics, link.logger);
         return topics;
       } catch (thrown) {
         const error = asKafkaError(thrown);
@@ -308,6 +311,8 @@ export class ClassicMembership implements Membership {
     const moving = link.holdings.all.filter((partition) => !keys.has(partitionKey(partition)));
     await link.holdings.revoke(moving);
     if (this.#tenure !== tenure || link.isEnding) return false;
+    const { identity, leaderId } = tenure;
+    link.joined({ identity, leaderId, assignor: tenure.assignor.name, partitions: wanted });
     link.holdings.assign(wanted.filter((partition) => !link.holdings.has(partition)));
     return moving.length > 0;
   }

@@ -2,7 +2,7 @@ import type { Logger } from "@millrace/base/logger";
 import { MalformedMessage } from "kafka-protocol-ts/malformed";
 import type { JoinGroupResponseMember } from "kafka-protocol-ts/messages/11-join-group";
 import { KafkaError } from "../../errors.ts";
-import type { Assignor, AssignorMember, AssignorTopic } from "../assignors/assignor.ts";
+import type { Assignor, AssignorMember, AsyncAssignor, AssignorTopic } from "../assignors/assignor.ts";
 import { assignmentBytes, readSubscription } from "../assignors/embedded-protocol.ts";
 import { withheld } from "../assignors/sticky.ts";
 import { changeOf } from "./topics-watch.ts";
@@ -45,14 +45,14 @@ export class GroupTopics {
 }
 
 /** @throws KafkaError ASSIGNOR_FAILED where an assignor throws, or forgets the rules. */
-export function assignmentsFor(
-  assignor: Assignor,
+export async function assignmentsFor(
+  assignor: Assignor | AsyncAssignor,
   { members, topics }: GroupTopics,
   logger: Logger,
-): GroupTopics["assignments"] {
+): Promise<GroupTopics["assignments"]> {
   let assignments;
   try {
-    assignments = assignor.assign(members, topics);
+    assignments = await assignor.assign(members, topics);
   } catch (error) {
     const sentence = `assignor ${assignor.name}: ${(error as Error).message}`;
     throw new KafkaError("ASSIGNOR_FAILED", sentence, { cause: error });

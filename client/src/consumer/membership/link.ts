@@ -6,7 +6,7 @@ import type { BrokerConnection } from "../../network/broker-connection.ts";
 import type { Purpose, Wire } from "../../network/wire.ts";
 import { Bell } from "./bell.ts";
 import { Holdings } from "./holdings.ts";
-import type { Owner } from "./membership.ts";
+import type { GroupPlace, Owner } from "./membership.ts";
 import type { MembershipSettings } from "./options.ts";
 import type { Verdict } from "./verdicts.ts";
 
@@ -82,6 +82,14 @@ export class GroupLink {
   }
 
   /** Everything that waits looks up and finds that it is over. */
+  joined(place: GroupPlace): void {
+    this.#owner.joined?.(place);
+  }
+
+  rejoins(reason: string): void {
+    this.#owner.rejoins?.(reason);
+  }
+
   end(): void {
     this.isEnding = true;
     this.bell.ring();

@@ -19,6 +19,15 @@ export interface GroupIdentity {
   readonly instanceId: string | null;
 }
 
+/** Where a member stands in a generation of a classic group. */
+export interface GroupPlace {
+  readonly identity: GroupIdentity;
+  readonly leaderId: string;
+  /** The name of the assignor that the group has agreed on. */
+  readonly assignor: string;
+  readonly partitions: readonly TopicPartition[];
+}
+
 /**
  * What a membership asks of its consumer; heartbeats go on meanwhile. It awaits `revoke` before it does anything else, but
  * not `assign`: others may be assigned meanwhile, and a `revoke` of the same partitions ends it. `lost` waits for nothing: it
@@ -36,6 +45,10 @@ export interface Owner {
   lost(partitions: readonly TopicPartition[]): Promise<void>;
   /** Owned from now on, beside what was owned before: read from the committed offsets. Never rejects: it tries again by itself. */
   assign(partitions: readonly TopicPartition[]): Promise<void>;
+  /** A classic member has been given its part of a generation, which may be nothing; before `assign`. */
+  joined?(place: GroupPlace): void;
+  /** A classic member will join again, for this reason. */
+  rejoins?(reason: string): void;
   /** The membership has ended for good (fenced, not authorized, no common protocol ...). */
   failed(error: KafkaError): void;
 }

@@ -1,5 +1,5 @@
 import { KafkaError } from "../../errors.ts";
-import type { Assignor } from "../assignors/assignor.ts";
+import type { Assignor, AsyncAssignor } from "../assignors/assignor.ts";
 import { assignorsOf } from "../assignors/assignors.ts";
 import type { AssignorName } from "../assignors/assignors.ts";
 import type { Subscription } from "./membership.ts";
@@ -38,7 +38,7 @@ export interface MembershipOptions {
    * Classic only, the preferred one first; all members of a group need one in common. A rebalance stops only what moves where
    * each of them is cooperative. Default ["cooperative-sticky"].
    */
-  readonly assignors?: readonly (AssignorName | Assignor)[];
+  readonly assignors?: readonly (AssignorName | Assignor | AsyncAssignor)[];
   /** Consumer protocol only: "uniform" or "range", or what else the brokers have. Default: their first. */
   readonly serverAssignor?: string;
 }
@@ -54,7 +54,7 @@ export interface MembershipSettings {
   readonly sessionTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
   readonly rebalanceTimeoutMs: number;
-  readonly assignors: readonly Assignor[];
+  readonly assignors: readonly (Assignor | AsyncAssignor)[];
   readonly serverAssignor: string | null;
   /** After so long the owner's work on what it gives up is aborted, so that the group never has to. */
   readonly revokeTimeoutMs: number;

@@ -44,7 +44,13 @@ const consumer: Readonly<Record<ConsumerRequest, Readonly<Record<string, Verdict
   join: { FENCED_MEMBER_EPOCH: "behind", UNKNOWN_MEMBER_ID: "behind", UNRELEASED_INSTANCE_ID: "unreleased" },
   heartbeat: { FENCED_MEMBER_EPOCH: "behind", UNKNOWN_MEMBER_ID: "behind", GROUP_ID_NOT_FOUND: "behind" },
   // The next heartbeat finds out.
-  OffsetCommit: { STALE_MEMBER_EPOCH: "again", FENCED_MEMBER_EPOCH: "again", UNKNOWN_MEMBER_ID: "again" },
+  OffsetCommit: {
+    STALE_MEMBER_EPOCH: "again",
+    FENCED_MEMBER_EPOCH: "again",
+    UNKNOWN_MEMBER_ID: "again",
+    ILLEGAL_GENERATION: "again",
+    GROUP_ID_NOT_FOUND: "again",
+  },
 };
 
 export function classicVerdict(request: ClassicRequest, error: KafkaError): Verdict {

@@ -1,0 +1,113 @@
+import { Cluster } from "@millrace/client";
+import type { Consumer, Producer } from "@millrace/client";
+import type { BenchClient, Place, Until } from "./adapter.ts";
+import { keepInFlight } from "./adapter.ts";
+import { sendsMax } from "./plan.ts";
+import type { RecordPool, SampleRecord, Tally } from "./samples.ts";
+
+/**
+ * Our own client with the settings that it comes with: acks from all replicas, and idempotent, which the others are not where
+ * that slows them down.
+ */
+export class Ours implements BenchClient {
+  readonly settings = {
+    pipelined: "send, 10,000 in flight",
+    sends: "send",
+    awaited: "send",
+    batches: "batches()",
+    messages: "run() with a handler that returns at once",
+    iterate: "records()",
+  } as const;
+  readonly #place: Place;
+  readonly #cluster: Cluster;
+  #producer: Producer | null = null;
+  #consumer: Consumer | null = null;
+
+  constructor(place: Place) {
+    this.#place = place;
+    this.#cluster = new Cluster({ brokers: [`127.0.0.1:${place.port}`], clientId: "bench" });
+  }
+
+  startProducer(): Promise<void> {
+    this.#producer = this.#cluster.producer();
+    return Promise.resolve();
+  }
+
+  pipelined(pool: RecordPool, isOver: Until): Promise<number> {
+    return keepInFlight(sendsMax, isOver, () => this.send({ key: pool.key(), value: pool.value() }));
+  }
+
+  send(record: SampleRecord): Promise<unknown> {
+    return this.#sending.send(this.#place.topic, record);
+  }
+
+  sendDue(records: readonly SampleRecord[], onAcked: (count: number) => void): void {
+    for (const record of records) void this.send(record).then(() => onAcked(1));
+  }
+
+  offer(record: SampleRecord): boolean {
+    void this.send(record);
+    return true;
+  }
+
+  async batches(tally: Tally): Promise<void> {
+    for await (const batch of this.#reading.batches(this.#place.topic)) {
+      for (const record of batch.records) {
+        tally.add(record.key!, record.value!, record.offset, record.timestamp, record.headers.size);
+      }
+      if (tally.isFull) break;
+    }
+  }
+
+  async messages(tally: Tally): Promise<void> {
+    const over = new AbortController();
+    await this.#reading.run(
+      this.#place.topic,
+      (record) => {
+        tally.add(record.key!, record.value!, record.offset, record.timestamp, record.headers.size);
+        if (tally.isFull) over.abort();
+      },
+      { signal: over.signal },
+    );
+  }
+
+  async iterate(tally: Tally): Promise<void> {
+    for await (const record of this.#reading.records(this.#place.topic)) {
+      tally.add(record.key!, record.value!, record.offset, record.timestamp, record.headers.size);
+      if (tally.isFull) break;
+    }
+  }
+
+  follow(onValue: (value: Buffer) => void): Promise<void> {
+    const running = this.#reading.run(this.#place.topic, (record) => onValue(record.value!));
+    running.catch(onFailure);
+    return Promise.resolve();
+  }
+
+  handleEach(handler: () => Promise<void>): Promise<void> {
+    this.#reading.run(this.#place.topic, handler).catch(onFailure);
+    return Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    await this.#producer?.close();
+    await this.#consumer?.close();
+    await this.#cluster.close();
+  }
+
+  get #sending(): Producer {
+    if (this.#producer === null) throw new Error("startProducer comes first");
+    return this.#producer;
+  }
+
+  get #reading(): Consumer {
+    return (this.#consumer ??= this.#cluster.consumer());
+  }
+}
+
+function onFailure(error: unknown): void {
+  // An unhandled one ends the process, and the bench with it.
+  queueMicrotask(() => {
+    throw error;
+  });
+}
