@@ -129,6 +129,9 @@ export class Positions {
     });
     const failures: KafkaError[] = [];
     for (const { partitionIndex, errorCode, offset, leaderEpoch } of answer.topics[0]?.partitions ?? []) {
+      // Only a time may have no record; a log has both its ends.
+      if (errorCode === ErrorCode.NONE && timestamp < 0 && offset < 0)
+        throw corrupt(`the answer to ListOffsets says that ${name}-${partitionIndex} ends at ${offset}`);
       if (errorCode === ErrorCode.NONE) found.set(partitionIndex, { offset, leaderEpoch });
       else failures.push(brokerError(errorCode, `${name}-${partitionIndex}`));
     }

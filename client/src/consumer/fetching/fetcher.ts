@@ -421,6 +421,9 @@ export class Fetcher {
     reading.highWatermark = highWatermark;
     reading.lastStableOffset = lastStableOffset;
     reading.logStartOffset = logStartOffset;
+    // The end that was to be read to is not there any more, or never was.
+    if (Number.isFinite(reading.endOffset) && highWatermark >= 0 && highWatermark < reading.endOffset)
+      reading.endOffset = Math.max(reading.fetchOffset, highWatermark);
     if (preferredReadReplica >= 0) {
       reading.replicaId = preferredReadReplica;
       reading.replicaUntilMs = this.#wire.world.clock.monotonicMs() + replicaMsMax;
