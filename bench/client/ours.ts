@@ -1,8 +1,7 @@
-import { Cluster } from "@millrace/client";
+import { Cluster, KafkaError } from "@millrace/client";
 import type { Consumer, Producer } from "@millrace/client";
 import type { BenchClient, Place, Until } from "./adapter.ts";
-import { keepInFlight } from "./adapter.ts";
-import { sendsMax } from "./plan.ts";
+import { recordsPerCall } from "./plan.ts";
 import type { RecordPool, SampleRecord, Tally } from "./samples.ts";
 
 /**
@@ -33,8 +32,16 @@ export class Ours implements BenchClient {
     return Promise.resolve();
   }
 
-  pipelined(pool: RecordPool, isOver: Until): Promise<number> {
-    return keepInFlight(sendsMax, isOver, () => this.send({ key: pool.key(), value: pool.value() }));
+  async pipelined(pool: RecordPool, isOver: Until): Promise<number> {
+    const producer = this.#sending;
+    let count = 0;
+    for (; !isOver(); count += recordsPerCall) {
+      const records = Array.from({ length: recordsPerCall }, () => ({ key: pool.key(), value: pool.value() }));
+      producer.enqueue(this.#place.topic, records);
+      await producer.ready();
+    }
+    await producer.flush();
+    return count;
   }
 
   send(record: SampleRecord): Promise<unknown> {
@@ -46,12 +53,17 @@ export class Ours implements BenchClient {
   }
 
   offer(record: SampleRecord): boolean {
-    void this.send(record);
-    return true;
+    try {
+      this.#sending.enqueue(this.#place.topic, record);
+      return true;
+    } catch (error) {
+      if (error instanceof KafkaError && error.code === "BUFFER_EXHAUSTED") return false;
+      throw error;
+    }
   }
 
   async batches(tally: Tally): Promise<void> {
-    for await (const batch of this.#reading.batches(this.#place.topic)) {
+    for await (const batch of this.#reading.batches(this.#place.topic, { from: "earliest", countMax: 500 })) {
       for (const record of batch.records) {
         tally.add(record.key!, record.value!, record.offset, record.timestamp, record.headers.size);
       }
@@ -67,25 +79,25 @@ export class Ours implements BenchClient {
         tally.add(record.key!, record.value!, record.offset, record.timestamp, record.headers.size);
         if (tally.isFull) over.abort();
       },
-      { signal: over.signal },
+      { from: "earliest", signal: over.signal },
     );
   }
 
   async iterate(tally: Tally): Promise<void> {
-    for await (const record of this.#reading.records(this.#place.topic)) {
+    for await (const record of this.#reading.records(this.#place.topic, { from: "earliest" })) {
       tally.add(record.key!, record.value!, record.offset, record.timestamp, record.headers.size);
       if (tally.isFull) break;
     }
   }
 
   follow(onValue: (value: Buffer) => void): Promise<void> {
-    const running = this.#reading.run(this.#place.topic, (record) => onValue(record.value!));
+    const running = this.#reading.run(this.#place.topic, (record) => onValue(record.value!), { from: "earliest" });
     running.catch(onFailure);
     return Promise.resolve();
   }
 
   handleEach(handler: () => Promise<void>): Promise<void> {
-    this.#reading.run(this.#place.topic, handler).catch(onFailure);
+    this.#reading.run(this.#place.topic, handler, { from: "earliest" }).catch(onFailure);
     return Promise.resolve();
   }
 
@@ -101,7 +113,8 @@ export class Ours implements BenchClient {
   }
 
   get #reading(): Consumer {
-    return (this.#consumer ??= this.#cluster.consumer());
+    const group = process.env["GROUP"];
+    return (this.#consumer ??= this.#cluster.consumer(group ? { group: group + process.pid } : {}));
   }
 }
 
