@@ -2,6 +2,7 @@ import { UnsupportedFieldVersion } from "kafka-protocol-ts/unsupported";
 import { abortedError, brokerError, KafkaError } from "../errors.ts";
 import type { BrokerConnection } from "../network/broker-connection.ts";
 import { isTimedOut, timedOut } from "../network/retries.ts";
+import { creationNewsMsMax } from "../network/wire.ts";
 import type { Wire } from "../network/wire.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Route } from "./routes.ts";
@@ -71,9 +72,6 @@ const lostAnswerCodes: ReadonlySet<string> = new Set(["NETWORK_EXCEPTION", "REQU
 
 /** For requests to leaders: long enough to look up what has changed. */
 export const leaderNewsMsMax = 1_000;
-/** How long brokers may need to hear of a topic that the controller has made, before it counts as unknown. */
-const creationNewsMsMax = 2_000;
-
 /** Says nothing of the item where the broker reported an error. */
 export function reply<Answer extends { readonly errorCode: number; readonly errorMessage?: string | null }, Value>(
   answer: Answer | undefined,

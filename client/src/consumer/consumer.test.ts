@@ -142,7 +142,19 @@ test("only the partitions that were asked for; one that is not there is named", 
   await expect(all(consumer.records("orders", { partitions: [0, 2] }))).rejects.toThrow(
     "partition orders-2: the topic has the partitions 0 to 1",
   );
-  await expect(all(consumer.records("none"))).rejects.toMatchObject({ code: "UNKNOWN_TOPIC_OR_PARTITION" });
+  await expect(fake.within(3_000, all(consumer.records("none")))).rejects.toMatchObject({
+    code: "UNKNOWN_TOPIC_OR_PARTITION",
+  });
+});
+
+test("a topic that was made a moment ago is read as soon as its broker has heard of it", async () => {
+  const fake = await FakeCluster.start();
+  await using cluster = fake.client();
+  const read = all(cluster.consumer().records("orders", { partitions: [0], untilEnd: true }));
+  await fake.world.clock.advance(500);
+  const [partition] = fake.create("orders", [0]);
+  store(partition!, ["x"]);
+  expect(await fake.within(1_000, read)).toEqual(["0@0 x"]);
 });
 
 test.for([

@@ -66,7 +66,7 @@ export class Locator {
     newReading: (topic: string, partition: number) => PartitionReading,
   ): Promise<readonly PartitionReading[]> {
     const { partitions, from = "earliest", untilEnd = false } = this.#read;
-    const topic = await this.#wire.topic(name);
+    const topic = await this.#wire.topicSoon(name);
     const chosen = [...new Set(partitions ?? topic.partitions.map(({ index }) => index))];
     const missing = chosen.find((partition) => topic.partitions[partition] === undefined);
     if (missing !== undefined) {

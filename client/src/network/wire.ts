@@ -16,7 +16,7 @@ import type { RequestObserver } from "./diagnostics.ts";
 import { firstOf } from "./first-of.ts";
 import { Metadata, topicOf } from "./metadata.ts";
 import type { TopicMetadata } from "./metadata.ts";
-import { Retries } from "./retries.ts";
+import { isTimedOut, Retries } from "./retries.ts";
 import type { RetryOptions } from "./retries.ts";
 
 /** What of the world a client uses: a simulation gives others. */
@@ -62,6 +62,8 @@ const patienceMs = 1_000;
 
 /** So many connections in a row that end at their first request, at a broker that has never answered one: then it is not chance. */
 const unwantedMax = 5;
+/** How long brokers may need to hear of a topic that the controller has made, before it counts as unknown. */
+export const creationNewsMsMax = 2_000;
 
 interface Endpoint {
   readonly purpose: Purpose;
@@ -281,6 +283,17 @@ export class Wire {
     if (known === null) return this.#askOnce(name, options);
     this.refreshIfOld(name);
     return known;
+  }
+
+  /** As `topic`, but one that may have been made just now is waited for: its brokers have yet to hear of it. */
+  async topicSoon(name: string): Promise<TopicMetadata> {
+    try {
+      const options = { what: `topic ${name}`, timeoutMs: creationNewsMsMax };
+      return await this.retrying(options, async () => this.topic(name));
+    } catch (error) {
+      // What is wrong with the topic says more than how often it was asked for.
+      throw isTimedOut(error) ? ((error as KafkaError).cause ?? error) : error;
+    }
   }
 
   /** Asks for what is older than metadataMaxAgeMs, in the background. */
