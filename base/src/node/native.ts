@@ -18,6 +18,8 @@ export interface NativeCalls {
   readonly cachedRead: Buffer;
   /** Whether every page of a range is in memory. Null where the kernel does not count them (before 6.5). */
   readonly isCached: ((fileFd: number, position: number, sizeBytes: number) => boolean) | null;
+  /** The next connection that waits at a listening socket, as a descriptor that does not block: -EAGAIN when none does. */
+  accept(listeningFd: number): number;
   /** Bounds what the kernel takes for a socket before the peer has read it (SO_SNDBUF; it doubles the number). */
   setSendBuffer(socketFd: number, sizeBytes: number): void;
   /** Begins to write a range of the file's dirty pages to the disk, and does not wait for it. Too many at a time are left out. */
@@ -122,6 +124,7 @@ const keepSize = 1; // FALLOC_FL_KEEP_SIZE
 const randomAccess = 1; // POSIX_FADV_RANDOM
 const socketLevel = 1; // SOL_SOCKET
 const sendBuffer = 7; // SO_SNDBUF
+const acceptFlags = 0o2004000; // SOCK_CLOEXEC | SOCK_NONBLOCK
 const cachestatNumber = 451; // On both architectures; the libc has no function for it.
 
 function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => number } {
@@ -140,6 +143,7 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
   const fallocate = libc.func("fallocate", "int", ["int", "int", "int64_t", "int64_t"]);
   const fadvise = libc.func("posix_fadvise", "int", ["int", "int64_t", "int64_t", "int"]);
   const setsockopt = libc.func("setsockopt", "int", ["int", "int", "int", "void *", "uint"]);
+  const accept4 = libc.func("accept4", "int", ["int", "void *", "void *", "int"]);
   const memfdCreate = libc.func("memfd_create", "int", ["str", "uint"]);
   const cachestat = libc.func("syscall", "int64_t", ["int64_t", "int", "void *", "void *", "uint"]);
   const pageBytes = libc.func("getpagesize", "int", [])();
@@ -187,6 +191,10 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
             return countCached(fileFd, position, sizeBytes) === pages;
           }
         : null,
+    accept(listeningFd) {
+      const fd = accept4(listeningFd, null, null, acceptFlags);
+      return fd >= 0 ? fd : -koffi.errno();
+    },
     setSendBuffer(socketFd, sizeBytes) {
       // A kernel that refuses it sends all the same.
       const value = new Uint8Array(new Uint32Array([sizeBytes]).buffer);

@@ -45,3 +45,23 @@ export function readShared(accepted: Socket, server: Server, reads: SharedReads)
   taken._server = server;
   return socket;
 }
+
+/** The descriptor of a listening server; null where it listens no more, or the platform does not tell. */
+export function listeningFd(server: Server): number | null {
+  const fd = (server as unknown as Inside)._handle?.fd ?? -1;
+  return fd < 0 ? null : fd;
+}
+
+/** A paused socket of an accepted descriptor that reads into the shared buffer. */
+export function openShared(fd: number, reads: SharedReads): Socket {
+  const options = {
+    fd,
+    readable: true,
+    writable: true,
+    allowHalfOpen: true,
+    pauseOnCreate: true,
+    onread: reads.option,
+  };
+  const socket = new net.Socket(options as unknown as net.SocketConstructorOpts);
+  return socket.setNoDelay(true).setKeepAlive(true);
+}

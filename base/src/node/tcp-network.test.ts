@@ -1,7 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { Native } from "@millrace/base/node/native";
 import { NodeDisk } from "@millrace/base/node/node-disk";
@@ -152,6 +154,51 @@ describe.each(Object.entries(natives))("tcp, %s", (name, native) => {
     expect(write).toHaveBeenCalledTimes(3);
   });
 });
+
+test.runIf(natives["with sendfile"].calls !== null)(
+  "a crowd that came while the loop was busy is taken in a few turns, each with its own address",
+  async () => {
+    const network = new TcpNetwork({ native: natives["with sendfile"] });
+    const ports = new Set<number>();
+    const byTurn: number[] = [];
+    let turns = 0;
+    const listener = await network.listen({ host, port: 0 }, (connection) => {
+      ports.add(connection.remote.port);
+      byTurn.push(turns);
+      connection.start({
+        onData: (bytes) => connection.send([bytes]),
+        onEnd: () => connection.end(),
+        onClose: () => {},
+      });
+    });
+    const isThere = join(root, "crowd");
+    const script = `
+      const { connect } = require("node:net");
+      const { writeFileSync } = require("node:fs");
+      let [connected, answered] = [0, 0];
+      for (let index = 0; index < 300; index++) {
+        const socket = connect({ port: ${listener.address.port}, host: "${host}" });
+        socket.on("connect", () => {
+          socket.end(String(index));
+          if (++connected === 300) writeFileSync("${isThere}", "");
+        });
+        let answer = "";
+        socket.on("data", (bytes) => (answer += bytes));
+        socket.on("end", () => { if (answer === String(index)) answered++; });
+      }
+      process.on("exit", () => console.log(answered));`;
+    const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+    const said = text(child.stdout);
+    // The kernel completes the handshakes meanwhile.
+    for (const untilMs = performance.now() + 20_000; !existsSync(isThere) && performance.now() < untilMs;);
+    const turn = (): void => void (turns++, ports.size < 300 && setImmediate(turn));
+    setImmediate(turn);
+    expect((await said).trim()).toBe("300");
+    expect(ports.size).toBe(300);
+    expect(byTurn.at(-1)).toBeLessThan(60);
+    await listener.close();
+  },
+);
 
 test("a peer that has ended its side still receives the answer", async () => {
   const { address, accepted } = await listening(new TcpNetwork({ native: natives.copying }), host);

@@ -6,7 +6,7 @@ import { CatchUpPacer } from "./catch-up.ts";
 import type { NativeSource } from "./native.ts";
 import { systemClock } from "./system-clock.ts";
 import { TcpConnection } from "./tcp-connection.ts";
-import { readShared, SharedReads } from "./shared-reads.ts";
+import { listeningFd, openShared, readShared, SharedReads } from "./shared-reads.ts";
 import {
   acceptFailure,
   connectFailure,
@@ -27,6 +27,9 @@ export interface TcpNetworkOptions {
 /** Connections that wait to be accepted while the event loop is busy; the kernel bounds it by its own somaxconn. */
 const backlog = 1024;
 
+/** In one turn: about a millisecond's work. */
+const acceptedAtOnceMax = 64;
+
 export class TcpNetwork implements Network {
   readonly #native: NativeSource;
   readonly #pacer: CatchUpPacer = new CatchUpPacer(systemClock);
@@ -42,8 +45,12 @@ export class TcpNetwork implements Network {
       const server = net.createServer(
         { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true },
         (accepted) => {
-          const reads = new SharedReads();
-          onConnection(new TcpConnection(readShared(accepted, server, reads), this.#native, reads, this.#pacer));
+          const take = (open: (reads: SharedReads) => net.Socket): void => {
+            const reads = new SharedReads();
+            onConnection(new TcpConnection(open(reads), this.#native, reads, this.#pacer));
+          };
+          take((reads) => readShared(accepted, server, reads));
+          this.#acceptMore(server, (fd) => take((reads) => openShared(fd, reads)));
         },
       );
       const onListenFailure = (error: Error): void => reject(listenFailure(error, address));
@@ -55,6 +62,22 @@ export class TcpNetwork implements Network {
         resolve(new TcpListener(server, { host, port }));
       });
     });
+  }
+
+  /**
+   * The platform takes one connection in each turn of the event loop, so that a hundred clients that come back to a busy broker would
+   * wait for a hundred turns.
+   */
+  #acceptMore(server: net.Server, take: (fd: number) => void): void {
+    const { calls } = this.#native;
+    for (let count = 1; count < acceptedAtOnceMax; count++) {
+      const listening = listeningFd(server);
+      if (calls === null || listening === null) return;
+      const fd = calls.accept(listening);
+      // Whatever is wrong shows again when the platform accepts.
+      if (fd < 0) return;
+      take(fd);
+    }
   }
 
   connect(address: Address, options: ConnectOptions): Promise<Connection> {
