@@ -99,7 +99,11 @@ beforeEach(() => {
   machines = [];
   events = [];
   effects = [];
-  runtime = new CoordinatorRuntime<WordTypes, WordMachine>({
+  runtime = newRuntime();
+});
+
+function newRuntime(options: { readonly gatheredBytesMax?: number } = {}): CoordinatorRuntime<WordTypes, WordMachine> {
+  return new CoordinatorRuntime<WordTypes, WordMachine>({
     name: "word",
     clock,
     logger: silentLogger,
@@ -115,8 +119,9 @@ beforeEach(() => {
     fatal: (error) => {
       throw error;
     },
+    ...options,
   });
-});
+}
 
 const latest = (): WordMachine => machines.at(-1)!;
 const lead = async (): Promise<void> => {
@@ -478,6 +483,107 @@ describe("many records", () => {
     expect(log.batchCount).toBe(before + 1);
     expect(latest().words).toEqual([...words, ...words]);
     expect(latest().offsets).toEqual(Array.from({ length: 40 }, (_, index) => index));
+  });
+});
+
+describe("small decisions of one turn", () => {
+  beforeEach(() => {
+    runtime = newRuntime({ gatheredBytesMax: 150 });
+  });
+  const small = { producerId: 7, producerEpoch: 1 } as const;
+
+  test("share a batch, are answered when it is committed, and are replayed at once", async () => {
+    await lead();
+    log.isAutoCommit = false;
+    const answers = ["one", "two"].map((word) => watch(say(word)));
+    const asked = watch(read());
+    expect(latest()).toMatchObject({ words: ["one", "two"], offsets: [0, 1] });
+    expect(log.batchCount).toBe(0);
+    await clock.settle();
+    expect(log.batchCount).toBe(1);
+    expect([...answers, asked].map(({ value }) => value)).toEqual([null, null, null]);
+    log.commit();
+    await clock.settle();
+    expect(answers.map(({ value }) => value)).toEqual([
+      { ok: true, value: "said one" },
+      { ok: true, value: "said two" },
+    ]);
+    expect(asked.value).toEqual({ ok: true, value: "one two" });
+    log.isAutoCommit = true;
+    await say("three");
+    expect(latest().offsets).toEqual([0, 1, 2]);
+  });
+
+  test("go into as many batches as they need, in order, and what is larger goes alone", async () => {
+    await lead();
+    const words = ["a".repeat(40), "b".repeat(40), "c".repeat(40), "d".repeat(170), "e"];
+    await Promise.all(words.map(say));
+    expect(latest().words).toEqual(words);
+    expect(log.records.map(({ value }) => `${value?.toString()}`)).toEqual(words);
+    // a and b, c, d, e
+    expect(log.batchCount).toBe(4);
+  });
+
+  test("stand before what goes alone: a transaction's batch, and a marker", async () => {
+    await lead();
+    const said = say("one");
+    const inTransaction = runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+      decision({
+        ...{ records: ["two"], producer: { ...small, guard: null } },
+        replies: [{ ticket, response: "", when: "committed" }],
+      }),
+    );
+    const saidLater = say("three");
+    const ended = runtime.endTransaction(3, { ...small, outcome: "commit", coordinatorEpoch: 0 });
+    await Promise.all([said, inTransaction, saidLater, ended]);
+    expect(latest()).toMatchObject({ words: ["one", "three", "two"], offsets: [0, 1, 2] });
+    const before = latest();
+    await lead();
+    expect(latest()).toMatchObject({ words: before.words, offsets: before.offsets });
+  });
+
+  test("are refused one by one where the log says so beforehand", async () => {
+    await lead();
+    log.batchBytesMax = 100;
+    const tooLarge = say("x".repeat(80));
+    const fits = say("y");
+    expect(await tooLarge).toMatchObject({ failure: "too-large" });
+    expect(await fits).toEqual({ ok: true, value: "said y" });
+    log.refuseNext = "not-enough-replicas";
+    expect(await say("one")).toMatchObject({ failure: "not-available" });
+    expect(machines).toHaveLength(1);
+  });
+
+  test.for(["log-failed", "not-enough-replicas"] as const)(
+    "refused when it is too late (%s), all are told, and the log alone says what is true",
+    async (failure) => {
+      await lead();
+      await say("before");
+      const answers = [say("one"), say("two")];
+      log.refuseNext = failure;
+      for (const answer of answers) expect(await answer).toMatchObject({ failure: "not-coordinator" });
+      await clock.advance(1_000);
+      expect(latest().words).toEqual(["before"]);
+      expect(await say("after")).toEqual({ ok: true, value: "said after" });
+    },
+  );
+
+  test("whose place somebody else takes are found again where they stand", async () => {
+    await lead();
+    const answer = say("one");
+    log.appendBatch(encodeBatch({ records: [{ key: Buffer.from([0]), value: Buffer.from("foreign") }] }));
+    expect(await answer).toMatchObject({ failure: "not-coordinator" });
+    await clock.advance(1_000);
+    expect(latest()).toMatchObject({ words: ["foreign", "one"], offsets: [0, 1] });
+  });
+
+  test("are lost with the leadership, and not appended after it", async () => {
+    await lead();
+    const answer = say("one");
+    runtime.onResigned(3);
+    expect(await answer).toMatchObject({ failure: "not-coordinator" });
+    await clock.settle();
+    expect(log.batchCount).toBe(0);
   });
 });
 

@@ -25,6 +25,11 @@ export interface RuntimeOptions<Types extends MachineTypes, Machine extends Shar
    * gone: the next incarnation decides on it again, so whoever is still at it stops.
    */
   act?(partition: number, effect: Types["effect"], isCurrent: () => boolean): void;
+  /**
+   * Small decisions of one turn share a batch of at most so many bytes, which is appended at its end. Default 0: each has its own
+   * batch at once, where what others append next must come after it.
+   */
+  readonly gatheredBytesMax?: number;
   /** A partition's state is complete, and requests are taken. */
   onLoaded?(partition: number, machine: Machine): void;
   /** A bug in a machine showed itself outside any request. */
@@ -43,6 +48,7 @@ const BATCH_BYTES_MAX = 512 * 1024;
  *
  *     request ──> decide ──> append ──> replay at once, in the order of the log ──> answer when committed
  *
+ * Small decisions may share a batch: then it is appended at the end of the turn, and who asked waits for it all the same.
  * A read answers when everything queued before it is committed, so nobody is told of what a failover could take back.
  * When an append fails or the leadership is lost, those who wait get a retriable error, and the shard is dropped and
  * loaded again from its log: nothing is undone by hand.
@@ -67,6 +73,7 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       heardMs: () => this.#heard.nowMs(),
       commitTimeoutMs: options.commitTimeoutMs,
       batchBytesMax: options.batchBytesMax ?? BATCH_BYTES_MAX,
+      gatheredBytesMax: options.gatheredBytesMax ?? 0,
       observe: (partition, event) => options.observe?.(partition, event),
       act: (partition, effect, isCurrent) => options.act?.(partition, effect, isCurrent),
       onFailed: ({ partition, log }, failure) => this.#failed(partition, log, failure),
@@ -104,13 +111,13 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
   }
 
   /** Puts a request to the shard of a partition. */
-  async ask<Response>(
+  ask<Response>(
     partition: number,
     decide: (machine: Machine, nowMs: TimeMs, ticket: Ticket<Response>) => Decision<Types>,
   ): Promise<Result<Response, CoordinatorFailure>> {
     const shard = this.#shards.get(partition);
-    if (shard === undefined || shard.state === "gone") return failed("not-coordinator");
-    if (shard.state === "loading") return failed("loading");
+    if (shard === undefined || shard.state === "gone") return Promise.resolve(failed("not-coordinator"));
+    if (shard.state === "loading") return Promise.resolve(failed("loading"));
     return shard.ask<Response>((machine, ticket) => decide(machine, this.#options.clock.now(), ticket));
   }
 

@@ -53,6 +53,12 @@ export type ShardCommitFailure = "not-leader" | "log-failed";
 
 /** The partition of an internal topic beneath a shard: all that a coordinator knows of a log. */
 export interface ShardLog {
+  /** What the next record gets. */
+  readonly nextOffset: number;
+  /** Of a batch, which `append` refuses as too large above it. */
+  readonly batchBytesMax: number;
+  /** Whether a batch within that is taken, as far as can be said beforehand. */
+  readonly isWritable: boolean;
   /** One batch, of nobody's or of a producer's transaction. Gives the next offset after it. The order of calls is the order of offsets. */
   append(
     records: readonly CoordinatorRecord[],

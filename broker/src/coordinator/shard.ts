@@ -4,6 +4,7 @@ import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import type { Clock } from "@millrace/base/world";
 import { readEndTransactionMarker } from "kafka-protocol-ts/records/control";
+import { BATCH_HEADER_BYTES } from "kafka-protocol-ts/records/batch";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { readRecords } from "kafka-protocol-ts/records/record";
 import type { Decision, MachineTypes, Reply, ShardMachine, Ticket, TimerChange } from "./machine.ts";
@@ -49,6 +50,8 @@ export interface ShardHost<Types extends MachineTypes> {
   readonly commitTimeoutMs: number;
   /** Records of one decision that is not atomic are split into batches of at most this. */
   readonly batchBytesMax: number;
+  /** Of decisions that wait together for the end of a turn; 0: none does. */
+  readonly gatheredBytesMax: number;
   observe(partition: number, event: Types["event"]): void;
   /** Its decision is committed. Lost with the shard: the next incarnation decides on it again. */
   act(partition: number, effect: Types["effect"], isCurrent: () => boolean): void;
@@ -93,6 +96,9 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   #committedOffset = 0;
   #askedOffset = 0;
   readonly #waiting = new Deque<Waiting>();
+  /** What was replayed in this turn and is not appended yet: one batch will hold it. */
+  #gathered: CoordinatorRecord[] = [];
+  #gatheredBytes = 0;
   readonly #effects = new Deque<{ readonly nextOffset: number; readonly effect: Types["effect"] }>();
 
   constructor(options: {
@@ -153,6 +159,8 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
 
   /** A transaction that wrote to this log has ended: its marker is appended, and the machine told. Settles when that is committed. */
   endTransaction(marker: TransactionMarker): Promise<Result<void, CoordinatorFailure | MarkerAppendFailure>> {
+    this.#appendGathered();
+    if (this.#isGone()) return Promise.resolve(failed("not-coordinator"));
     const appended = this.log.appendMarker(marker, this.#host.clock.now());
     if (!appended.ok) {
       const { failure } = appended;
@@ -187,6 +195,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     const settles = [...this.#open.values()];
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) settles.push(next.settle);
     this.#open.clear();
+    this.#gathered = [];
     for (const settle of settles) settle(failed(failure));
   }
 
@@ -233,6 +242,14 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     const { records, producer } = decision;
     const producerId = producer === null ? -1 : producer.producerId;
     const encoded = records.map((record) => this.machine.encode(record));
+    if (producer === null && this.#gather(encoded)) {
+      for (const soft of decision.soft) this.machine.applySoft(soft);
+      for (const record of records) this.machine.replay(record, { offset: this.#endOffset++, producerId });
+      return true;
+    }
+    // What was decided before comes before.
+    this.#appendGathered();
+    if (this.#isGone()) return false;
     let isFirst = true;
     for (const [start, end] of decision.isAtomic ? [[0, encoded.length] as const] : this.#split(encoded)) {
       const appended = this.log.append(encoded.slice(start, end), this.#host.clock.now(), producer);
@@ -251,11 +268,44 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     return !this.#isGone();
   }
 
+  /**
+   * Whether these are few, and the log takes them at the end of the turn with all else that the turn brings. Should it refuse them
+   * then, the shard is dropped: they are replayed already.
+   */
+  #gather(encoded: readonly CoordinatorRecord[]): boolean {
+    const { gatheredBytesMax, clock } = this.#host;
+    let bytes = 0;
+    for (const record of encoded) bytes += sizeAtMost(record);
+    const bytesMax = Math.min(gatheredBytesMax, this.log.batchBytesMax - BATCH_HEADER_BYTES);
+    if (bytes > bytesMax || !this.log.isWritable) return false;
+    if (this.#gatheredBytes + bytes > bytesMax) this.#appendGathered();
+    if (this.#isGone()) return false;
+    if (this.#gathered.length === 0) {
+      this.#endOffset = this.log.nextOffset;
+      clock.afterTurn(() => this.#appendGathered());
+    }
+    for (const record of encoded) this.#gathered.push(record);
+    this.#gatheredBytes += bytes;
+    return true;
+  }
+
+  #appendGathered(): void {
+    if (this.#gathered.length === 0) return;
+    const records = this.#gathered;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    const appended = this.log.append(records, this.#host.clock.now(), null);
+    if (!appended.ok) return this.#fail(appended.failure === "not-leader" ? "not-leader" : "log-failed");
+    // An administrator may write to an internal topic as well: then they stand elsewhere than was replayed.
+    if (appended.value !== this.#endOffset) return this.#fail("log-failed");
+    this.#askForCommit();
+  }
+
   *#split(encoded: readonly CoordinatorRecord[]): Iterable<readonly [number, number]> {
     let start = 0;
     let bytes = 0;
-    for (const [index, { key, value }] of encoded.entries()) {
-      const recordBytes = key.length + (value?.length ?? 0) + 32;
+    for (const [index, record] of encoded.entries()) {
+      const recordBytes = sizeAtMost(record);
       if (index > start && bytes + recordBytes > this.#host.batchBytesMax) {
         yield [start, index];
         start = index;
@@ -278,8 +328,9 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     }
   }
 
+  /** What is gathered asks when it is appended. */
   #askForCommit(): void {
-    if (this.#endOffset <= this.#askedOffset) return;
+    if (this.#endOffset <= this.#askedOffset || this.#gathered.length > 0) return;
     const nextOffset = this.#endOffset;
     this.#askedOffset = nextOffset;
     this.log.whenCommitted(nextOffset, (failure) => {
@@ -355,4 +406,9 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     this.drop("not-coordinator");
     this.#host.onFailed(this, failure);
   }
+}
+
+/** Lengths, deltas and the count of headers take a few bytes each. */
+function sizeAtMost({ key, value }: CoordinatorRecord): number {
+  return key.length + (value?.length ?? 0) + 32;
 }

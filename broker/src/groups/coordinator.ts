@@ -109,6 +109,9 @@ export interface GroupCoordinatorOptions {
   fatal(error: unknown): void;
 }
 
+/** Many groups that commit offsets in the same turn share a batch; a few hundred records fit. */
+const GATHERED_BYTES_MAX = 32 * 1024;
+
 /** What the command lacks of a request: which ticket waits for it. */
 type Decide<Answer> = (shard: GroupShard, ticket: Ticket<Answer>, nowMs: TimeMs) => GroupDecision;
 
@@ -130,6 +133,7 @@ export class GroupCoordinator {
       logger,
       createMachine: () => new GroupShard(settings, options.topics),
       commitTimeoutMs: settings.commitTimeoutMs,
+      gatheredBytesMax: GATHERED_BYTES_MAX,
       observe: (partition, event) => this.#observe(partition, event),
       fatal: (error) => options.fatal(error),
     });

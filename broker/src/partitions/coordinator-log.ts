@@ -32,6 +32,19 @@ export class CoordinatorLog implements ShardLog {
     this.#partitions = partitions;
   }
 
+  get nextOffset(): number {
+    return this.#partition.log.logEndOffset;
+  }
+
+  get batchBytesMax(): number {
+    return this.#partitions.rulesOf(this.#partition.topic).validation.sizeBytesMax;
+  }
+
+  get isWritable(): boolean {
+    const { hasEnoughReplicas, log } = this.#partition;
+    return hasEnoughReplicas && log.failure === null && !log.isDiskFull;
+  }
+
   append(
     records: readonly CoordinatorRecord[],
     nowMs: TimeMs,
@@ -45,8 +58,7 @@ export class CoordinatorLog implements ShardLog {
         isTransactional: true,
       }),
     });
-    const { sizeBytesMax } = this.#partitions.rulesOf(this.#partition.topic).validation;
-    if (bytes.length > sizeBytesMax) return failed("too-large");
+    if (bytes.length > this.batchBytesMax) return failed("too-large");
     const guard = (producer?.guard ?? null) as TransactionGuard | null;
     const appended = this.#partition.append(trustBatch(bytes), "coordinator", nowMs, guard);
     if (appended.ok) return ok(appended.value.nextOffset);

@@ -34,6 +34,10 @@ export class MemoryLog implements ShardLog {
     return this.#nextOffset;
   }
 
+  get isWritable(): boolean {
+    return this.refuseNext === null;
+  }
+
   get batchCount(): number {
     return this.#batches.length;
   }
