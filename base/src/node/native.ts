@@ -18,6 +18,8 @@ export interface NativeCalls {
   readonly cachedRead: Buffer;
   /** Whether every page of a range is in memory. Null where the kernel does not count them (before 6.5). */
   readonly isCached: ((fileFd: number, position: number, sizeBytes: number) => boolean) | null;
+  /** Gives bytes to a socket as far as it takes them at once: a third of what the platform's streams cost for a small answer. */
+  send(socketFd: number, bytes: Uint8Array): number;
   /** The next connection that waits at a listening socket, as a descriptor that does not block: -EAGAIN when none does. */
   accept(listeningFd: number): number;
   /** Bounds what the kernel takes for a socket before the peer has read it (SO_SNDBUF; it doubles the number). */
@@ -124,6 +126,7 @@ const keepSize = 1; // FALLOC_FL_KEEP_SIZE
 const randomAccess = 1; // POSIX_FADV_RANDOM
 const socketLevel = 1; // SOL_SOCKET
 const sendBuffer = 7; // SO_SNDBUF
+const sendFlags = 0x4040; // MSG_DONTWAIT | MSG_NOSIGNAL
 const acceptFlags = 0o2004000; // SOCK_CLOEXEC | SOCK_NONBLOCK
 const cachestatNumber = 451; // On both architectures; the libc has no function for it.
 
@@ -143,6 +146,7 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
   const fallocate = libc.func("fallocate", "int", ["int", "int", "int64_t", "int64_t"]);
   const fadvise = libc.func("posix_fadvise", "int", ["int", "int64_t", "int64_t", "int"]);
   const setsockopt = libc.func("setsockopt", "int", ["int", "int", "int", "void *", "uint"]);
+  const send = libc.func("send", "int64_t", ["int", "void *", "size_t", "int"]);
   const accept4 = libc.func("accept4", "int", ["int", "void *", "void *", "int"]);
   const memfdCreate = libc.func("memfd_create", "int", ["str", "uint"]);
   const cachestat = libc.func("syscall", "int64_t", ["int64_t", "int", "void *", "void *", "uint"]);
@@ -191,6 +195,10 @@ function bind(): { calls: NativeCalls; createMemoryFile: (name: string) => numbe
             return countCached(fileFd, position, sizeBytes) === pages;
           }
         : null,
+    send(socketFd, bytes) {
+      const sent = send(socketFd, bytes, bytes.length, sendFlags);
+      return sent >= 0 ? sent : -koffi.errno();
+    },
     accept(listeningFd) {
       const fd = accept4(listeningFd, null, null, acceptFlags);
       return fd >= 0 ? fd : -koffi.errno();

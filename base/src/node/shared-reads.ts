@@ -62,6 +62,6 @@ export function openShared(fd: number, reads: SharedReads): Socket {
     pauseOnCreate: true,
     onread: reads.option,
   };
-  const socket = new net.Socket(options as unknown as net.SocketConstructorOpts);
+  const socket = new net.Socket(options);
   return socket.setNoDelay(true).setKeepAlive(true);
 }

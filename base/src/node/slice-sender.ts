@@ -86,7 +86,7 @@ export class SliceSender {
   constructor(socket: Socket, native: NativeSource, pacer: CatchUpPacer) {
     this.#socket = socket;
     this.#pacer = pacer;
-    this.#native = isEncrypted(socket) ? { calls: null } : native;
+    this.#native = native;
   }
 
   /** To be called when the socket's own queue is empty and the preceding write has been confirmed. */
@@ -273,12 +273,12 @@ function warmBytesOf(
 }
 
 /** What is sent to the descriptor beneath a TLS socket, which the platform tells like any other, would not be encrypted. */
-function isEncrypted(socket: Socket): boolean {
+export function isEncrypted(socket: Socket): boolean {
   return (socket as unknown as { readonly encrypted?: boolean }).encrypted === true;
 }
 
 /** The platform does not give it out, but every version so far has it here. */
-function socketDescriptor(socket: Socket): number {
+export function socketDescriptor(socket: Socket): number {
   return (socket as unknown as { readonly _handle: { readonly fd?: number } | null })._handle?.fd ?? -1;
 }
 

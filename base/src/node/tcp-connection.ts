@@ -7,7 +7,7 @@ import type { NativeSource } from "./native.ts";
 import { cachedReadBytesMax } from "./native.ts";
 import { NodeDiskFile } from "./node-disk.ts";
 import type { SharedReads } from "./shared-reads.ts";
-import { OutgoingSlice, SliceSender } from "./slice-sender.ts";
+import { isEncrypted, OutgoingSlice, SliceSender, socketDescriptor } from "./slice-sender.ts";
 import { connectionFailure, hostAndPort } from "./tcp-errors.ts";
 
 /** Up to so many bytes, several parts are copied into one write: cheaper than a list of buffers for the kernel. */
@@ -50,11 +50,12 @@ export class TcpConnection implements Connection {
   constructor(socket: Socket, native: NativeSource, reads: SharedReads, pacer: CatchUpPacer) {
     this.#socket = socket;
     this.#reads = reads;
-    this.#native = native;
+    // What goes past TLS would go in plain text.
+    this.#native = isEncrypted(socket) ? { calls: null } : native;
     this.remote = { host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 };
     this.local = { host: plainHost(socket.localAddress), port: socket.localPort ?? 0 };
     this.#pacer = pacer;
-    this.#slices = new SliceSender(socket, native, pacer);
+    this.#slices = new SliceSender(socket, this.#native, pacer);
     socket.on("error", (error) => {
       this.#closeReason ??= connectionFailure(error, this.remote);
     });
@@ -195,6 +196,7 @@ export class TcpConnection implements Connection {
     const callbacks = run.filter((part) => typeof part === "function");
     const sizeBytes = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
     const [only] = buffers;
+    const joined = buffers.length === 1 ? only : sizeBytes <= joinedBytesMax ? Buffer.concat(buffers, sizeBytes) : null;
     this.#isBusy = true;
     const written = (error?: Error | null): void => {
       // After a failure the socket closes, and that ends everything.
@@ -204,15 +206,25 @@ export class TcpConnection implements Connection {
       for (const callback of callbacks) callback();
       if (!this.#isBusy) this.#flush();
     };
-    if (buffers.length === 1 && only !== undefined) this.#socket.write(only, written);
-    else if (sizeBytes <= joinedBytesMax) this.#socket.write(Buffer.concat(buffers, sizeBytes), written);
-    else {
+    if (joined !== null && joined !== undefined) {
+      const sentBytes = sizeBytes <= joinedBytesMax ? this.#sendNow(joined) : 0;
+      if (sentBytes === sizeBytes) written();
+      else this.#socket.write(joined.subarray(sentBytes), written);
+    } else {
       this.#socket.cork();
       const last = buffers.length - 1;
       for (let index = 0; index < last; index++) this.#socket.write(buffers[index] as Uint8Array);
       this.#socket.write(buffers[last] as Uint8Array, written);
       this.#socket.uncork();
     }
+  }
+
+  /** How much of it has left. Whatever is wrong with the socket is left to the platform, which is given the rest. */
+  #sendNow(bytes: Uint8Array): number {
+    const { calls } = this.#native;
+    const socketFd = socketDescriptor(this.#socket);
+    if (calls === null || socketFd < 0 || this.#socket.writableLength > 0) return 0;
+    return Math.max(0, calls.send(socketFd, bytes));
   }
 
   #sendSlice(outgoing: OutgoingSlice): void {
