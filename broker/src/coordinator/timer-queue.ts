@@ -1,7 +1,7 @@
 import type { CoordinatorTimer } from "./machine.ts";
 
 interface Armed<Timer> {
-  readonly timer: Timer;
+  timer: Timer;
   dueMs: number;
   /** Where the heap will look at it: never later than `dueMs`, so that moving a timer later costs one store. */
   checkMs: number;
@@ -37,7 +37,8 @@ export class TimerQueue<Timer extends CoordinatorTimer> {
   set(timer: Timer, dueMs: number): void {
     const armed = this.#armed.get(timer.id);
     if (armed !== undefined && armed.checkMs <= dueMs) {
-      this.#armed.set(timer.id, { timer, dueMs, checkMs: armed.checkMs });
+      armed.timer = timer;
+      armed.dueMs = dueMs;
       return;
     }
     this.#armed.set(timer.id, { timer, dueMs, checkMs: dueMs });

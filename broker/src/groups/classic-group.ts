@@ -2,6 +2,7 @@ import type { Ticket } from "../coordinator/machine.ts";
 import type { JoinAnswer, SyncAnswer } from "./answers.ts";
 import type { ConsumerGroup } from "./consumer/group.ts";
 import { subscribedTopicsOf } from "./consumer-protocol.ts";
+import type { GroupTimer } from "./types.ts";
 
 /**
  * Empty and Stable are hard: they are entered by replaying a record, and by nothing else.
@@ -32,6 +33,8 @@ export interface ClassicMember {
   readonly syncTicket: Ticket<SyncAnswer> | null;
   /** Soft: its first JoinGroup has not been answered, so its client cannot send heartbeats. */
   readonly isNew: boolean;
+  /** Made once with the member, since each heartbeat and each commit moves it. */
+  readonly session: GroupTimer;
 }
 
 /** Soft: a group that was empty waits for more members before it completes its first generation (KIP-134). */

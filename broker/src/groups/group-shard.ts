@@ -128,7 +128,8 @@ export class GroupShard implements ShardMachine<GroupTypes> {
   }
 
   decideCommit(command: CommitCommand, nowMs: TimeMs): GroupDecision {
-    return decideCommit(this.#find(command.groupId), command, this.#around(command.groupId, nowMs));
+    const around = { settings: this.#settings, nowMs, topics: this.#topics };
+    return decideCommit(this.#find(command.groupId), command, around);
   }
 
   decideFetch(command: FetchCommand): GroupDecision {
@@ -257,7 +258,8 @@ export class GroupShard implements ShardMachine<GroupTypes> {
     }
     // Offsets make a group: a simple one, if nobody ever joined it.
     if (!this.#groups.has(groupId)) this.#put(newClassicGroup(groupId));
-    const committed = { ...record.value, recordOffset };
+    const { offset, leaderEpoch, metadata, topicId, commitTimestampMs, expireTimestampMs } = record.value;
+    const committed = { offset, leaderEpoch, metadata, topicId, commitTimestampMs, expireTimestampMs, recordOffset };
     if (producerId === -1) this.#offsets.put(record, committed);
     else this.#offsets.putPending(producerId, record, committed);
   }
@@ -386,7 +388,7 @@ function replayGroup(present: ClassicGroup | null, groupId: string, value: Group
   for (const logged of value.members) {
     members.set(
       logged.memberId,
-      replayMember(present?.members.get(logged.memberId) ?? null, logged, value.protocolName),
+      replayMember(groupId, present?.members.get(logged.memberId) ?? null, logged, value.protocolName),
     );
   }
   const group: ClassicGroup = {
@@ -404,7 +406,12 @@ function replayGroup(present: ClassicGroup | null, groupId: string, value: Group
   return { ...group, subscribedTopics: computeSubscribedTopics(group) };
 }
 
-function replayMember(present: ClassicMember | null, logged: LoggedMember, protocolName: string | null): ClassicMember {
+function replayMember(
+  groupId: string,
+  present: ClassicMember | null,
+  logged: LoggedMember,
+  protocolName: string | null,
+): ClassicMember {
   const { subscription, ...hard } = logged;
   const isSame = present !== null && Buffer.compare(metadataOf(present, protocolName), subscription) === 0;
   return {
@@ -413,5 +420,6 @@ function replayMember(present: ClassicMember | null, logged: LoggedMember, proto
     joinTicket: present?.joinTicket ?? null,
     syncTicket: present?.syncTicket ?? null,
     isNew: present?.isNew ?? false,
+    session: present?.session ?? sessionTimer(groupId, logged.memberId),
   };
 }

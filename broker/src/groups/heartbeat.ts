@@ -4,7 +4,6 @@ import type { HeartbeatCommand } from "./commands.ts";
 import { answered, decisionOf, GroupDraft } from "./draft.ts";
 import type { Surroundings } from "./draft.ts";
 import { beginRebalance, completeJoinIfAllJoined, rebalanceOrComplete } from "./rebalance.ts";
-import { sessionTimer } from "./types.ts";
 import type { GroupDecision } from "./types.ts";
 
 /** Decides a Heartbeat. It changes nothing but the session timer, so it costs the same in a group of thousands. */
@@ -18,7 +17,7 @@ export function decideHeartbeat(group: ClassicGroup | null, command: HeartbeatCo
   if (command.generation !== group.generation) return answered(ticket, { failure: "illegal-generation" });
   const isToJoin = group.state === "PreparingRebalance";
   return decisionOf({
-    timers: [{ timer: sessionTimer(group.groupId, memberId), afterMs: member.sessionTimeoutMs }],
+    timers: [{ timer: member.session, afterMs: member.sessionTimeoutMs }],
     replies: [{ ticket, response: { failure: isToJoin ? "rebalance-in-progress" : null }, when: "now" }],
   });
 }

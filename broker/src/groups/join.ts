@@ -151,6 +151,7 @@ function memberOf(command: JoinCommand, memberId: string): ClassicMember {
     joinTicket: command.ticket,
     syncTicket: null,
     isNew: true,
+    session: sessionTimer(command.groupId, memberId),
   };
 }
 

@@ -10,7 +10,6 @@ import type { CommittedOffset, OffsetStore } from "./offset-store.ts";
 import type { GroupRecord } from "./records.ts";
 import type { GroupSettings } from "./settings.ts";
 import type { TopicLookup } from "./topic-lookup.ts";
-import { sessionTimer } from "./types.ts";
 import type { Group, GroupDecision } from "./types.ts";
 
 /** Decides an OffsetCommit or TxnOffsetCommit: one record for each partition that is accepted. A member that commits for itself is alive. */
@@ -46,7 +45,7 @@ export function decideCommit(
   return decisionOf({
     records,
     producer,
-    timers: member === undefined ? [] : [{ timer: sessionTimer(groupId, memberId), afterMs: member.sessionTimeoutMs }],
+    timers: member === undefined ? [] : [{ timer: member.session, afterMs: member.sessionTimeoutMs }],
     replies: [{ ticket, response: { failure: null, partitions }, when: "committed" }],
   });
 }
@@ -89,9 +88,10 @@ function refuseCommit(group: ClassicGroup | null, command: CommitCommand): Group
 function recordOf(
   groupId: string,
   { topic, topicId, partition, offset, leaderEpoch, metadata }: OffsetToCommit,
-  times: { readonly commitTimestampMs: number; readonly expireTimestampMs: number },
+  { commitTimestampMs, expireTimestampMs }: { readonly commitTimestampMs: number; readonly expireTimestampMs: number },
 ): GroupRecord {
-  return { kind: "offset", groupId, topic, partition, value: { offset, leaderEpoch, metadata, topicId, ...times } };
+  const value = { offset, leaderEpoch, metadata, topicId, commitTimestampMs, expireTimestampMs };
+  return { kind: "offset", groupId, topic, partition, value };
 }
 
 /** Decides an OffsetFetch: a read, so it answers when all that was queued before it is committed. */

@@ -230,10 +230,13 @@ export class Conversation implements BudgetHolder {
       );
       if (inOrder !== null) this.#busyUntil(inOrder, handler, context);
     } else if (outcome instanceof Promise) {
-      this.#busyUntil(
-        outcome.then((response: unknown) => this.#answer(reply, handler, context, response)),
-        handler,
-        context,
+      this.#isBusy = true;
+      outcome.then(
+        (response: unknown) => {
+          this.#isBusy = false;
+          this.#tryToAnswer(reply, handler, context, response);
+        },
+        (error: unknown) => this.#fail(error, handler, context),
       );
     } else {
       this.#answer(reply, handler, context, outcome);
@@ -249,6 +252,14 @@ export class Conversation implements BudgetHolder {
       },
       (error: unknown) => this.#fail(error, handler, context),
     );
+  }
+
+  #tryToAnswer(reply: Reply, handler: Handler, context: RequestContext, response: unknown): void {
+    try {
+      this.#answer(reply, handler, context, response);
+    } catch (error) {
+      this.#fail(error, handler, context);
+    }
   }
 
   #answer(reply: Reply, handler: Handler, context: RequestContext, response: unknown): void {

@@ -252,6 +252,7 @@ function asClassic(member: ConsumerMember): ClassicMember {
     joinTicket: null,
     syncTicket: null,
     isNew: false,
+    session: sessionTimer("", member.memberId),
   };
 }
 
