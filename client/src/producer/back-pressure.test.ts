@@ -150,3 +150,24 @@ test.for([
   await using cluster = fake.client();
   expect(() => cluster.producer(options)).toThrow(message);
 });
+
+test("records that bring their own time do not leave whoever waits for ready waiting for good", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ lingerMs: 50, batchBytesMax: 8_000_000 });
+  await cluster.wire.topic("orders");
+  const { clock } = fake.world;
+  const value = "x".repeat(300_000);
+  const filling = async (): Promise<void> => {
+    for (let count = 0; count < 10; count++) {
+      producer.enqueue("orders", { value, timestamp: 1_000 + count });
+      await producer.ready();
+      // In a turn of its own each, and all in the batch that lingers.
+      await new Promise<void>((resolve) => void clock.schedule(1, resolve));
+    }
+  };
+  await fake.within(1_000, filling());
+  await fake.within(1_000, producer.flush());
+  expect(fake.values("orders")).toHaveLength(10);
+});

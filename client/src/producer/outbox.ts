@@ -349,7 +349,7 @@ export class Outbox {
     }
     const bytes = batch.add(key, value, headers, timestamp, sink);
     this.#budget.take(bytes);
-    this.#turnBytes += bytes;
+    this.#beginTurn(bytes);
   }
 
   /** Null: where it is sticky. */
@@ -380,7 +380,6 @@ export class Outbox {
       lane.isFresh = true;
       this.#fresh.push(lane);
     }
-    this.#beginTurn(0);
     const { lingerMs } = this.#settings;
     if (lingerMs > 0) this.#linger ??= this.#clock.schedule(lingerMs, () => this.#sendAll(), { isAwaited: true });
     return batch;
