@@ -249,7 +249,8 @@ export class Outbox {
         this.#settleWaiting(first);
         first.tally.settle();
       } catch (error) {
-        if (lanes.metadata === null) this.#onNoTopic(waiting, error);
+        // Who was told meanwhile says nothing of those behind: a transaction was aborted, and they may be of the next one.
+        if (lanes.metadata === null && !first.isOver) this.#onNoTopic(waiting, error);
         else {
           if (waiting.first() === first) waiting.shift();
           this.#refuseWaiting(first, asKafkaError(error));

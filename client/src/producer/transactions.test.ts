@@ -383,3 +383,22 @@ test.for(versions)("version %i: closing aborts what is open", async (version) =>
   await client.close();
   expect(fake.world.clock.pendingTimers).toBe(0);
 });
+
+test("records that wait for their topic are not told of the end of an earlier transaction", async () => {
+  const { fake, transactions, client, producer } = await started(2);
+  fake.canCreate = false;
+  const controller = new AbortController();
+  const send = async (value: string, signal?: AbortSignal): Promise<void> =>
+    producer.transaction(async (tx) => void (await tx.send("none", { value })), signal === undefined ? {} : { signal });
+  const aborted = Promise.allSettled([send("aborted", controller.signal)]);
+  await fake.world.clock.advance(30);
+  controller.abort();
+  expect((await aborted)[0]).toMatchObject({ reason: { code: "ABORTED" } });
+  // The look-up of the topic is the one that began for the first.
+  const kept = send("kept");
+  await fake.world.clock.advance(30);
+  fake.create("none");
+  await fake.within(5_000, kept);
+  expect(transactions.committed("none")).toEqual(["kept"]);
+  await client.close();
+});
