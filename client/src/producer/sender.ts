@@ -128,12 +128,14 @@ export class Sender {
 
   /** Sends what was offered. */
   pump(): void {
-    if (this.#touched.length === 0) return;
-    const touched = this.#touched;
-    this.#touched = [];
-    for (const link of touched) {
-      link.isTouched = false;
-      this.#pumpLink(link);
+    // A lane whose leader has changed since it was offered moves from one link to another.
+    while (this.#touched.length > 0) {
+      const touched = this.#touched;
+      this.#touched = [];
+      for (const link of touched) {
+        link.isTouched = false;
+        this.#pumpLink(link);
+      }
     }
   }
 
@@ -182,6 +184,7 @@ export class Sender {
       link.isOpening = false;
       if (connection.isOpen) this.#fill(link, connection);
       else this.#pumpLink(link);
+      this.pump();
     } catch (error) {
       link.isOpening = false;
       this.#onUnreachable(link, asKafkaError(error));
