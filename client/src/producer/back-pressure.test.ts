@@ -144,6 +144,8 @@ test.for([
   [{ acks: 1, idempotent: true }, 'idempotent: needs acks "all", not 1'],
   [{ acks: 0, transactionalId: "x" }, 'transactionalId: a transaction needs acks "all" and idempotence'],
   [{ lingerMs: -1 }, "lingerMs: -1 is not at least 0"],
+  [{ compression: "brotli" as "gzip" }, 'compression: "brotli" is not one of none, gzip, snappy, lz4, zstd'],
+  [{ compression: "gzip", compressionLevel: 42 }, "compressionLevel: 42 is not 0 to 9"],
   [{ bufferBytesMax: Number.NaN }, "bufferBytesMax: NaN is not at least 1"],
 ] as const)("options that cannot be are named: %o", async ([options, message]) => {
   const fake = await FakeCluster.start();

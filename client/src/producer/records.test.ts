@@ -245,6 +245,31 @@ test("an enqueued record that is lost is thrown once, where somebody looks next"
   await expect(producer.close()).rejects.toMatchObject({ code: "INVALID_RECORD" });
 });
 
+test("a batch that cannot be compressed fails alone, and those behind it go on", async () => {
+  const { fake, cluster } = await started();
+  let asked = 0;
+  const producer = cluster.producer({
+    compression: () => {
+      asked++;
+      if (asked === 2) throw new Error("no codec today");
+      return asked === 3 ? ("brotli" as "gzip") : "none";
+    },
+  });
+  // The first goes while its connection is being opened, the others on an open one.
+  for (const value of ["a", "b", "c", "d"]) {
+    const sent = producer.send("orders", { value });
+    if (value === "a" || value === "d") await fake.within(1_000, sent);
+    else
+      await expect(fake.within(1_000, sent)).rejects.toMatchObject({
+        code: "INVALID_CONFIG",
+        message: expect.stringMatching(/^a batch for orders-0 cannot be compressed, see compression/) as string,
+      });
+  }
+  expect(fake.values("orders")).toEqual(["a", "d"]);
+  expect(fake.attempts.map(({ sequence }) => sequence)).toEqual([0, 1]);
+  await producer.close();
+});
+
 test("a signal ends the waiting for a record", async () => {
   const { fake, cluster } = await started();
   const producer = cluster.producer();
