@@ -60,7 +60,7 @@ export class Front {
       if (this.#interceptors === null) this.#outbox.accept(topic, record, sink);
       else this.#intercepted(this.#interceptors, topic, record, sink);
     } catch (error) {
-      sink.failed(asKafkaError(error), null);
+      this.#outbox.refuse(sink, asKafkaError(error));
     }
   }
 

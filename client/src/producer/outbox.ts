@@ -122,7 +122,7 @@ export class Outbox {
       if (bytes instanceof Promise) this.#wait(lanes, topic, record, sink, bytes);
       else this.#place(lanes, record, bytes.key, bytes.value, bytes.headers, sink, null);
     } catch (error) {
-      this.#refuse(sink, asKafkaError(error));
+      this.refuse(sink, asKafkaError(error));
     }
   }
 
@@ -304,7 +304,7 @@ export class Outbox {
   #refuseWaiting(waiting: WaitingRecord, error: KafkaError): void {
     if (waiting.isOver) return;
     this.#settleWaiting(waiting);
-    this.#refuse(waiting.sink, error);
+    this.refuse(waiting.sink, error);
     waiting.tally.settle();
   }
 
@@ -443,8 +443,8 @@ export class Outbox {
     batch.fail(lane.partition, error);
   }
 
-  /** A record alone. */
-  #refuse(sink: Sink | null, error: KafkaError): void {
+  /** A record alone is not delivered. */
+  refuse(sink: Sink | null, error: KafkaError): void {
     this.#onFailed?.(error);
     if (sink === null) this.#unheard.note(error);
     else sink.failed(error, null);

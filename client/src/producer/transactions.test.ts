@@ -140,6 +140,28 @@ test.for(versions)("version %i: a record that is lost aborts, also where nobody 
   await client.close();
 });
 
+test.for(versions)(
+  "version %i: a record that is refused at once aborts, whoever passes over it",
+  async (version) => {
+    const { fake, transactions, client, producer } = await started(version, { bufferBytesMax: 1_000 });
+    const records = numbered(10).map((value) => ({ partition: 0, value: value.padEnd(500) }));
+    const exhausted = { code: "BUFFER_EXHAUSTED" };
+    const sent = producer.transaction(
+      async (tx) => void (await Promise.allSettled(records.map(async (record) => tx.send("bills", record)))),
+    );
+    await expect(fake.within(5_000, sent)).rejects.toMatchObject(exhausted);
+    const sentAll = producer.transaction(async (tx) => void (await tx.sendAll("bills", records)));
+    await expect(fake.within(5_000, sentAll)).rejects.toMatchObject(exhausted);
+    const aborted = producer.transaction(async (tx) => {
+      await tx.send("bills", { value: "one" });
+      await tx.send("bills", { value: "two" }, { signal: AbortSignal.abort() }).catch(() => {});
+    });
+    await expect(fake.within(5_000, aborted)).rejects.toMatchObject({ code: "ABORTED" });
+    expect(transactions.committed("bills")).toEqual([]);
+    await client.close();
+  },
+);
+
 test.for(versions)("version %i: a signal aborts, whatever the function waits for", async (version) => {
   const { transactions, client, producer } = await started(version);
   const controller = new AbortController();

@@ -291,7 +291,13 @@ export class Transactions implements Identities, TransactionalSending {
       signal: running.controller.signal,
       send: async (topic: AnyTopic, record: AnyRecord, options: SendOptions = {}): Promise<Delivered> => {
         check();
-        return front.send(topic, record, options.signal);
+        try {
+          return await front.send(topic, record, options.signal);
+        } catch (error) {
+          // Also where only the waiting for it has ended: nobody has seen it delivered.
+          running.fail(asKafkaError(error));
+          throw error;
+        }
       },
       sendAll: async (topic: AnyTopic, records: readonly AnyRecord[]): Promise<readonly SendResult[]> => {
         check();
