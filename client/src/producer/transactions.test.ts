@@ -424,3 +424,53 @@ test("records that wait for their topic are not told of the end of an earlier tr
   expect(transactions.committed("none")).toEqual(["kept"]);
   await client.close();
 });
+
+test("version 1: an abort waits for what the coordinator is being told, and is not overtaken by it", async () => {
+  const { fake, transactions, client, producer } = await started(1);
+  const send = async (value: string): Promise<void> =>
+    producer.transaction(async (tx) => void (await tx.send("bills", { partition: 0, value })));
+  await send("first");
+  // Both the request that is under way, and the one after it.
+  transactions.trouble("AddPartitionsToTxn", ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.CONCURRENT_TRANSACTIONS);
+  const aborted = producer.transaction(async (tx) => {
+    tx.enqueue("bills", { partition: 0, value: "aborted" });
+    await fake.world.clock.advance(1);
+    throw new Error("mine");
+  });
+  await expect(fake.within(5_000, aborted)).rejects.toThrow("mine");
+  await fake.world.clock.advance(5_000);
+  expect(transactions.ids.get("billing")!.state).not.toBe("ongoing");
+  // The same with the offsets of a group.
+  transactions.trouble("AddOffsetsToTxn", ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.CONCURRENT_TRANSACTIONS);
+  const abortedOffsets = producer.transaction(async (tx) => {
+    void tx.commitOffsets(consumed).catch(() => {});
+    await fake.world.clock.advance(1);
+    throw new Error("mine");
+  });
+  await expect(fake.within(5_000, abortedOffsets)).rejects.toThrow("mine");
+  await fake.world.clock.advance(5_000);
+  expect(transactions.ids.get("billing")!.state).not.toBe("ongoing");
+  await fake.within(5_000, send("last"));
+  expect(transactions.committed("bills")).toEqual(["first", "last"]);
+  await client.close();
+});
+
+test.for(versions)("version %i: a signal aborts soon, also while a coordinator does not answer well", async (version) => {
+  const { fake, transactions, client, producer } = await started(version);
+  const loading = Array.from({ length: 1_000 }, () => ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
+  transactions.trouble("TxnOffsetCommit", ...loading);
+  const controller = new AbortController();
+  const stuck = producer.transaction(
+    async (tx) => {
+      await tx.send("bills", { partition: 0, value: "a" });
+      await tx.commitOffsets(consumed);
+    },
+    { signal: controller.signal },
+  );
+  const outcome = Promise.allSettled([stuck]);
+  await fake.world.clock.advance(10_000);
+  controller.abort();
+  expect((await fake.within(3_000, outcome))[0]).toMatchObject({ reason: { code: "ABORTED" } });
+  expect(transactions.ids.get("billing")!.state).toBe("aborted");
+  await client.close();
+});

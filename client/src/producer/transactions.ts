@@ -36,6 +36,8 @@ class Running {
   readonly added = new Set<Lane>();
   readonly wanted = new Set<Lane>();
   isAdding = false;
+  /** Settles when the coordinator is not being told of partitions any more. */
+  adding: Promise<void> = Promise.resolve();
   readonly committing = new Set<Promise<void>>();
 
   constructor() {
@@ -100,7 +102,7 @@ export class Transactions implements Identities, TransactionalSending {
     }
     if (running.added.has(lane)) return true;
     running.wanted.add(lane);
-    if (!running.isAdding) void this.#add(running);
+    if (!running.isAdding) running.adding = this.#add(running);
     return false;
   }
 
@@ -205,7 +207,8 @@ export class Transactions implements Identities, TransactionalSending {
     running.fail(reason);
     const sentence = `the transaction of ${this.transactionalId} was aborted: ${reason.message}`;
     await this.#parts?.outbox.discard(new KafkaError("TRANSACTION_ABORTED", sentence, { cause: error }));
-    await Promise.allSettled(running.committing);
+    // What is still being said of it must not come behind its end, and begin another one that nobody ends.
+    await Promise.allSettled([running.adding, ...running.committing]);
     if (running.failure?.fatal === true) this.#noteFatal(running.failure);
     const isOpen = running.isStarted && !running.isHopeless && (this.#fatal === null || this.#fatal.code === "CLOSED");
     if (isOpen) await this.#endAborted(running);
@@ -245,7 +248,11 @@ export class Transactions implements Identities, TransactionalSending {
         const lanes = [...running.wanted];
         const partitions = lanes.map(({ topic, partition }): TopicPartition => ({ topic: topic.name, partition }));
         running.isStarted = true;
-        await this.#coordinator.addPartitions(this.#identity as ProducerIdentity, partitions);
+        await this.#coordinator.addPartitions(
+          this.#identity as ProducerIdentity,
+          partitions,
+          running.controller.signal,
+        );
         for (const lane of lanes) {
           running.wanted.delete(lane);
           running.added.add(lane);
@@ -266,7 +273,10 @@ export class Transactions implements Identities, TransactionalSending {
     if (offsets.offsets.length === 0) return;
     running.isStarted = true;
     const identity = this.#identity as ProducerIdentity;
-    const committing = this.#coordinator.commitOffsets(identity, this.#version, offsets);
+    const committing = this.#coordinator.commitOffsets(identity, offsets, {
+      version: this.#version,
+      signal: running.controller.signal,
+    });
     running.committing.add(committing);
     try {
       await committing;
