@@ -1,3 +1,4 @@
+import type { Clock } from "@millrace/base/world";
 import { KafkaError } from "../errors.ts";
 import type { Wire } from "../network/wire.ts";
 import type { RecordInput, Topic } from "../topic.ts";
@@ -34,10 +35,12 @@ export class Producer implements AsyncDisposable {
   readonly #outbox: Outbox;
   readonly #front: Front;
   readonly #transactions: Transactions | null;
+  readonly #clock: Clock;
 
   /** @throws KafkaError INVALID_CONFIG, naming the option. */
   constructor(wire: Wire, options: ProducerOptions = {}) {
     const settings = settingsOf(options);
+    this.#clock = wire.world.clock;
     const { transactionalId, transactionTimeoutMs, deliveryTimeoutMs: timeoutMs } = settings;
     const transactions =
       transactionalId === null
@@ -156,13 +159,25 @@ export class Producer implements AsyncDisposable {
    * Sends what is waiting, then takes no more; each record is delivered or has failed when it settles. An open transaction
    * is aborted.
    *
-   * @param options timeoutMs is how long it may take: what is left then fails. Absent: as long as deliveryTimeoutMs.
+   * @param options timeoutMs is how long it may take: what is left then fails, and a transaction whose end is not known yet
+   *   is left to its coordinator. Absent: as long as deliveryTimeoutMs.
    * @throws the first failure of an enqueued record of which nobody has heard.
    */
   async close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
-    await this.#transactions?.close(new KafkaError("CLOSED", "the producer was closed"));
-    await this.#outbox.close(options.timeoutMs ?? null);
+    const { timeoutMs = null } = options;
+    const begunMs = this.#clock.monotonicMs();
+    if (this.#transactions !== null) await this.#closeTransactions(this.#transactions, timeoutMs);
+    const spentMs = this.#clock.monotonicMs() - begunMs;
+    await this.#outbox.close(timeoutMs === null ? null : Math.max(0, timeoutMs - spentMs));
     this.#outbox.throwUnheard();
+  }
+
+  async #closeTransactions(transactions: Transactions, timeoutMs: number | null): Promise<void> {
+    const closed = new KafkaError("CLOSED", "the producer was closed");
+    const giveUp = (): void => transactions.giveUp(closed);
+    const timer = timeoutMs === null ? null : this.#clock.schedule(timeoutMs, giveUp, { isAwaited: true });
+    await transactions.close(closed);
+    timer?.cancel();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -474,3 +474,20 @@ test.for(versions)("version %i: a signal aborts soon, also while a coordinator d
   expect(transactions.ids.get("billing")!.state).toBe("aborted");
   await client.close();
 });
+
+test.for(versions)("version %i: closing within a time does not wait for a coordinator", async (version) => {
+  const { fake, transactions, client, producer } = await started(version);
+  const { clock } = fake.world;
+  transactions.trouble("EndTxn", ...Array.from({ length: 1_000 }, () => ErrorCode.COORDINATOR_LOAD_IN_PROGRESS));
+  const committing = Promise.allSettled([
+    producer.transaction(async (tx) => void (await tx.send("bills", { partition: 0, value: "a" }))),
+  ]);
+  await clock.advance(500);
+  const begunMs = clock.monotonicMs();
+  await fake.within(2_000, producer.close({ timeoutMs: 1_000 }));
+  expect(clock.monotonicMs() - begunMs).toBeLessThanOrEqual(1_010);
+  // Nobody goes on to ask.
+  expect((await fake.within(2_000, committing))[0]).toMatchObject({ status: "rejected", reason: { code: "CLOSED" } });
+  await client.close();
+  expect(clock.pendingTimers).toBe(0);
+});

@@ -66,6 +66,7 @@ export class Transactions implements Identities, TransactionalSending {
   #preparing: Promise<void> | null = null;
   #running: Running | null = null;
   #fatal: KafkaError | null = null;
+  readonly #givenUp = Promise.withResolvers<void>();
 
   constructor(coordinator: TransactionCoordinator) {
     this.#coordinator = coordinator;
@@ -142,11 +143,17 @@ export class Transactions implements Identities, TransactionalSending {
     }
   }
 
-  /** Aborts what is open, and takes no more. */
+  /** Aborts what is open, and takes no more. Settles when it has ended, or is given up. */
   async close(error: KafkaError): Promise<void> {
     this.#fatal ??= error;
     this.#running?.end(error);
-    await this.#running?.done.promise;
+    await Promise.race([this.#running?.done.promise, this.#givenUp.promise]);
+  }
+
+  /** Nobody waits for the end of what is open any more: its coordinator ends it by its time. */
+  giveUp(error: KafkaError): void {
+    this.#coordinator.stop(error);
+    this.#givenUp.resolve();
   }
 
   /** Whoever comes while an earlier call is still under way waits for that. */
