@@ -24,6 +24,8 @@ class Running {
   readonly done = Promise.withResolvers<void>();
   /** Why it cannot be committed. */
   failure: KafkaError | null = null;
+  /** What records are told that are lost by it. */
+  aborted: KafkaError | null = null;
   /** Takes nothing more. */
   isOver = false;
   /** A broker may know of it. */
@@ -113,7 +115,7 @@ export class Transactions implements Identities, TransactionalSending {
 
   /** A record of the transaction was not delivered. */
   failed(error: KafkaError): void {
-    this.#running?.fail(error);
+    if (this.#running !== null) this.#fail(this.#running, error);
   }
 
   // --- One transaction --------------------------------------------------------------------------------------------------
@@ -207,13 +209,29 @@ export class Transactions implements Identities, TransactionalSending {
     }
   }
 
+  /** It cannot be committed any more: nothing of it leaves, and whoever waits for that is told. */
+  #fail(running: Running, error: KafkaError): void {
+    if (running.failure !== null) return;
+    running.fail(error);
+    // Not within the call that tells of it: there a batch is being given up.
+    queueMicrotask(() => {
+      if (this.#running === running) void this.#discard(running, error);
+    });
+  }
+
+  async #discard(running: Running, cause: unknown): Promise<void> {
+    const sentence = `the transaction of ${this.transactionalId} was aborted: ${asKafkaError(cause).message}`;
+    running.aborted ??= new KafkaError("TRANSACTION_ABORTED", sentence, { cause });
+    await this.#parts?.outbox.discard(running.aborted);
+  }
+
   /** What the caller is told in the end. */
-  async #abort(running: Running, error: unknown): Promise<unknown> {
+  async #abort(running: Running, thrown: unknown): Promise<unknown> {
     running.isOver = true;
-    const reason = asKafkaError(error);
-    running.fail(reason);
-    const sentence = `the transaction of ${this.transactionalId} was aborted: ${reason.message}`;
-    await this.#parts?.outbox.discard(new KafkaError("TRANSACTION_ABORTED", sentence, { cause: error }));
+    // Why the records were lost for which the caller has waited.
+    const error = thrown === running.aborted ? running.failure : thrown;
+    running.fail(asKafkaError(error));
+    await this.#discard(running, error);
     // What is still being said of it must not come behind its end, and begin another one that nobody ends.
     await Promise.allSettled([running.adding, ...running.committing]);
     if (running.failure?.fatal === true) this.#noteFatal(running.failure);
@@ -267,9 +285,7 @@ export class Transactions implements Identities, TransactionalSending {
         for (const lane of lanes) this.#parts?.outbox.offer(lane);
       }
     } catch (error) {
-      const failure = asKafkaError(error);
-      running.fail(failure);
-      void this.#parts?.outbox.discard(failure);
+      this.#fail(running, asKafkaError(error));
     } finally {
       running.isAdding = false;
     }
@@ -288,7 +304,7 @@ export class Transactions implements Identities, TransactionalSending {
     try {
       await committing;
     } catch (error) {
-      running.fail(asKafkaError(error));
+      this.#fail(running, asKafkaError(error));
       throw error;
     }
   }
@@ -312,7 +328,7 @@ export class Transactions implements Identities, TransactionalSending {
           return await front.send(topic, record, options.signal);
         } catch (error) {
           // Also where only the waiting for it has ended: nobody has seen it delivered.
-          running.fail(asKafkaError(error));
+          this.#fail(running, asKafkaError(error));
           throw error;
         }
       },
