@@ -99,6 +99,22 @@ test("a stream of records waits for room, and its end for the last answer", asyn
   expect(fake.values("orders").at(-1)).toBe("web");
 });
 
+test("a stream waits for room also where others have filled the buffer", async () => {
+  const { fake, cluster, producer, letGo } = await held({ bufferBytesMax: 1_000 });
+  const writer = producer.writable("orders").getWriter();
+  await writer.write({ value: "first" });
+  const sends = Promise.allSettled(numbered(10).map(async (value) => producer.send("orders", { value: value.padEnd(500) })));
+  await fake.world.clock.advance(1);
+  const written = writer.write({ value: "second" });
+  await fake.world.clock.advance(1);
+  letGo();
+  await fake.within(1_000, written);
+  await fake.within(1_000, writer.close());
+  expect(fake.values("orders")).toEqual(expect.arrayContaining(["first", "second"]));
+  expect((await sends).filter(({ status }) => status === "rejected").length).toBeGreaterThan(0);
+  await cluster.close();
+});
+
 test("a stream fails with the first record that is lost, and only the stream", async () => {
   const fake = await FakeCluster.start();
   fake.create("orders");
