@@ -103,7 +103,9 @@ test("a stream waits for room also where others have filled the buffer", async (
   const { fake, cluster, producer, letGo } = await held({ bufferBytesMax: 1_000 });
   const writer = producer.writable("orders").getWriter();
   await writer.write({ value: "first" });
-  const sends = Promise.allSettled(numbered(10).map(async (value) => producer.send("orders", { value: value.padEnd(500) })));
+  const sends = Promise.allSettled(
+    numbered(10).map(async (value) => producer.send("orders", { value: value.padEnd(500) })),
+  );
   await fake.world.clock.advance(1);
   const written = writer.write({ value: "second" });
   await fake.world.clock.advance(1);

@@ -1,6 +1,7 @@
 import type { Clock } from "@millrace/base/world";
 import { KafkaError } from "../errors.ts";
 import type { Wire } from "../network/wire.ts";
+import type { HeaderSerdes } from "../serdes/headers.ts";
 import type { RecordInput, Topic } from "../topic.ts";
 import { Front } from "./front.ts";
 import { anonymous, IdempotentIdentities } from "./identity.ts";
@@ -64,9 +65,9 @@ export class Producer implements AsyncDisposable {
    * @throws KafkaError of the broker; TIMED_OUT after deliveryTimeoutMs; SERIALIZATION_FAILED; BUFFER_EXHAUSTED; CLOSED;
    *   ABORTED by its signal.
    */
-  send<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    record: RecordInput<NoInfer<Key>, NoInfer<Value>>,
+  send<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    record: RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>,
     options?: SendOptions,
   ): Promise<Delivered>;
   send(topic: string, record: ProducerRecord, options?: SendOptions): Promise<Delivered>;
@@ -76,9 +77,9 @@ export class Producer implements AsyncDisposable {
   }
 
   /** Settles when all are answered: what became of each, in their order. Never rejects for a record. */
-  sendAll<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  sendAll<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
   ): Promise<readonly SendResult[]>;
   sendAll(topic: string, records: readonly ProducerRecord[]): Promise<readonly SendResult[]>;
   sendAll(topic: AnyTopic, records: readonly AnyRecord[]): Promise<readonly SendResult[]> {
@@ -92,9 +93,11 @@ export class Producer implements AsyncDisposable {
    *
    * @throws KafkaError CLOSED; BUFFER_EXHAUSTED, retriable, when twice bufferBytesMax is waiting.
    */
-  enqueue<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    records: RecordInput<NoInfer<Key>, NoInfer<Value>> | readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  enqueue<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    records:
+      | RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>
+      | readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
   ): void;
   enqueue(topic: string, records: ProducerRecord | readonly ProducerRecord[]): void;
   enqueue(topic: AnyTopic, records: AnyRecord | readonly AnyRecord[]): void {
@@ -125,7 +128,9 @@ export class Producer implements AsyncDisposable {
    * A stream of records, for `readable.pipeTo(...)` and `stream.pipeline(...)`: it takes as much as there is room for, and
    * fails with the first record that was not delivered.
    */
-  writable<Key, Value>(topic: Topic<unknown, unknown, Key, Value>): WritableStream<RecordInput<Key, Value>>;
+  writable<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+  ): WritableStream<RecordInput<Key, Value, Declared>>;
   writable(topic: string): WritableStream<ProducerRecord>;
   writable(topic: AnyTopic): WritableStream<AnyRecord> {
     if (this.#transactions !== null) throw outside(this.#transactions.transactionalId);

@@ -140,27 +140,24 @@ test.for(versions)("version %i: a record that is lost aborts, also where nobody 
   await client.close();
 });
 
-test.for(versions)(
-  "version %i: a record that is refused at once aborts, whoever passes over it",
-  async (version) => {
-    const { fake, transactions, client, producer } = await started(version, { bufferBytesMax: 1_000 });
-    const records = numbered(10).map((value) => ({ partition: 0, value: value.padEnd(500) }));
-    const exhausted = { code: "BUFFER_EXHAUSTED" };
-    const sent = producer.transaction(
-      async (tx) => void (await Promise.allSettled(records.map(async (record) => tx.send("bills", record)))),
-    );
-    await expect(fake.within(5_000, sent)).rejects.toMatchObject(exhausted);
-    const sentAll = producer.transaction(async (tx) => void (await tx.sendAll("bills", records)));
-    await expect(fake.within(5_000, sentAll)).rejects.toMatchObject(exhausted);
-    const aborted = producer.transaction(async (tx) => {
-      await tx.send("bills", { value: "one" });
-      await tx.send("bills", { value: "two" }, { signal: AbortSignal.abort() }).catch(() => {});
-    });
-    await expect(fake.within(5_000, aborted)).rejects.toMatchObject({ code: "ABORTED" });
-    expect(transactions.committed("bills")).toEqual([]);
-    await client.close();
-  },
-);
+test.for(versions)("version %i: a record that is refused at once aborts, whoever passes over it", async (version) => {
+  const { fake, transactions, client, producer } = await started(version, { bufferBytesMax: 1_000 });
+  const records = numbered(10).map((value) => ({ partition: 0, value: value.padEnd(500) }));
+  const exhausted = { code: "BUFFER_EXHAUSTED" };
+  const sent = producer.transaction(
+    async (tx) => void (await Promise.allSettled(records.map(async (record) => tx.send("bills", record)))),
+  );
+  await expect(fake.within(5_000, sent)).rejects.toMatchObject(exhausted);
+  const sentAll = producer.transaction(async (tx) => void (await tx.sendAll("bills", records)));
+  await expect(fake.within(5_000, sentAll)).rejects.toMatchObject(exhausted);
+  const aborted = producer.transaction(async (tx) => {
+    await tx.send("bills", { value: "one" });
+    await tx.send("bills", { value: "two" }, { signal: AbortSignal.abort() }).catch(() => {});
+  });
+  await expect(fake.within(5_000, aborted)).rejects.toMatchObject({ code: "ABORTED" });
+  expect(transactions.committed("bills")).toEqual([]);
+  await client.close();
+});
 
 test.for(versions)("version %i: a signal aborts, whatever the function waits for", async (version) => {
   const { transactions, client, producer } = await started(version);
@@ -455,25 +452,28 @@ test("version 1: an abort waits for what the coordinator is being told, and is n
   await client.close();
 });
 
-test.for(versions)("version %i: a signal aborts soon, also while a coordinator does not answer well", async (version) => {
-  const { fake, transactions, client, producer } = await started(version);
-  const loading = Array.from({ length: 1_000 }, () => ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
-  transactions.trouble("TxnOffsetCommit", ...loading);
-  const controller = new AbortController();
-  const stuck = producer.transaction(
-    async (tx) => {
-      await tx.send("bills", { partition: 0, value: "a" });
-      await tx.commitOffsets(consumed);
-    },
-    { signal: controller.signal },
-  );
-  const outcome = Promise.allSettled([stuck]);
-  await fake.world.clock.advance(10_000);
-  controller.abort();
-  expect((await fake.within(3_000, outcome))[0]).toMatchObject({ reason: { code: "ABORTED" } });
-  expect(transactions.ids.get("billing")!.state).toBe("aborted");
-  await client.close();
-});
+test.for(versions)(
+  "version %i: a signal aborts soon, also while a coordinator does not answer well",
+  async (version) => {
+    const { fake, transactions, client, producer } = await started(version);
+    const loading = Array.from({ length: 1_000 }, () => ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
+    transactions.trouble("TxnOffsetCommit", ...loading);
+    const controller = new AbortController();
+    const stuck = producer.transaction(
+      async (tx) => {
+        await tx.send("bills", { partition: 0, value: "a" });
+        await tx.commitOffsets(consumed);
+      },
+      { signal: controller.signal },
+    );
+    const outcome = Promise.allSettled([stuck]);
+    await fake.world.clock.advance(10_000);
+    controller.abort();
+    expect((await fake.within(3_000, outcome))[0]).toMatchObject({ reason: { code: "ABORTED" } });
+    expect(transactions.ids.get("billing")!.state).toBe("aborted");
+    await client.close();
+  },
+);
 
 test.for(versions)("version %i: closing within a time does not wait for a coordinator", async (version) => {
   const { fake, transactions, client, producer } = await started(version);
