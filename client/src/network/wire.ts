@@ -57,6 +57,9 @@ const coordinatorTypes = { group: 0, transaction: 1, share: 2 } as const satisfi
 const reconnectBackoffMsMin = 100;
 const reconnectBackoffMsMax = 1_000;
 
+/** Between two tries to learn anew of a topic of which something is known. */
+const refreshPauseMs = 1_000;
+
 /** Where one broker is silent for so long, the next one is asked, too. */
 const patienceMs = 1_000;
 
@@ -88,6 +91,8 @@ export class Wire {
   readonly #options: WireOptions;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #asking = new Map<string, Promise<TopicMetadata>>();
+  /** Of topics whose last refresh did not succeed. Monotonic. */
+  readonly #refreshNotBeforeMs = new Map<string, number>();
   readonly #coordinators = new Map<string, number>();
   readonly #retries: Retries;
   readonly #closing = new AbortController();
@@ -298,11 +303,17 @@ export class Wire {
 
   /** Asks for what is older than metadataMaxAgeMs, in the background. */
   refreshIfOld(name: string): void {
-    const ageMs = this.world.clock.monotonicMs() - this.metadata.learnedAtMs(name);
-    if (ageMs < this.#options.metadataMaxAgeMs) return;
-    void this.#askOnce(name, {}).catch((error: unknown) => {
-      this.logger.debug("the metadata of a topic could not be refreshed", { topic: name, error });
-    });
+    const nowMs = this.world.clock.monotonicMs();
+    if (nowMs - this.metadata.learnedAtMs(name) < this.#options.metadataMaxAgeMs) return;
+    // Who asks for each batch, of a topic that is gone or may not be seen, does not ask a broker for each.
+    if (nowMs < (this.#refreshNotBeforeMs.get(name) ?? 0)) return;
+    this.#refreshNotBeforeMs.set(name, nowMs + refreshPauseMs);
+    this.#askOnce(name, {}).then(
+      () => this.#refreshNotBeforeMs.delete(name),
+      (error: unknown) => {
+        this.logger.debug("the metadata of a topic could not be refreshed", { topic: name, error });
+      },
+    );
   }
 
   /** Asks for the topic, whatever is known of it. */
