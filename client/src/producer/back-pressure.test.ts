@@ -99,6 +99,17 @@ test("a stream of records waits for room, and its end for the last answer", asyn
   expect(fake.values("orders").at(-1)).toBe("web");
 });
 
+test("records that are enqueued together are taken together, or not at all", async () => {
+  const { fake, cluster, producer, letGo } = await held({ bufferBytesMax: 1_000 });
+  const records = numbered(5).map((value) => ({ value: value.padEnd(1_000) }));
+  producer.enqueue("orders", records);
+  expect(() => producer.enqueue("orders", records)).toThrow("are not answered yet");
+  letGo();
+  await producer.flush();
+  expect(fake.values("orders")).toEqual(records.map(({ value }) => value));
+  await cluster.close();
+});
+
 test("a stream waits for room also where others have filled the buffer", async () => {
   const { fake, cluster, producer, letGo } = await held({ bufferBytesMax: 1_000 });
   const writer = producer.writable("orders").getWriter();

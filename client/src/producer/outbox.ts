@@ -100,13 +100,21 @@ export class Outbox {
   }
 
   /**
-   * Takes a record. What is wrong with it alone its sink is told, or the next who looks.
+   * Asked before records are given.
    *
    * @throws KafkaError CLOSED; BUFFER_EXHAUSTED where twice what may be buffered is.
    */
-  accept(topic: AnyTopic, record: AnyRecord, sink: Sink | null): void {
+  admit(): void {
     if (this.#closed !== null) throw this.#closed;
     if (this.#budget.isExhausted) throw exhausted(this.#budget.usedBytes);
+  }
+
+  /** Takes a record. What is wrong with it its sink is told, or the next who looks. */
+  accept(topic: AnyTopic, record: AnyRecord, sink: Sink | null): void {
+    if (this.#closed !== null) {
+      this.refuse(sink, this.#closed);
+      return;
+    }
     const lanes = this.#lanesOf(nameOf(topic));
     if (lanes.waiting !== null || lanes.metadata === null) {
       this.#wait(lanes, topic, record, sink, null);

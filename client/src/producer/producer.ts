@@ -91,7 +91,8 @@ export class Producer implements AsyncDisposable {
    * Takes records without a promise for each: the cheapest way. `ready` tells when there is room for more. What is not
    * delivered goes to the option `onFailed`, else the next ready, flush or close throws the first one.
    *
-   * @throws KafkaError CLOSED; BUFFER_EXHAUSTED, retriable, when twice bufferBytesMax is waiting.
+   * @throws KafkaError CLOSED; BUFFER_EXHAUSTED, retriable, when twice bufferBytesMax is waiting. Then none of the records
+   *   was taken.
    */
   enqueue<Key, Value, Declared extends HeaderSerdes>(
     topic: Topic<unknown, unknown, Key, Value, Declared>,
