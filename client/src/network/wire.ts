@@ -97,6 +97,8 @@ export class Wire {
   readonly #retries: Retries;
   readonly #closing = new AbortController();
   #purposesCount = 0;
+  /** How often any broker was asked for. */
+  #turnsCount = 0;
 
   constructor(world: ClientWorld, options: WireOptions) {
     this.world = world;
@@ -142,15 +144,21 @@ export class Wire {
 
   // --- Connections ------------------------------------------------------------------------------------------------------
 
-  /** A connection to any broker: an open one that may be used at once first, then brokers that were learned; the given addresses last. */
+  /**
+   * A connection to any broker: an open one that may be used at once first, then brokers that were learned; the given addresses
+   * last. Of the open ones each in its turn: a broker that is cut off from its cluster answers as ever, and knows nothing new.
+   */
   async any(): Promise<BrokerConnection> {
     let throttled: BrokerConnection | null = null;
+    const ready: BrokerConnection[] = [];
     for (const { connection, purpose } of this.#endpoints.values()) {
       // Of the others each has a Fetch or a JoinGroup that waits, and this request would wait behind it.
       if (purpose !== "main" || !(connection instanceof BrokerConnection) || !connection.isOpen) continue;
-      if (!connection.isThrottled) return connection;
-      throttled = connection;
+      if (connection.isThrottled) throttled = connection;
+      else ready.push(connection);
     }
+    const next = ready[this.#turnsCount++ % ready.length];
+    if (next !== undefined) return next;
     const known = [...this.metadata.brokers.values(), ...this.#options.bootstrap];
     const unique = [...new Map(known.map((each) => [addressText(each), each])).values()];
     const addresses = unique.filter((address) => !this.#isThrottled(this.#endpoint(address, "main")));
