@@ -15,7 +15,7 @@ import type { FakeBroker } from "./fake-broker.ts";
 import type { Attempt, FakeCluster } from "./fake-cluster.ts";
 
 /** Instead of the coordinator's own answer: a code; or none, with the connection broken before or after it was done. */
-type Trouble = number | "lost" | "done, and lost";
+export type Trouble = number | "lost" | "done, and lost";
 
 interface Id {
   producerId: number;
@@ -53,6 +53,11 @@ export class FakeTransactions {
   /** The next answers of this API. */
   trouble(api: string, ...troubles: readonly Trouble[]): void {
     this.#troubles.set(api, [...(this.#troubles.get(api) ?? []), ...troubles]);
+  }
+
+  /** No more troubles. */
+  calm(): void {
+    this.#troubles.clear();
   }
 
   /** What a reader of committed records sees. */

@@ -205,6 +205,18 @@ describe("OAUTHBEARER", () => {
     expect((await opening).message).toContain("gave no token within 2000 ms");
   });
 
+  test("a function that never answers does not hold up the end of the cluster", async () => {
+    const cluster = new Cluster({ brokers: [broker.text], world, sasl: bearer(() => new Promise(() => {})) });
+    const opening = refusal(cluster.connect());
+    await world.clock.advance(100);
+    let isClosed = false;
+    void cluster.close().then(() => void (isClosed = true));
+    await world.clock.advance(1);
+    expect(isClosed).toBe(true);
+    expect(await opening).toMatchObject({ code: "CLOSED" });
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+
   test.for([
     ["no object", (): unknown => "token", "must give an object"],
     ["an empty token", (): unknown => ({ value: "" }), "gave a value that no token can be"],

@@ -5,7 +5,7 @@ import type { SaslAuthenticateResponse } from "kafka-protocol-ts/messages/36-sas
 import { KafkaError } from "../errors.ts";
 import { oauthBearer } from "./oauth-bearer.ts";
 import { refused, unknownMechanism } from "./sasl.ts";
-import type { PlainOptions, SaslExchange, SaslOptions } from "./sasl.ts";
+import type { PlainOptions, SaslExchange, SaslLimits, SaslOptions } from "./sasl.ts";
 import { scram } from "./scram.ts";
 
 /** The broker, as an exchange of SASL bytes sees it. */
@@ -31,7 +31,7 @@ const roundsMax = 8;
  */
 export async function beginExchange(
   sasl: SaslOptions,
-  { broker, timeoutMs }: { readonly broker: string; readonly timeoutMs: number },
+  { broker, timeoutMs, ended }: SaslLimits,
   { clock, random }: SaslWorld,
 ): Promise<SaslExchange> {
   switch (sasl.mechanism) {
@@ -41,7 +41,7 @@ export async function beginExchange(
     case "SCRAM-SHA-512":
       return scram(sasl, broker, random);
     case "OAUTHBEARER":
-      return oauthBearer(sasl, { broker, timeoutMs, clock });
+      return oauthBearer(sasl, { broker, timeoutMs, ended, clock });
     default:
       throw unknownMechanism((sasl as { readonly mechanism: string }).mechanism);
   }

@@ -237,6 +237,19 @@ test("a large answer in many chunks arrives whole", async () => {
   expect(answer.topics.map(({ name }) => name)).toEqual(topics.map(({ name }) => name));
 });
 
+test("a broker that is cut off in the middle of an answer: what waits fails at once, and may be asked again", async () => {
+  broker.on(metadata, ({ connection, api: _, ...asked }) => {
+    const parts = Buffer.concat(response(metadata, asked, about("whole")));
+    connection.send([parts.subarray(0, parts.length - 3)], () => connection.destroy());
+    return silence;
+  });
+  const connection = await open();
+  const both = await Promise.all([1, 2].map(async () => outcome(connection.request(metadata, none))));
+  for (const error of both) expect(error).toMatchObject({ code: "NETWORK_EXCEPTION", retriable: true });
+  expect(connection.isOpen).toBe(false);
+  expect(world.clock.pendingTimers).toBe(0);
+});
+
 /** Something that is no broker: it takes the first request, and answers so. */
 async function answering(port: number, answer: (connection: Connection) => void): Promise<Address> {
   const listener = await world.network.listen({ host: "other", port }, (connection) => {

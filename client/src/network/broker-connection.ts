@@ -84,8 +84,8 @@ export class BrokerConnection {
   readonly #options: BrokerConnectionOptions;
   readonly #frames: FrameAssembler;
   readonly #waiting = new Deque<Waiting>();
-  /** Requests without an answer whose bytes have not left. */
-  readonly #leaving = new Set<(error: KafkaError) => void>();
+  /** Who waits for something else than an answer: requests without one to leave, and for a token. */
+  readonly #others = new Set<(error: KafkaError) => void>();
   readonly #served = new Map<number, readonly [number, number]>();
   readonly #features = new Map<string, number>();
   readonly #departures: Departures;
@@ -245,16 +245,16 @@ export class BrokerConnection {
         reject(this.#failure);
         return;
       }
-      this.#leaving.add(reject);
+      this.#others.add(reject);
       const leave = (): void => {
         if (this.#failure !== null) return;
         this.#connection.send(parts, () => {
-          this.#leaving.delete(reject);
+          this.#others.delete(reject);
           resolve();
         });
       };
       const giveUp = (): void => {
-        this.#leaving.delete(reject);
+        this.#others.delete(reject);
         reject(this.#heldTooLong(api.name, version, timeoutMs));
       };
       this.#departures.depart(leave, timeoutMs, giveUp);
@@ -396,15 +396,19 @@ export class BrokerConnection {
     this.#session.end();
     if (!this.serves(saslHandshake) || !this.serves(saslAuthenticate)) throw noSaslHere(this.name);
     const timeoutMs = this.#requestTimeoutMs;
+    const { promise: ended, reject } = Promise.withResolvers<never>();
+    ended.catch(() => {});
+    this.#others.add(reject);
     this.#departures.hold();
     try {
-      const asking = beginExchange(sasl, { broker: this.name, timeoutMs }, this.#options);
+      const asking = beginExchange(sasl, { broker: this.name, timeoutMs, ended }, this.#options);
       // A broker answers in order: behind a Fetch or a JoinGroup that waits, the time of these requests would be over too soon.
       const [exchange] = await Promise.all([asking, this.#idle()]);
       const startedMs = this.#clock.monotonicMs();
       const { sessionLifetimeMs } = await authenticate(this.#saslPeer(timeoutMs), sasl.mechanism, exchange);
       if (sessionLifetimeMs > 0) this.#session.begin(startedMs, sessionLifetimeMs, this.#options.random.fraction());
     } finally {
+      this.#others.delete(reject);
       this.#departures.release();
     }
   }
@@ -495,8 +499,8 @@ export class BrokerConnection {
     this.#waiting.clear();
     this.#departures.stop();
     this.#tellIdle();
-    for (const fail of this.#leaving) fail(error);
-    this.#leaving.clear();
+    for (const fail of this.#others) fail(error);
+    this.#others.clear();
     this.#connection.destroy(error);
     if (this.#openedMs === null) return;
     const lifetimeMs = this.#clock.monotonicMs() - this.#openedMs;

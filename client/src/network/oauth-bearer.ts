@@ -1,6 +1,6 @@
 import type { Clock } from "@millrace/base/world";
 import { KafkaError } from "../errors.ts";
-import type { OAuthBearerOptions, OAuthBearerToken, SaslExchange } from "./sasl.ts";
+import type { OAuthBearerOptions, OAuthBearerToken, SaslExchange, SaslLimits } from "./sasl.ts";
 import { refused } from "./sasl.ts";
 
 /** Between the parts of what we say; alone it is the answer to a reason against us. */
@@ -10,7 +10,7 @@ const reasonBytesMax = 4_096;
 /** RFC 7628. A broker that does not like the token gives a reason as JSON, and says no after we have seen it. */
 export async function oauthBearer(
   { token }: OAuthBearerOptions,
-  peer: { readonly broker: string; readonly timeoutMs: number; readonly clock: Clock },
+  peer: SaslLimits & { readonly clock: Clock },
 ): Promise<SaslExchange> {
   const { value, lifetimeMs, extensions = {} } = await asked(token, peer);
   checkToken(value);
@@ -37,14 +37,14 @@ export async function oauthBearer(
 /** The function is the caller's: it may fail, and it may never answer. */
 async function asked(
   token: OAuthBearerOptions["token"],
-  { broker, timeoutMs, clock }: { readonly broker: string; readonly timeoutMs: number; readonly clock: Clock },
+  { broker, timeoutMs, ended, clock }: SaslLimits & { readonly clock: Clock },
 ): Promise<OAuthBearerToken> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = clock.schedule(timeoutMs, () => reject(tokenFailure(broker, `gave no token within ${timeoutMs} ms`)), {
     isAwaited: true,
   });
   try {
-    const given = await Promise.race([late, Promise.try(token)]);
+    const given = await Promise.race([late, ended, Promise.try(token)]);
     if (typeof given === "object" && given !== null) return given;
   } catch (error) {
     // Its message may hold what must not be printed: whoever wants it finds it as the cause.

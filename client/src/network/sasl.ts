@@ -55,6 +55,15 @@ export interface SaslExchange {
   readonly lifetimeMs?: number;
 }
 
+/** For whom something is asked, and until when. */
+export interface SaslLimits {
+  /** "host:port" */
+  readonly broker: string;
+  readonly timeoutMs: number;
+  /** Rejects when the connection ends: then nobody needs it any more. */
+  readonly ended: Promise<never>;
+}
+
 /** Credentials that the broker, or a proof of the broker that we do not believe. */
 export function refused(code: string, mechanism: string, broker: string, reason: string): KafkaError {
   const sentence = `${broker} does not accept the ${mechanism} credentials of "sasl": ${reason}`;

@@ -64,6 +64,39 @@ test("a topic is asked for once, however many wait for it, and then known", asyn
   expect(fake.brokers[0]!.connectionsCount).toBe(1);
 });
 
+test("an old topic that cannot be looked at any more is not asked for with each batch", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  const [broker] = fake.brokers;
+  await using cluster = fake.client({ metadataMaxAgeMs: 10_000 });
+  await using producer = cluster.producer();
+  await producer.send("orders", { value: "a" });
+  await fake.world.clock.advance(10_000);
+  const answer = broker!.answerOf(metadata)!;
+  broker!.on(metadata, ({ message }) => ({
+    brokers: [{ nodeId: 0, ...broker!.address }],
+    clusterId: "fake",
+    controllerId: 0,
+    topics: message.topics!.map(({ name }) => ({
+      errorCode: ErrorCode.TOPIC_AUTHORIZATION_FAILED,
+      name,
+      isInternal: false,
+      partitions: [],
+    })),
+  }));
+  const before = fake.requests("Metadata");
+  for (let count = 0; count < 50; count++) await producer.send("orders", { value: "b" });
+  expect(fake.requests("Metadata") - before).toBe(1);
+  // It is tried again, and then known for as long as ever.
+  broker!.on(metadata, answer as never);
+  await fake.world.clock.advance(1_000);
+  for (let count = 0; count < 50; count++) await producer.send("orders", { value: "c" });
+  expect(fake.requests("Metadata") - before).toBe(2);
+  await fake.world.clock.advance(10_000);
+  for (let count = 0; count < 50; count++) await producer.send("orders", { value: "d" });
+  expect(fake.requests("Metadata") - before).toBe(3);
+});
+
 test("looking at a topic does not create it; whoever may create it does", async () => {
   const fake = await FakeCluster.start();
   await using cluster = fake.client();

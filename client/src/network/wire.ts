@@ -57,6 +57,9 @@ const coordinatorTypes = { group: 0, transaction: 1, share: 2 } as const satisfi
 const reconnectBackoffMsMin = 100;
 const reconnectBackoffMsMax = 1_000;
 
+/** Between two tries to learn anew of a topic of which something is known. */
+const refreshPauseMs = 1_000;
+
 /** Where one broker is silent for so long, the next one is asked, too. */
 const patienceMs = 1_000;
 
@@ -88,10 +91,14 @@ export class Wire {
   readonly #options: WireOptions;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #asking = new Map<string, Promise<TopicMetadata>>();
+  /** Of topics whose last refresh did not succeed. Monotonic. */
+  readonly #refreshNotBeforeMs = new Map<string, number>();
   readonly #coordinators = new Map<string, number>();
   readonly #retries: Retries;
   readonly #closing = new AbortController();
   #purposesCount = 0;
+  /** How often any broker was asked for. */
+  #turnsCount = 0;
 
   constructor(world: ClientWorld, options: WireOptions) {
     this.world = world;
@@ -137,15 +144,21 @@ export class Wire {
 
   // --- Connections ------------------------------------------------------------------------------------------------------
 
-  /** A connection to any broker: an open one that may be used at once first, then brokers that were learned; the given addresses last. */
+  /**
+   * A connection to any broker: an open one that may be used at once first, then brokers that were learned; the given addresses
+   * last. Of the open ones each in its turn: a broker that is cut off from its cluster answers as ever, and knows nothing new.
+   */
   async any(): Promise<BrokerConnection> {
     let throttled: BrokerConnection | null = null;
+    const ready: BrokerConnection[] = [];
     for (const { connection, purpose } of this.#endpoints.values()) {
       // Of the others each has a Fetch or a JoinGroup that waits, and this request would wait behind it.
       if (purpose !== "main" || !(connection instanceof BrokerConnection) || !connection.isOpen) continue;
-      if (!connection.isThrottled) return connection;
-      throttled = connection;
+      if (connection.isThrottled) throttled = connection;
+      else ready.push(connection);
     }
+    const next = ready[this.#turnsCount++ % ready.length];
+    if (next !== undefined) return next;
     const known = [...this.metadata.brokers.values(), ...this.#options.bootstrap];
     const unique = [...new Map(known.map((each) => [addressText(each), each])).values()];
     const addresses = unique.filter((address) => !this.#isThrottled(this.#endpoint(address, "main")));
@@ -298,11 +311,17 @@ export class Wire {
 
   /** Asks for what is older than metadataMaxAgeMs, in the background. */
   refreshIfOld(name: string): void {
-    const ageMs = this.world.clock.monotonicMs() - this.metadata.learnedAtMs(name);
-    if (ageMs < this.#options.metadataMaxAgeMs) return;
-    void this.#askOnce(name, {}).catch((error: unknown) => {
-      this.logger.debug("the metadata of a topic could not be refreshed", { topic: name, error });
-    });
+    const nowMs = this.world.clock.monotonicMs();
+    if (nowMs - this.metadata.learnedAtMs(name) < this.#options.metadataMaxAgeMs) return;
+    // Who asks for each batch, of a topic that is gone or may not be seen, does not ask a broker for each.
+    if (nowMs < (this.#refreshNotBeforeMs.get(name) ?? 0)) return;
+    this.#refreshNotBeforeMs.set(name, nowMs + refreshPauseMs);
+    this.#askOnce(name, {}).then(
+      () => this.#refreshNotBeforeMs.delete(name),
+      (error: unknown) => {
+        this.logger.debug("the metadata of a topic could not be refreshed", { topic: name, error });
+      },
+    );
   }
 
   /** Asks for the topic, whatever is known of it. */

@@ -11,8 +11,9 @@ const mayBeStored: ReadonlySet<number> = new Set([
   ErrorCode.UNKNOWN_SERVER_ERROR,
 ]);
 
-/** Answers that say that what is known of the topic is out of date. */
+/** Answers that say that what is known of the topic is out of date, or may be: a leader that no replica follows may be none. */
 const isOfTopic: ReadonlySet<number> = new Set([
+  ErrorCode.REQUEST_TIMED_OUT,
   ErrorCode.NOT_LEADER_OR_FOLLOWER,
   ErrorCode.LEADER_NOT_AVAILABLE,
   ErrorCode.REPLICA_NOT_AVAILABLE,

@@ -99,6 +99,35 @@ test("a stream of records waits for room, and its end for the last answer", asyn
   expect(fake.values("orders").at(-1)).toBe("web");
 });
 
+test("records that are enqueued together are taken together, or not at all", async () => {
+  const { fake, cluster, producer, letGo } = await held({ bufferBytesMax: 1_000 });
+  const records = numbered(5).map((value) => ({ value: value.padEnd(1_000) }));
+  producer.enqueue("orders", records);
+  expect(() => producer.enqueue("orders", records)).toThrow("are not answered yet");
+  letGo();
+  await producer.flush();
+  expect(fake.values("orders")).toEqual(records.map(({ value }) => value));
+  await cluster.close();
+});
+
+test("a stream waits for room also where others have filled the buffer", async () => {
+  const { fake, cluster, producer, letGo } = await held({ bufferBytesMax: 1_000 });
+  const writer = producer.writable("orders").getWriter();
+  await writer.write({ value: "first" });
+  const sends = Promise.allSettled(
+    numbered(10).map(async (value) => producer.send("orders", { value: value.padEnd(500) })),
+  );
+  await fake.world.clock.advance(1);
+  const written = writer.write({ value: "second" });
+  await fake.world.clock.advance(1);
+  letGo();
+  await fake.within(1_000, written);
+  await fake.within(1_000, writer.close());
+  expect(fake.values("orders")).toEqual(expect.arrayContaining(["first", "second"]));
+  expect((await sends).filter(({ status }) => status === "rejected").length).toBeGreaterThan(0);
+  await cluster.close();
+});
+
 test("a stream fails with the first record that is lost, and only the stream", async () => {
   const fake = await FakeCluster.start();
   fake.create("orders");
@@ -144,9 +173,32 @@ test.for([
   [{ acks: 1, idempotent: true }, 'idempotent: needs acks "all", not 1'],
   [{ acks: 0, transactionalId: "x" }, 'transactionalId: a transaction needs acks "all" and idempotence'],
   [{ lingerMs: -1 }, "lingerMs: -1 is not at least 0"],
+  [{ compression: "brotli" as "gzip" }, 'compression: "brotli" is not one of none, gzip, snappy, lz4, zstd'],
+  [{ compression: "gzip", compressionLevel: 42 }, "compressionLevel: 42 is not 0 to 9"],
   [{ bufferBytesMax: Number.NaN }, "bufferBytesMax: NaN is not at least 1"],
 ] as const)("options that cannot be are named: %o", async ([options, message]) => {
   const fake = await FakeCluster.start();
   await using cluster = fake.client();
   expect(() => cluster.producer(options)).toThrow(message);
+});
+
+test("records that bring their own time do not leave whoever waits for ready waiting for good", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ lingerMs: 50, batchBytesMax: 8_000_000 });
+  await cluster.wire.topic("orders");
+  const { clock } = fake.world;
+  const value = "x".repeat(300_000);
+  const filling = async (): Promise<void> => {
+    for (let count = 0; count < 10; count++) {
+      producer.enqueue("orders", { value, timestamp: 1_000 + count });
+      await producer.ready();
+      // In a turn of its own each, and all in the batch that lingers.
+      await new Promise<void>((resolve) => void clock.schedule(1, resolve));
+    }
+  };
+  await fake.within(1_000, filling());
+  await fake.within(1_000, producer.flush());
+  expect(fake.values("orders")).toHaveLength(10);
 });

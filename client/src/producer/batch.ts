@@ -103,10 +103,14 @@ export class Batch {
     return this.#tally.isUrgent || this.#moreTallies?.some(({ isUrgent }) => isUrgent) === true;
   }
 
-  /** From now on its bytes and numbers stay, which is how the broker knows it again. */
+  /**
+   * From now on its bytes and numbers stay, which is how the broker knows it again.
+   *
+   * @throws what the compression throws; then nothing has changed.
+   */
   seal(identity: ProducerIdentity, baseSequence: number): void {
-    this.baseSequence = baseSequence;
     this.#bytes = (this.#builder as BatchBuilder).build({ ...identity, baseSequence });
+    this.baseSequence = baseSequence;
   }
 
   /** Other numbers, where the broker cannot have it under the old ones. The bytes that were sent before are left alone. */

@@ -38,9 +38,10 @@ export class Front {
 
   /**
    * @param fallback hears of what is not delivered, where no `onFailed` does. Null: the next who looks.
-   * @throws KafkaError CLOSED, BUFFER_EXHAUSTED
+   * @throws KafkaError CLOSED, BUFFER_EXHAUSTED: then none of the records was taken.
    */
   enqueue(topic: AnyTopic, records: AnyRecord | readonly AnyRecord[], fallback: Sink | null): void {
+    this.#outbox.admit();
     if (!Array.isArray(records)) {
       this.#enqueueOne(topic, records as AnyRecord, fallback);
       return;
@@ -57,10 +58,11 @@ export class Front {
   /** What is refused at once its sink is told, too. */
   accept(topic: AnyTopic, record: AnyRecord, sink: Sink): void {
     try {
+      this.#outbox.admit();
       if (this.#interceptors === null) this.#outbox.accept(topic, record, sink);
       else this.#intercepted(this.#interceptors, topic, record, sink);
     } catch (error) {
-      sink.failed(asKafkaError(error), null);
+      this.#outbox.refuse(sink, asKafkaError(error));
     }
   }
 

@@ -130,12 +130,13 @@ export class Lane {
    *
    * @param identity is who the producer is, for a lane that has no identity of its own.
    * @returns null where the epochs of the lane's identity are used up: `identity` must be another one.
+   * @throws what the compression throws: `unsendable` is to be called then.
    */
   take(identity: ProducerIdentity, nodeId: number): Batch | null {
     if (!this.#repair(identity)) return null;
     let batch = this.#sent[this.#nextIndex()];
     if (batch === undefined) {
-      batch = this.#waiting.shift();
+      batch = this.#waiting.first();
       assert(batch !== undefined, "a lane gives a batch when it has one");
       if (batch === this.open) this.close();
       this.lastBatchBytes = batch.sizeBytes;
@@ -143,6 +144,7 @@ export class Lane {
       this.#identity = own;
       const baseSequence = own === noIdentity ? -1 : this.#nextSequence;
       batch.seal(own, baseSequence);
+      this.#waiting.shift();
       if (baseSequence >= 0) this.#nextSequence = nextSequence(baseSequence, batch.recordsCount);
       this.#sent.push(batch);
     }
@@ -150,6 +152,11 @@ export class Lane {
     this.inFlightCount++;
     this.nodeId = nodeId;
     return batch;
+  }
+
+  /** The batch that could not be sealed leaves the lane. */
+  unsendable(): Batch | null {
+    return this.#waiting.shift() ?? null;
   }
 
   // --- What became of it ------------------------------------------------------------------------------------------------

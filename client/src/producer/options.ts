@@ -1,3 +1,4 @@
+import { CompressionCodec } from "kafka-protocol-ts/records/compression";
 import type { CompressionName } from "kafka-protocol-ts/records/compression";
 import { KafkaError } from "../errors.ts";
 import type { RawInput, RecordInput } from "../topic.ts";
@@ -88,6 +89,22 @@ export interface Settings {
   readonly transactionTimeoutMs: number;
 }
 
+/** By codec; those that are not named here know no levels. */
+const levels: Partial<Record<CompressionName, readonly [min: number, max: number]>> = {
+  gzip: [0, 9],
+  zstd: [-131_072, 22],
+};
+
+/** A function is asked later: what it gives then is the batch's own failure. */
+function checkCompression({ compression = "none", compressionLevel }: ProducerOptions): void {
+  if (typeof compression === "function") return;
+  if (!Object.hasOwn(CompressionCodec, compression))
+    throw invalid(`compression: "${compression}" is not one of ${Object.keys(CompressionCodec).join(", ")}`);
+  const [min, max] = levels[compression] ?? [];
+  if (compressionLevel === undefined || min === undefined) return;
+  within("compressionLevel", compressionLevel, min, max);
+}
+
 /** @throws KafkaError INVALID_CONFIG, naming the option. */
 export function settingsOf(options: ProducerOptions): Settings {
   const acks = options.acks ?? "all";
@@ -97,6 +114,7 @@ export function settingsOf(options: ProducerOptions): Settings {
   if (transactionalId === "") throw invalid("transactionalId: is empty");
   if (transactionalId !== null && !isIdempotent)
     throw invalid('transactionalId: a transaction needs acks "all" and idempotence');
+  checkCompression(options);
   return {
     acks: acks === "all" ? -1 : acks,
     isIdempotent,

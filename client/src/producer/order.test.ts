@@ -1,5 +1,8 @@
 import * as fc from "fast-check";
 import { ErrorCode } from "kafka-protocol-ts/errors";
+import { produce } from "kafka-protocol-ts/messages/00-produce";
+import { metadata } from "kafka-protocol-ts/messages/03-metadata";
+import { apiVersions } from "kafka-protocol-ts/messages/18-api-versions";
 import { initProducerId } from "kafka-protocol-ts/messages/22-init-producer-id";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../../test/fake-cluster.ts";
@@ -252,6 +255,53 @@ test("who is told where the leader is asks nobody, and does not wait", async () 
   await producer.send("orders", { value: "at the second" });
   expect(fake.requests("Metadata")).toBe(asked);
   expect(fake.values("orders")).toEqual(["at the first", "at the second"]);
+});
+
+test("a leader that is cut off from its cluster, and does not know, is left for the one that the others name", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const [moved] = fake.create("orders", [0, 1]);
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  await producer.send("orders", { partition: 0, value: "before" });
+  await producer.send("orders", { partition: 1, value: "other" });
+  const [lost] = fake.brokers;
+  // It goes on to tell what it knew, and waits in vain for its replicas.
+  const known = await lost!.answerOf(metadata)!({
+    message: { topics: [{ name: "orders" }], allowAutoTopicCreation: false },
+  } as never);
+  lost!.on(metadata, () => known as never);
+  const timedOut = { errorCode: ErrorCode.REQUEST_TIMED_OUT, baseOffset: -1, index: 0 };
+  lost!.on(produce, ({ message }) => ({
+    responses: message.topicData.map(({ name, topicId }) => ({ name, topicId, partitionResponses: [timedOut] })),
+    nodeEndpoints: [],
+  }));
+  moved!.leaderId = 1;
+  moved!.leaderEpoch = 1;
+  await fake.within(5_000, producer.send("orders", { partition: 0, value: "after" }));
+  expect(fake.values("orders")).toEqual(["before", "after"]);
+});
+
+test("a leader that changes while its connection is being opened is followed at once", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const [moving] = fake.create("orders", [1, 0]);
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  await producer.send("orders", { partition: 1, value: "warm" });
+  const opening = Promise.withResolvers<void>();
+  const slow = fake.brokers[1]!;
+  slow.on(apiVersions, async () => {
+    await opening.promise;
+    return { errorCode: ErrorCode.NONE, apiKeys: slow.served };
+  });
+  const sent = producer.send("orders", { partition: 0, value: "moved" });
+  await fake.world.clock.settle();
+  moving!.leaderId = 0;
+  moving!.leaderEpoch = 1;
+  await cluster.wire.refresh("orders");
+  await producer.send("orders", { partition: 1, value: "who learns of it" });
+  opening.resolve();
+  await fake.within(100, sent);
+  expect(fake.values("orders")).toEqual(["moved"]);
 });
 
 test("behind a refused batch, one that may still be heard does not go again with a number that fits", async () => {

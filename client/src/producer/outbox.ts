@@ -15,6 +15,7 @@ import type { AnyRecord } from "./interceptors.ts";
 import type { Lane } from "./lane.ts";
 import type { Settings } from "./options.ts";
 import { partitionOfKey } from "./partitioner.ts";
+import type { Partitioner, PartitionerInput } from "./partitioner.ts";
 import { headersOf, isRaw, nameOf, rawBytes, roughBytes, written } from "./records.ts";
 import type { AnyTopic, WaitingRecord, WrittenRecord } from "./records.ts";
 import { Sender } from "./sender.ts";
@@ -99,13 +100,21 @@ export class Outbox {
   }
 
   /**
-   * Takes a record. What is wrong with it alone its sink is told, or the next who looks.
+   * Asked before records are given.
    *
    * @throws KafkaError CLOSED; BUFFER_EXHAUSTED where twice what may be buffered is.
    */
-  accept(topic: AnyTopic, record: AnyRecord, sink: Sink | null): void {
+  admit(): void {
     if (this.#closed !== null) throw this.#closed;
     if (this.#budget.isExhausted) throw exhausted(this.#budget.usedBytes);
+  }
+
+  /** Takes a record. What is wrong with it its sink is told, or the next who looks. */
+  accept(topic: AnyTopic, record: AnyRecord, sink: Sink | null): void {
+    if (this.#closed !== null) {
+      this.refuse(sink, this.#closed);
+      return;
+    }
     const lanes = this.#lanesOf(nameOf(topic));
     if (lanes.waiting !== null || lanes.metadata === null) {
       this.#wait(lanes, topic, record, sink, null);
@@ -115,14 +124,14 @@ export class Outbox {
       if (isRaw(topic)) {
         const key = rawBytes(record.key, "key", topic);
         const value = rawBytes(record.value, "value", topic);
-        this.#place(lanes, record, key, value, headersOf(record.headers), sink, null);
+        this.#place(lanes, record, key, value, headersOf(record.headers, topic), sink, null);
         return;
       }
       const bytes = written(topic, record);
       if (bytes instanceof Promise) this.#wait(lanes, topic, record, sink, bytes);
       else this.#place(lanes, record, bytes.key, bytes.value, bytes.headers, sink, null);
     } catch (error) {
-      this.#refuse(sink, asKafkaError(error));
+      this.refuse(sink, asKafkaError(error));
     }
   }
 
@@ -249,7 +258,8 @@ export class Outbox {
         this.#settleWaiting(first);
         first.tally.settle();
       } catch (error) {
-        if (lanes.metadata === null) this.#onNoTopic(waiting, error);
+        // Who was told meanwhile says nothing of those behind: a transaction was aborted, and they may be of the next one.
+        if (lanes.metadata === null && !first.isOver) this.#onNoTopic(waiting, error);
         else {
           if (waiting.first() === first) waiting.shift();
           this.#refuseWaiting(first, asKafkaError(error));
@@ -303,7 +313,7 @@ export class Outbox {
   #refuseWaiting(waiting: WaitingRecord, error: KafkaError): void {
     if (waiting.isOver) return;
     this.#settleWaiting(waiting);
-    this.#refuse(waiting.sink, error);
+    this.refuse(waiting.sink, error);
     waiting.tally.settle();
   }
 
@@ -349,7 +359,7 @@ export class Outbox {
     }
     const bytes = batch.add(key, value, headers, timestamp, sink);
     this.#budget.take(bytes);
-    this.#turnBytes += bytes;
+    this.#beginTurn(bytes);
   }
 
   /** Null: where it is sticky. */
@@ -359,7 +369,7 @@ export class Outbox {
     if (partition !== undefined) return existing(lanes, partition, partitionCount);
     const { partitioner } = this.#settings;
     if (partitioner !== null) {
-      const chosen = partitioner({ topic: lanes.name, key, value, partitionCount });
+      const chosen = chosenBy(partitioner, { topic: lanes.name, key, value, partitionCount });
       if (chosen !== null) return existing(lanes, chosen, partitionCount);
     }
     return key === null ? null : lanes.lane(partitionOfKey(key, partitionCount));
@@ -380,7 +390,6 @@ export class Outbox {
       lane.isFresh = true;
       this.#fresh.push(lane);
     }
-    this.#beginTurn(0);
     const { lingerMs } = this.#settings;
     if (lingerMs > 0) this.#linger ??= this.#clock.schedule(lingerMs, () => this.#sendAll(), { isAwaited: true });
     return batch;
@@ -443,8 +452,8 @@ export class Outbox {
     batch.fail(lane.partition, error);
   }
 
-  /** A record alone. */
-  #refuse(sink: Sink | null, error: KafkaError): void {
+  /** A record alone is not delivered. */
+  refuse(sink: Sink | null, error: KafkaError): void {
     this.#onFailed?.(error);
     if (sink === null) this.#unheard.note(error);
     else sink.failed(error, null);
@@ -463,6 +472,15 @@ function existing(lanes: TopicLanes, partition: number, partitionCount: number):
   if (Number.isInteger(partition) && partition >= 0 && partition < partitionCount) return lanes.lane(partition);
   const sentence = `the topic has the partitions 0 to ${partitionCount - 1}`;
   throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `partition ${lanes.name}-${partition}`, sentence);
+}
+
+function chosenBy(partitioner: Partitioner, input: PartitionerInput): number | null {
+  try {
+    return partitioner(input);
+  } catch (error) {
+    const sentence = `the partitioner has thrown for a record for ${input.topic}: ${asKafkaError(error).message}`;
+    throw new KafkaError("PARTITIONER_FAILED", sentence, { cause: error });
+  }
 }
 
 function exhausted(usedBytes: number): KafkaError {

@@ -14,6 +14,19 @@ test("an awaited send gives the record's place", async () => {
   expect(fake.values("orders")).toEqual(["a", null]);
 });
 
+test("an awaited send waits for nothing but the broker", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer();
+  await producer.send("orders", { value: "first" });
+  const begunMs = fake.world.clock.monotonicMs();
+  for (const value of numbered(100)) await producer.send("orders", { value });
+  // Neither a poll nor a linger: the network of this world takes no time.
+  expect(fake.world.clock.monotonicMs()).toBe(begunMs);
+  expect(fake.attempts).toHaveLength(101);
+});
+
 test("what is sent in one turn is one batch, in the order of the calls, from the first record on", async () => {
   const fake = await FakeCluster.start();
   fake.create("orders");

@@ -1,5 +1,7 @@
+import type { Clock } from "@millrace/base/world";
 import { KafkaError } from "../errors.ts";
 import type { Wire } from "../network/wire.ts";
+import type { HeaderSerdes } from "../serdes/headers.ts";
 import type { RecordInput, Topic } from "../topic.ts";
 import { Front } from "./front.ts";
 import { anonymous, IdempotentIdentities } from "./identity.ts";
@@ -34,10 +36,12 @@ export class Producer implements AsyncDisposable {
   readonly #outbox: Outbox;
   readonly #front: Front;
   readonly #transactions: Transactions | null;
+  readonly #clock: Clock;
 
   /** @throws KafkaError INVALID_CONFIG, naming the option. */
   constructor(wire: Wire, options: ProducerOptions = {}) {
     const settings = settingsOf(options);
+    this.#clock = wire.world.clock;
     const { transactionalId, transactionTimeoutMs, deliveryTimeoutMs: timeoutMs } = settings;
     const transactions =
       transactionalId === null
@@ -58,12 +62,12 @@ export class Producer implements AsyncDisposable {
   /**
    * Settles when the broker has answered for the record. Records of one partition keep the order of the calls.
    *
-   * @throws KafkaError of the broker; TIMED_OUT after deliveryTimeoutMs; SERIALIZATION_FAILED; BUFFER_EXHAUSTED; CLOSED;
-   *   ABORTED by its signal.
+   * @throws KafkaError of the broker; TIMED_OUT after deliveryTimeoutMs; SERIALIZATION_FAILED, or what its serde says more
+   *   exactly; BUFFER_EXHAUSTED; CLOSED; ABORTED by its signal.
    */
-  send<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    record: RecordInput<NoInfer<Key>, NoInfer<Value>>,
+  send<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    record: RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>,
     options?: SendOptions,
   ): Promise<Delivered>;
   send(topic: string, record: ProducerRecord, options?: SendOptions): Promise<Delivered>;
@@ -73,9 +77,9 @@ export class Producer implements AsyncDisposable {
   }
 
   /** Settles when all are answered: what became of each, in their order. Never rejects for a record. */
-  sendAll<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  sendAll<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
   ): Promise<readonly SendResult[]>;
   sendAll(topic: string, records: readonly ProducerRecord[]): Promise<readonly SendResult[]>;
   sendAll(topic: AnyTopic, records: readonly AnyRecord[]): Promise<readonly SendResult[]> {
@@ -87,11 +91,14 @@ export class Producer implements AsyncDisposable {
    * Takes records without a promise for each: the cheapest way. `ready` tells when there is room for more. What is not
    * delivered goes to the option `onFailed`, else the next ready, flush or close throws the first one.
    *
-   * @throws KafkaError CLOSED; BUFFER_EXHAUSTED, retriable, when twice bufferBytesMax is waiting.
+   * @throws KafkaError CLOSED; BUFFER_EXHAUSTED, retriable, when twice bufferBytesMax is waiting. Then none of the records
+   *   was taken.
    */
-  enqueue<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    records: RecordInput<NoInfer<Key>, NoInfer<Value>> | readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  enqueue<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    records:
+      | RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>
+      | readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
   ): void;
   enqueue(topic: string, records: ProducerRecord | readonly ProducerRecord[]): void;
   enqueue(topic: AnyTopic, records: AnyRecord | readonly AnyRecord[]): void {
@@ -122,7 +129,9 @@ export class Producer implements AsyncDisposable {
    * A stream of records, for `readable.pipeTo(...)` and `stream.pipeline(...)`: it takes as much as there is room for, and
    * fails with the first record that was not delivered.
    */
-  writable<Key, Value>(topic: Topic<unknown, unknown, Key, Value>): WritableStream<RecordInput<Key, Value>>;
+  writable<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+  ): WritableStream<RecordInput<Key, Value, Declared>>;
   writable(topic: string): WritableStream<ProducerRecord>;
   writable(topic: AnyTopic): WritableStream<AnyRecord> {
     if (this.#transactions !== null) throw outside(this.#transactions.transactionalId);
@@ -156,13 +165,25 @@ export class Producer implements AsyncDisposable {
    * Sends what is waiting, then takes no more; each record is delivered or has failed when it settles. An open transaction
    * is aborted.
    *
-   * @param options timeoutMs is how long it may take: what is left then fails. Absent: as long as deliveryTimeoutMs.
+   * @param options timeoutMs is how long it may take: what is left then fails, and a transaction whose end is not known yet
+   *   is left to its coordinator. Absent: as long as deliveryTimeoutMs.
    * @throws the first failure of an enqueued record of which nobody has heard.
    */
   async close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
-    await this.#transactions?.close(new KafkaError("CLOSED", "the producer was closed"));
-    await this.#outbox.close(options.timeoutMs ?? null);
+    const { timeoutMs = null } = options;
+    const begunMs = this.#clock.monotonicMs();
+    if (this.#transactions !== null) await this.#closeTransactions(this.#transactions, timeoutMs);
+    const spentMs = this.#clock.monotonicMs() - begunMs;
+    await this.#outbox.close(timeoutMs === null ? null : Math.max(0, timeoutMs - spentMs));
     this.#outbox.throwUnheard();
+  }
+
+  async #closeTransactions(transactions: Transactions, timeoutMs: number | null): Promise<void> {
+    const closed = new KafkaError("CLOSED", "the producer was closed");
+    const giveUp = (): void => transactions.giveUp(closed);
+    const timer = timeoutMs === null ? null : this.#clock.schedule(timeoutMs, giveUp, { isAwaited: true });
+    await transactions.close(closed);
+    timer?.cancel();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -11,7 +11,7 @@ import { AnswerReader, answers } from "./answers.ts";
 import type { PartitionAnswer } from "./answers.ts";
 import type { Batch } from "./batch.ts";
 import { noIdentity } from "./identity.ts";
-import type { Identities } from "./identity.ts";
+import type { Identities, ProducerIdentity } from "./identity.ts";
 import type { Lane } from "./lane.ts";
 import type { Settings } from "./options.ts";
 import { produceRequest } from "./produce-request.ts";
@@ -128,12 +128,14 @@ export class Sender {
 
   /** Sends what was offered. */
   pump(): void {
-    if (this.#touched.length === 0) return;
-    const touched = this.#touched;
-    this.#touched = [];
-    for (const link of touched) {
-      link.isTouched = false;
-      this.#pumpLink(link);
+    // A lane whose leader has changed since it was offered moves from one link to another.
+    while (this.#touched.length > 0) {
+      const touched = this.#touched;
+      this.#touched = [];
+      for (const link of touched) {
+        link.isTouched = false;
+        this.#pumpLink(link);
+      }
     }
   }
 
@@ -182,6 +184,7 @@ export class Sender {
       link.isOpening = false;
       if (connection.isOpen) this.#fill(link, connection);
       else this.#pumpLink(link);
+      this.pump();
     } catch (error) {
       link.isOpening = false;
       this.#onUnreachable(link, asKafkaError(error));
@@ -229,9 +232,8 @@ export class Sender {
         break;
       }
       if (this.#transaction !== null) lane.renew(identity);
-      const batch = lane.take(identity, link.nodeId);
+      const batch = this.#taken(lane, identity, link.nodeId);
       if (batch === null) {
-        this.#identities.useUp(identity);
         lane.isOffered = true;
         link.lanes.push(lane);
         continue;
@@ -245,6 +247,21 @@ export class Sender {
       }
     }
     return entries;
+  }
+
+  /** Null: the lane is to be looked at again, with another identity or behind a batch that could not be sent. */
+  #taken(lane: Lane, identity: ProducerIdentity, nodeId: number): Batch | null {
+    try {
+      const batch = lane.take(identity, nodeId);
+      if (batch === null) this.#identities.useUp(identity);
+      return batch;
+    } catch (error) {
+      const sentence = `a batch for ${lane.name} cannot be compressed, see compression and compressionLevel: ${asKafkaError(error).message}`;
+      const batch = lane.unsendable();
+      if (batch !== null) this.#host.failed(lane, batch, new KafkaError("INVALID_CONFIG", sentence, { cause: error }));
+      this.#dismissIfEmpty(lane);
+      return null;
+    }
   }
 
   /** Since it was offered its leader may have changed, or its transaction have failed. */

@@ -7,7 +7,7 @@ import { addOffsetsToTxn } from "kafka-protocol-ts/messages/25-add-offsets-to-tx
 import { endTxn } from "kafka-protocol-ts/messages/26-end-txn";
 import { txnOffsetCommit } from "kafka-protocol-ts/messages/28-txn-offset-commit";
 import type { ConsumedOffsets, NextOffset } from "../consumer/consumed-offsets.ts";
-import { brokerError, KafkaError } from "../errors.ts";
+import { abortedError, brokerError, KafkaError } from "../errors.ts";
 import type { CoordinatorKind, Wire } from "../network/wire.ts";
 import type { TopicPartition } from "../topic-partition.ts";
 import type { ProducerIdentity } from "./identity.ts";
@@ -58,6 +58,7 @@ export class TransactionCoordinator {
   readonly #wire: Wire;
   readonly #transactionTimeoutMs: number;
   readonly #timeoutMs: number;
+  #stopped: KafkaError | null = null;
 
   constructor(
     wire: Wire,
@@ -67,6 +68,11 @@ export class TransactionCoordinator {
     this.transactionalId = options.transactionalId;
     this.#transactionTimeoutMs = options.transactionTimeoutMs;
     this.#timeoutMs = options.timeoutMs;
+  }
+
+  /** Asks nobody any more. */
+  stop(error: KafkaError): void {
+    this.#stopped ??= error;
   }
 
   /** Which version the cluster has agreed upon. */
@@ -107,7 +113,12 @@ export class TransactionCoordinator {
     return { producerId: answer.producerId, producerEpoch: answer.producerEpoch };
   }
 
-  async addPartitions(identity: ProducerIdentity, partitions: readonly TopicPartition[]): Promise<void> {
+  /** @param signal ends the asking, but not the waiting for an answer: what follows must not overtake it. */
+  async addPartitions(
+    identity: ProducerIdentity,
+    partitions: readonly TopicPartition[],
+    signal: AbortSignal,
+  ): Promise<void> {
     await this.#ask("transaction", this.transactionalId, {
       api: addPartitionsToTxn,
       versionMax: addPartitionsV1,
@@ -125,14 +136,19 @@ export class TransactionCoordinator {
         resultsByTopicV3AndBelow.flatMap(({ resultsByPartition }) =>
           resultsByPartition.map(({ partitionErrorCode }) => partitionErrorCode),
         ),
+      signal,
     });
   }
 
-  /** What a member of a group has consumed; in version 1 the group is named to the transaction before. */
+  /**
+   * What a member of a group has consumed; in version 1 the group is named to the transaction before.
+   *
+   * @param options signal is as that of `addPartitions`.
+   */
   async commitOffsets(
     identity: ProducerIdentity,
-    version: TransactionVersion,
     { group, offsets }: ConsumedOffsets,
+    { version, signal }: { readonly version: TransactionVersion; readonly signal: AbortSignal },
   ): Promise<void> {
     const { transactionalId } = this;
     const { groupId } = group;
@@ -141,6 +157,7 @@ export class TransactionCoordinator {
         api: addOffsetsToTxn,
         message: { transactionalId, ...identity, groupId },
         codes: ({ errorCode }) => [errorCode],
+        signal,
       });
     }
     await this.#ask("group", groupId, {
@@ -165,6 +182,7 @@ export class TransactionCoordinator {
         })),
       }),
       codes: ({ topics }) => topics.flatMap(({ partitions }) => partitions.map(({ errorCode }) => errorCode)),
+      signal,
     });
   }
 
@@ -212,10 +230,13 @@ export class TransactionCoordinator {
       readonly codes: (answer: Res) => readonly number[];
       readonly versionMax?: number;
       readonly attempts?: { isUncertain: boolean };
+      readonly signal?: AbortSignal;
     },
   ): Promise<Res> {
     const what = `${ask.api.name} of transactional id ${this.transactionalId}`;
     return this.#wire.retrying({ what, timeoutMs: this.#timeoutMs, backoffMsMin }, async () => {
+      if (this.#stopped !== null) throw this.#stopped;
+      if (ask.signal?.aborted === true) throw abortedError(ask.signal, what);
       const connection = await this.#wire.coordinator(kind, key);
       try {
         const sent = connection.request(

@@ -140,6 +140,25 @@ test.for(versions)("version %i: a record that is lost aborts, also where nobody 
   await client.close();
 });
 
+test.for(versions)("version %i: a record that is refused at once aborts, whoever passes over it", async (version) => {
+  const { fake, transactions, client, producer } = await started(version, { bufferBytesMax: 1_000 });
+  const records = numbered(10).map((value) => ({ partition: 0, value: value.padEnd(500) }));
+  const exhausted = { code: "BUFFER_EXHAUSTED" };
+  const sent = producer.transaction(
+    async (tx) => void (await Promise.allSettled(records.map(async (record) => tx.send("bills", record)))),
+  );
+  await expect(fake.within(5_000, sent)).rejects.toMatchObject(exhausted);
+  const sentAll = producer.transaction(async (tx) => void (await tx.sendAll("bills", records)));
+  await expect(fake.within(5_000, sentAll)).rejects.toMatchObject(exhausted);
+  const aborted = producer.transaction(async (tx) => {
+    await tx.send("bills", { value: "one" });
+    await tx.send("bills", { value: "two" }, { signal: AbortSignal.abort() }).catch(() => {});
+  });
+  await expect(fake.within(5_000, aborted)).rejects.toMatchObject({ code: "ABORTED" });
+  expect(transactions.committed("bills")).toEqual([]);
+  await client.close();
+});
+
 test.for(versions)("version %i: a signal aborts, whatever the function waits for", async (version) => {
   const { transactions, client, producer } = await started(version);
   const controller = new AbortController();
@@ -382,4 +401,93 @@ test.for(versions)("version %i: closing aborts what is open", async (version) =>
   await expect(producer.transaction(() => {})).rejects.toMatchObject({ code: "CLOSED" });
   await client.close();
   expect(fake.world.clock.pendingTimers).toBe(0);
+});
+
+test("records that wait for their topic are not told of the end of an earlier transaction", async () => {
+  const { fake, transactions, client, producer } = await started(2);
+  fake.canCreate = false;
+  const controller = new AbortController();
+  const send = async (value: string, signal?: AbortSignal): Promise<void> =>
+    producer.transaction(async (tx) => void (await tx.send("none", { value })), signal === undefined ? {} : { signal });
+  const aborted = Promise.allSettled([send("aborted", controller.signal)]);
+  await fake.world.clock.advance(30);
+  controller.abort();
+  expect((await aborted)[0]).toMatchObject({ reason: { code: "ABORTED" } });
+  // The look-up of the topic is the one that began for the first.
+  const kept = send("kept");
+  await fake.world.clock.advance(30);
+  fake.create("none");
+  await fake.within(5_000, kept);
+  expect(transactions.committed("none")).toEqual(["kept"]);
+  await client.close();
+});
+
+test("version 1: an abort waits for what the coordinator is being told, and is not overtaken by it", async () => {
+  const { fake, transactions, client, producer } = await started(1);
+  const send = async (value: string): Promise<void> =>
+    producer.transaction(async (tx) => void (await tx.send("bills", { partition: 0, value })));
+  await send("first");
+  // Both the request that is under way, and the one after it.
+  transactions.trouble("AddPartitionsToTxn", ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.CONCURRENT_TRANSACTIONS);
+  const aborted = producer.transaction(async (tx) => {
+    tx.enqueue("bills", { partition: 0, value: "aborted" });
+    await fake.world.clock.advance(1);
+    throw new Error("mine");
+  });
+  await expect(fake.within(5_000, aborted)).rejects.toThrow("mine");
+  await fake.world.clock.advance(5_000);
+  expect(transactions.ids.get("billing")!.state).not.toBe("ongoing");
+  // The same with the offsets of a group.
+  transactions.trouble("AddOffsetsToTxn", ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.CONCURRENT_TRANSACTIONS);
+  const abortedOffsets = producer.transaction(async (tx) => {
+    void tx.commitOffsets(consumed).catch(() => {});
+    await fake.world.clock.advance(1);
+    throw new Error("mine");
+  });
+  await expect(fake.within(5_000, abortedOffsets)).rejects.toThrow("mine");
+  await fake.world.clock.advance(5_000);
+  expect(transactions.ids.get("billing")!.state).not.toBe("ongoing");
+  await fake.within(5_000, send("last"));
+  expect(transactions.committed("bills")).toEqual(["first", "last"]);
+  await client.close();
+});
+
+test.for(versions)(
+  "version %i: a signal aborts soon, also while a coordinator does not answer well",
+  async (version) => {
+    const { fake, transactions, client, producer } = await started(version);
+    const loading = Array.from({ length: 1_000 }, () => ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
+    transactions.trouble("TxnOffsetCommit", ...loading);
+    const controller = new AbortController();
+    const stuck = producer.transaction(
+      async (tx) => {
+        await tx.send("bills", { partition: 0, value: "a" });
+        await tx.commitOffsets(consumed);
+      },
+      { signal: controller.signal },
+    );
+    const outcome = Promise.allSettled([stuck]);
+    await fake.world.clock.advance(10_000);
+    controller.abort();
+    expect((await fake.within(3_000, outcome))[0]).toMatchObject({ reason: { code: "ABORTED" } });
+    expect(transactions.ids.get("billing")!.state).toBe("aborted");
+    await client.close();
+  },
+);
+
+test.for(versions)("version %i: closing within a time does not wait for a coordinator", async (version) => {
+  const { fake, transactions, client, producer } = await started(version);
+  const { clock } = fake.world;
+  transactions.trouble("EndTxn", ...Array.from({ length: 1_000 }, () => ErrorCode.COORDINATOR_LOAD_IN_PROGRESS));
+  const committing = Promise.allSettled([
+    producer.transaction(async (tx) => void (await tx.send("bills", { partition: 0, value: "a" }))),
+  ]);
+  await clock.advance(500);
+  const begunMs = clock.monotonicMs();
+  await fake.within(2_000, producer.close({ timeoutMs: 1_000 }));
+  expect(clock.monotonicMs() - begunMs).toBeLessThanOrEqual(1_010);
+  // Nobody goes on to ask.
+  expect((await fake.within(2_000, committing))[0]).toMatchObject({ status: "rejected", reason: { code: "CLOSED" } });
+  await client.close();
+  expect(clock.pendingTimers).toBe(0);
 });

@@ -24,6 +24,8 @@ class Running {
   readonly done = Promise.withResolvers<void>();
   /** Why it cannot be committed. */
   failure: KafkaError | null = null;
+  /** What records are told that are lost by it. */
+  aborted: KafkaError | null = null;
   /** Takes nothing more. */
   isOver = false;
   /** A broker may know of it. */
@@ -36,6 +38,8 @@ class Running {
   readonly added = new Set<Lane>();
   readonly wanted = new Set<Lane>();
   isAdding = false;
+  /** Settles when the coordinator is not being told of partitions any more. */
+  adding: Promise<void> = Promise.resolve();
   readonly committing = new Set<Promise<void>>();
 
   constructor() {
@@ -64,6 +68,7 @@ export class Transactions implements Identities, TransactionalSending {
   #preparing: Promise<void> | null = null;
   #running: Running | null = null;
   #fatal: KafkaError | null = null;
+  readonly #givenUp = Promise.withResolvers<void>();
 
   constructor(coordinator: TransactionCoordinator) {
     this.#coordinator = coordinator;
@@ -100,7 +105,7 @@ export class Transactions implements Identities, TransactionalSending {
     }
     if (running.added.has(lane)) return true;
     running.wanted.add(lane);
-    if (!running.isAdding) void this.#add(running);
+    if (!running.isAdding) running.adding = this.#add(running);
     return false;
   }
 
@@ -110,7 +115,7 @@ export class Transactions implements Identities, TransactionalSending {
 
   /** A record of the transaction was not delivered. */
   failed(error: KafkaError): void {
-    this.#running?.fail(error);
+    if (this.#running !== null) this.#fail(this.#running, error);
   }
 
   // --- One transaction --------------------------------------------------------------------------------------------------
@@ -140,11 +145,17 @@ export class Transactions implements Identities, TransactionalSending {
     }
   }
 
-  /** Aborts what is open, and takes no more. */
+  /** Aborts what is open, and takes no more. Settles when it has ended, or is given up. */
   async close(error: KafkaError): Promise<void> {
     this.#fatal ??= error;
     this.#running?.end(error);
-    await this.#running?.done.promise;
+    await Promise.race([this.#running?.done.promise, this.#givenUp.promise]);
+  }
+
+  /** Nobody waits for the end of what is open any more: its coordinator ends it by its time. */
+  giveUp(error: KafkaError): void {
+    this.#coordinator.stop(error);
+    this.#givenUp.resolve();
   }
 
   /** Whoever comes while an earlier call is still under way waits for that. */
@@ -198,14 +209,31 @@ export class Transactions implements Identities, TransactionalSending {
     }
   }
 
+  /** It cannot be committed any more: nothing of it leaves, and whoever waits for that is told. */
+  #fail(running: Running, error: KafkaError): void {
+    if (running.failure !== null) return;
+    running.fail(error);
+    // Not within the call that tells of it: there a batch is being given up.
+    queueMicrotask(() => {
+      if (this.#running === running) void this.#discard(running, error);
+    });
+  }
+
+  async #discard(running: Running, cause: unknown): Promise<void> {
+    const sentence = `the transaction of ${this.transactionalId} was aborted: ${asKafkaError(cause).message}`;
+    running.aborted ??= new KafkaError("TRANSACTION_ABORTED", sentence, { cause });
+    await this.#parts?.outbox.discard(running.aborted);
+  }
+
   /** What the caller is told in the end. */
-  async #abort(running: Running, error: unknown): Promise<unknown> {
+  async #abort(running: Running, thrown: unknown): Promise<unknown> {
     running.isOver = true;
-    const reason = asKafkaError(error);
-    running.fail(reason);
-    const sentence = `the transaction of ${this.transactionalId} was aborted: ${reason.message}`;
-    await this.#parts?.outbox.discard(new KafkaError("TRANSACTION_ABORTED", sentence, { cause: error }));
-    await Promise.allSettled(running.committing);
+    // Why the records were lost for which the caller has waited.
+    const error = thrown === running.aborted ? running.failure : thrown;
+    running.fail(asKafkaError(error));
+    await this.#discard(running, error);
+    // What is still being said of it must not come behind its end, and begin another one that nobody ends.
+    await Promise.allSettled([running.adding, ...running.committing]);
     if (running.failure?.fatal === true) this.#noteFatal(running.failure);
     const isOpen = running.isStarted && !running.isHopeless && (this.#fatal === null || this.#fatal.code === "CLOSED");
     if (isOpen) await this.#endAborted(running);
@@ -245,7 +273,11 @@ export class Transactions implements Identities, TransactionalSending {
         const lanes = [...running.wanted];
         const partitions = lanes.map(({ topic, partition }): TopicPartition => ({ topic: topic.name, partition }));
         running.isStarted = true;
-        await this.#coordinator.addPartitions(this.#identity as ProducerIdentity, partitions);
+        await this.#coordinator.addPartitions(
+          this.#identity as ProducerIdentity,
+          partitions,
+          running.controller.signal,
+        );
         for (const lane of lanes) {
           running.wanted.delete(lane);
           running.added.add(lane);
@@ -253,9 +285,7 @@ export class Transactions implements Identities, TransactionalSending {
         for (const lane of lanes) this.#parts?.outbox.offer(lane);
       }
     } catch (error) {
-      const failure = asKafkaError(error);
-      running.fail(failure);
-      void this.#parts?.outbox.discard(failure);
+      this.#fail(running, asKafkaError(error));
     } finally {
       running.isAdding = false;
     }
@@ -266,12 +296,15 @@ export class Transactions implements Identities, TransactionalSending {
     if (offsets.offsets.length === 0) return;
     running.isStarted = true;
     const identity = this.#identity as ProducerIdentity;
-    const committing = this.#coordinator.commitOffsets(identity, this.#version, offsets);
+    const committing = this.#coordinator.commitOffsets(identity, offsets, {
+      version: this.#version,
+      signal: running.controller.signal,
+    });
     running.committing.add(committing);
     try {
       await committing;
     } catch (error) {
-      running.fail(asKafkaError(error));
+      this.#fail(running, asKafkaError(error));
       throw error;
     }
   }
@@ -291,7 +324,13 @@ export class Transactions implements Identities, TransactionalSending {
       signal: running.controller.signal,
       send: async (topic: AnyTopic, record: AnyRecord, options: SendOptions = {}): Promise<Delivered> => {
         check();
-        return front.send(topic, record, options.signal);
+        try {
+          return await front.send(topic, record, options.signal);
+        } catch (error) {
+          // Also where only the waiting for it has ended: nobody has seen it delivered.
+          this.#fail(running, asKafkaError(error));
+          throw error;
+        }
       },
       sendAll: async (topic: AnyTopic, records: readonly AnyRecord[]): Promise<readonly SendResult[]> => {
         check();

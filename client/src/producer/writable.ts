@@ -24,9 +24,10 @@ export function writableOf(front: Front, outbox: Outbox, topic: AnyTopic): Writa
       start(controller) {
         onFailure = (error) => controller.error(error);
       },
-      write(record) {
+      async write(record) {
+        // Before it: others may have filled the buffer.
+        await outbox.room();
         front.enqueue(topic, record, sink);
-        return outbox.room();
       },
       async close() {
         await outbox.flush();

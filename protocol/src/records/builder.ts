@@ -55,6 +55,8 @@ export interface BatchOptions {
   readonly lastOffset?: number;
 }
 
+type ProducerNumbers = Pick<BatchOptions, "producerId" | "producerEpoch" | "baseSequence">;
+
 /** A record's offset must lie within an int32 of the batch's first. */
 const OFFSET_DELTA_MAX = 0x7fff_ffff;
 const CAPACITY_MIN = 512;
@@ -177,7 +179,7 @@ export class BatchBuilder {
    * The finished batch. `producer` may come this late: a producer numbers a batch when it is sent, not when it is filled.
    * Without compression the builder's own memory is given away, so it is built once.
    */
-  build(producer: Pick<BatchOptions, "producerId" | "producerEpoch" | "baseSequence"> = {}): Buffer {
+  build(producer: ProducerNumbers = {}): Buffer {
     const codec = CompressionCodec[this.#options.compression ?? "none"];
     const records = this.#bytes.subarray(BATCH_HEADER_BYTES, this.#end);
     let batch: Buffer;
@@ -191,11 +193,12 @@ export class BatchBuilder {
         : Buffer.allocUnsafe(BATCH_HEADER_BYTES + compressed.length);
       batch.set(compressed, BATCH_HEADER_BYTES);
     }
-    this.#writeHeader(batch, records.length === 0 ? CompressionCodec.none : codec, { ...this.#options, ...producer });
+    this.#writeHeader(batch, records.length === 0 ? CompressionCodec.none : codec, producer);
     return batch;
   }
 
-  #writeHeader(batch: Buffer, codec: number, options: BatchOptions): void {
+  #writeHeader(batch: Buffer, codec: number, producer: ProducerNumbers): void {
+    const options = this.#options;
     const isLogAppendTime = options.timestampType === "LogAppendTime";
     const attributes =
       codec |
@@ -217,9 +220,9 @@ export class BatchBuilder {
       BatchField.maxTimestamp,
       isLogAppendTime ? (options.appendTime ?? NO_TIMESTAMP) : this.#maxTimestamp,
     );
-    writeInt64(batch, BatchField.producerId, options.producerId ?? NO_PRODUCER_ID);
-    batch.writeInt16BE(options.producerEpoch ?? NO_PRODUCER_EPOCH, BatchField.producerEpoch);
-    batch.writeInt32BE(options.baseSequence ?? NO_SEQUENCE, BatchField.baseSequence);
+    writeInt64(batch, BatchField.producerId, producer.producerId ?? options.producerId ?? NO_PRODUCER_ID);
+    batch.writeInt16BE(producer.producerEpoch ?? options.producerEpoch ?? NO_PRODUCER_EPOCH, BatchField.producerEpoch);
+    batch.writeInt32BE(producer.baseSequence ?? options.baseSequence ?? NO_SEQUENCE, BatchField.baseSequence);
     batch.writeInt32BE(this.#recordsCount, BatchField.recordsCount);
     batch.writeUInt32BE(crc32c(batch.subarray(BatchField.attributes)), BatchField.crc);
   }

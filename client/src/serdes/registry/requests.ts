@@ -80,20 +80,25 @@ export class Requests {
     const { clock, fetch } = this.#world;
     const timer = clock.schedule(this.#options.timeoutMs, () => ending.abort(), { isAwaited: true });
     const signals = this.#options.signal === undefined ? [] : [this.#options.signal];
+    const signal = AbortSignal.any([ending.signal, ...signals]);
+    const { promise: ended, reject } = Promise.withResolvers<never>();
+    const onEnd = (): void => reject(signal.reason);
+    signal.addEventListener("abort", onEnd);
+    const ask = async (): Promise<Passing | { json: unknown }> => {
+      const headers = await this.#headers(body !== undefined);
+      const text = body === undefined ? {} : { body: JSON.stringify(body) };
+      return this.#read(what, url, await fetch(url, { method, headers, signal, ...text }));
+    };
     try {
-      const response = await fetch(url, {
-        method,
-        headers: await this.#headers(body !== undefined),
-        signal: AbortSignal.any([ending.signal, ...signals]),
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
-      return await this.#read(what, url, response);
+      // What gives the token knows nothing of the signal.
+      return await Promise.race([ask(), ended]);
     } catch (error) {
       if (error instanceof KafkaError) throw error;
       const reason = ending.signal.aborted ? `no answer within ${this.#options.timeoutMs} ms` : sentenceOf(error);
       return new Passing(`${url}: ${reason}`, { cause: error });
     } finally {
       timer.cancel();
+      signal.removeEventListener("abort", onEnd);
     }
   }
 
@@ -135,10 +140,14 @@ export class Requests {
   async #pause(backoffMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const { clock, random } = this.#world;
+    const { signal } = this.#options;
     const timer = clock.schedule(backoffMs * (0.8 + 0.4 * random.fraction()), resolve, { isAwaited: true });
-    this.#options.signal?.addEventListener("abort", () => resolve(), { once: true });
+    const onAbort = (): void => resolve();
+    signal?.addEventListener("abort", onAbort);
     await promise;
     timer.cancel();
+    // It may be that of a whole process, which many pauses would fill with listeners.
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { simulatedWorld } from "@millrace/simulator/simulated-world";
 import { describe, expect, test } from "vitest";
 import { FakeRegistry } from "../../../test/fake-registry.ts";
@@ -176,6 +177,22 @@ describe("a request", () => {
     const asking = errorOf(() => outcome(registry.schema(1)));
     ending.abort();
     expect(await asking).toMatchObject({ code: "ABORTED" });
+  });
+
+  test("leaves no listener behind", async () => {
+    const ending = new AbortController();
+    const { fake, registry, outcome } = start({ signal: ending.signal, attemptsMax: 12 });
+    fake.isDown = true;
+    expect(await errorOf(() => outcome(registry.schema(1)))).toMatchObject({ code: "REGISTRY_UNAVAILABLE" });
+    expect(getEventListeners(ending.signal, "abort")).toEqual([]);
+  });
+
+  test("does not wait for a token that does not come", async () => {
+    const token = (): Promise<string> => new Promise(() => {});
+    const { registry, outcome } = start({ auth: { token }, timeoutMs: 1_000, attemptsMax: 2 });
+    const error = await errorOf(() => outcome(registry.schema(1)));
+    expect(error).toMatchObject({ code: "REGISTRY_UNAVAILABLE" });
+    expect((error as Error).message).toContain("no answer within 1000 ms");
   });
 
   test("goes nowhere but to an http address", async () => {

@@ -2,6 +2,7 @@ import { systemClock } from "@millrace/base/node/system-clock";
 import { systemFetch } from "@millrace/base/node/system-fetch";
 import { systemRandom } from "@millrace/base/node/system-random";
 import { KafkaError } from "../../errors.ts";
+import { Missing } from "./missing.ts";
 import { Requests, RegistryRefusal } from "./requests.ts";
 import type { RegistryAuth, RequestsWorld } from "./requests.ts";
 import type { ResolvedSchema, Schema, SchemaReference, SubjectVersion } from "./schema.ts";
@@ -39,10 +40,9 @@ export class SchemaRegistry {
   readonly #requests: Requests;
   readonly #world: RequestsWorld;
   readonly #latestMaxAgeMs: number;
-  readonly #missingMaxAgeMs: number;
   readonly #known = new Map<string, unknown>();
   readonly #asking = new Map<string, Promise<unknown>>();
-  readonly #missing = new Map<string, { readonly error: KafkaError; readonly untilMs: number }>();
+  readonly #missing: Missing;
   readonly #latest = new Map<string, { readonly found: SubjectVersion; readonly untilMs: number }>();
 
   /** @throws KafkaError INVALID_CONFIG, naming the option. */
@@ -51,7 +51,7 @@ export class SchemaRegistry {
     if (urls.length === 0) throw new KafkaError("INVALID_CONFIG", "url: no address of a schema registry was given");
     this.#world = { fetch: systemFetch, clock: systemClock, random: systemRandom, ...options.world };
     this.#latestMaxAgeMs = options.latestMaxAgeMs ?? 300_000;
-    this.#missingMaxAgeMs = options.missingMaxAgeMs ?? 1_000;
+    this.#missing = new Missing(options.missingMaxAgeMs ?? 1_000);
     const { auth, timeoutMs = 10_000, attemptsMax = 6, backoffMsMin = 100, backoffMsMax = 5_000, signal } = options;
     this.#requests = new Requests(
       { urls, auth, timeoutMs, attemptsMax, backoffMsMin, backoffMsMax, signal },
@@ -157,11 +157,8 @@ export class SchemaRegistry {
     const key = body === undefined ? path : `${path} ${JSON.stringify(body)}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known as Found;
-    const missing = this.#missing.get(key);
-    if (missing !== undefined) {
-      if (missing.untilMs > this.#world.clock.monotonicMs()) return Promise.reject(missing.error);
-      this.#missing.delete(key);
-    }
+    const missing = this.#missing.find(key, this.#world.clock.monotonicMs());
+    if (missing !== null) return Promise.reject(missing);
     return this.#joined(key, async () => {
       try {
         const found = read(await this.#requests.send(what, method, path, body), what);
@@ -169,7 +166,7 @@ export class SchemaRegistry {
         return found;
       } catch (error) {
         if (error instanceof RegistryRefusal && error.status === 404)
-          this.#missing.set(key, { error, untilMs: this.#world.clock.monotonicMs() + this.#missingMaxAgeMs });
+          this.#missing.note(key, error, this.#world.clock.monotonicMs());
         throw error;
       }
     });
