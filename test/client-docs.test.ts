@@ -8,9 +8,11 @@ const given = new Map(
   repositoryFiles("client/src")
     .filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"))
     .flatMap((file) =>
-      [...readText(file).matchAll(/(?:new \w*Error|super|refused|tokenFailure)\(\s*"([A-Z][A-Z_]+)"/g)].map(
-        ([, code = ""]): [string, string] => [code, file],
-      ),
+      [
+        ...readText(file).matchAll(
+          /(?:(?:new \w*Error|super|refused|tokenFailure|failure)\(\s*|return (?:[^"\n]+ \? )?)"([A-Z][A-Z_]+)"/g,
+        ),
+      ].map(([, code = ""]): [string, string] => [code, file]),
     ),
 );
 

@@ -15,6 +15,7 @@ import type { AnyRecord } from "./interceptors.ts";
 import type { Lane } from "./lane.ts";
 import type { Settings } from "./options.ts";
 import { partitionOfKey } from "./partitioner.ts";
+import type { Partitioner, PartitionerInput } from "./partitioner.ts";
 import { headersOf, isRaw, nameOf, rawBytes, roughBytes, written } from "./records.ts";
 import type { AnyTopic, WaitingRecord, WrittenRecord } from "./records.ts";
 import { Sender } from "./sender.ts";
@@ -359,7 +360,7 @@ export class Outbox {
     if (partition !== undefined) return existing(lanes, partition, partitionCount);
     const { partitioner } = this.#settings;
     if (partitioner !== null) {
-      const chosen = partitioner({ topic: lanes.name, key, value, partitionCount });
+      const chosen = chosenBy(partitioner, { topic: lanes.name, key, value, partitionCount });
       if (chosen !== null) return existing(lanes, chosen, partitionCount);
     }
     return key === null ? null : lanes.lane(partitionOfKey(key, partitionCount));
@@ -463,6 +464,15 @@ function existing(lanes: TopicLanes, partition: number, partitionCount: number):
   if (Number.isInteger(partition) && partition >= 0 && partition < partitionCount) return lanes.lane(partition);
   const sentence = `the topic has the partitions 0 to ${partitionCount - 1}`;
   throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `partition ${lanes.name}-${partition}`, sentence);
+}
+
+function chosenBy(partitioner: Partitioner, input: PartitionerInput): number | null {
+  try {
+    return partitioner(input);
+  } catch (error) {
+    const sentence = `the partitioner has thrown for a record for ${input.topic}: ${asKafkaError(error).message}`;
+    throw new KafkaError("PARTITIONER_FAILED", sentence, { cause: error });
+  }
 }
 
 function exhausted(usedBytes: number): KafkaError {

@@ -58,8 +58,8 @@ export class Producer implements AsyncDisposable {
   /**
    * Settles when the broker has answered for the record. Records of one partition keep the order of the calls.
    *
-   * @throws KafkaError of the broker; TIMED_OUT after deliveryTimeoutMs; SERIALIZATION_FAILED; BUFFER_EXHAUSTED; CLOSED;
-   *   ABORTED by its signal.
+   * @throws KafkaError of the broker; TIMED_OUT after deliveryTimeoutMs; SERIALIZATION_FAILED, or what its serde says more
+   *   exactly; BUFFER_EXHAUSTED; CLOSED; ABORTED by its signal.
    */
   send<Key, Value>(
     topic: Topic<unknown, unknown, Key, Value>,

@@ -5,7 +5,7 @@ import type { Record as ReadRecord } from "kafka-protocol-ts/records/record";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { FakeCluster } from "../../test/fake-cluster.ts";
 import type { Cluster } from "../cluster.ts";
-import type { KafkaError } from "../errors.ts";
+import { KafkaError } from "../errors.ts";
 import { text } from "../serdes/basic.ts";
 import { Headers } from "../serdes/headers.ts";
 import type { Serde } from "../serdes/serde.ts";
@@ -120,6 +120,18 @@ test("a record that cannot be serialized fails alone", async () => {
   expect(fake.values("orders")).toEqual(["1", "-2"]);
 });
 
+test("what a serde of ours says of a value is what its sender hears, with its code", async () => {
+  const { cluster } = await started();
+  const producer = cluster.producer();
+  await expect(producer.send(topic("orders", { value: text() }), { value: null as never })).rejects.toMatchObject({
+    code: "NULL_VALUE",
+    message: expect.stringMatching(/^the value of a record of topic orders is null/) as string,
+  });
+  const away = new KafkaError("REGISTRY_UNAVAILABLE", "nobody answers", { retriable: true });
+  const late: Serde<number> = { ...numbers, serialize: () => Promise.reject(away) };
+  await expect(producer.send(topic("orders", { value: late }), { value: 1 })).rejects.toBe(away);
+});
+
 test("a serde that never ends fails its record in time, and those behind it go on", async () => {
   const { fake, cluster } = await started();
   const producer = cluster.producer({ deliveryTimeoutMs: 1_000 });
@@ -158,6 +170,7 @@ test("a partitioner decides, or leaves it to the default", async () => {
     partitioner: ({ key, value, partitionCount, topic: name }) => {
       expect([name, partitionCount]).toEqual(["orders", 3]);
       if (value?.toString() === "beyond") return 3;
+      if (value?.toString() === "thrown") throw new Error("mine");
       return key === null ? 2 : null;
     },
   });
@@ -165,6 +178,10 @@ test("a partitioner decides, or leaves it to the default", async () => {
   expect((await producer.send("orders", { key: "key", value: "x" })).partition).not.toBe(2);
   expect((await producer.send("orders", { key: "key", value: "x", partition: 1 })).partition).toBe(1);
   await expect(producer.send("orders", { value: "beyond" })).rejects.toThrow("partition orders-3");
+  await expect(producer.send("orders", { value: "thrown" })).rejects.toMatchObject({
+    code: "PARTITIONER_FAILED",
+    message: "the partitioner has thrown for a record for orders: mine",
+  });
   expect(fake.attempts).toHaveLength(3);
 });
 

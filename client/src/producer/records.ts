@@ -108,7 +108,8 @@ class SharedHeaders {
 /**
  * The bytes of a record; a promise where a serde gives one.
  *
- * @throws KafkaError SERIALIZATION_FAILED, whose cause is what the serde has thrown; or the promise rejects with it.
+ * @throws the serde's KafkaError, or SERIALIZATION_FAILED, whose cause is what the serde has thrown; or the promise rejects
+ *   with it.
  */
 export function written(topic: AnyTopic, record: AnyRecord): WrittenRecord | Promise<WrittenRecord> {
   if (typeof topic === "string" || isRaw(topic)) {
@@ -165,7 +166,9 @@ function checked(made: unknown): Uint8Array | null {
   throw new TypeError(`its serde gave a value of type ${typeof made}, where bytes or null are expected`);
 }
 
+/** One of ours says it more exactly, and may say that another try succeeds. */
 function serializationFailed(topic: string, name: "key" | "value", cause: unknown): KafkaError {
+  if (cause instanceof KafkaError) return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
   const sentence = `the ${name} of a record for ${topic} cannot be serialized: ${reason}`;
   return new KafkaError("SERIALIZATION_FAILED", sentence, { cause });
