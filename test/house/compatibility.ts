@@ -98,6 +98,7 @@ function clientTable(): string {
   const go = pinned("test/interop/franz-go/go.mod", /franz-go v(\S+)/);
   const python = "test/interop/python/requirements.txt";
   const rows: Readonly<Record<ClientName | "kcat", readonly [name: string, version: string, language: string]>> = {
+    millrace: ["@millrace/client", "of this repository", "TypeScript"],
     java: ["Apache Kafka's clients and console tools, Streams and Connect", java, "Java"],
     "franz-go": ["franz-go", go, "Go"],
     librdkafka: ["librdkafka, through confluent-kafka", pinned(python, /^confluent-kafka==(\S+)/m), "C, Python"],

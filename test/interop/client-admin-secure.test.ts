@@ -27,7 +27,7 @@ describe("the admin against kafka, over connections that say who they are", () =
       "listener.name.plaintext.scram-sha-512.sasl.jaas.config": `${module("scram.Scram")};`,
       "delegation.token.secret.key": "a secret of these tests",
     };
-    target = await Target.start({ name: "kafka", settings });
+    target = await Target.start({ name: "kafka", isBrief: true, settings });
     cluster = new Cluster({ brokers: [target.address], sasl: { mechanism: "PLAIN", username: "admin", password } });
   });
   afterAll(async () => {

@@ -77,7 +77,7 @@ export class AdminSuite implements AsyncDisposable {
   }
 
   static async start(name: "kafka" | "millrace"): Promise<AdminSuite> {
-    const suite = new AdminSuite(await Target.start({ name, settings: settingsOf[name] }));
+    const suite = new AdminSuite(await Target.start({ name, isBrief: true, settings: settingsOf[name] }));
     await suite.admin.cluster.describe();
     return suite;
   }

@@ -31,7 +31,7 @@ describe.each(targets)("our producer with %s", (name) => {
 
   beforeAll(async () => {
     if (missing !== null) return;
-    target = await Target.start({ name, settings: name === "kafka" ? settings : quickGroups });
+    target = await Target.start({ name, settings: name === "kafka" ? settings : quickGroups, isBrief: true });
     java = ClientProgram.start(clients.java, target.address);
     cluster = new Cluster({ brokers: [target.address], clientId: "interop" });
   });

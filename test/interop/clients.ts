@@ -3,7 +3,7 @@ import type { GroupMode } from "./contract.ts";
 import { log4jOption } from "./target.ts";
 import { interopDirectory, javaClassPath, paths, pythonCommand, whyMissing, type RuntimeName } from "./runtimes.ts";
 
-/** The foreign clients that the tests drive: one line each, with the program that speaks for it. */
+/** The clients that the tests drive, ours and foreign ones: one line each, with the program that speaks for it. */
 export interface Client {
   readonly name: ClientName;
   /** What must have been prepared; null where `npm ci` suffices. */
@@ -21,9 +21,22 @@ export interface Client {
 /** An executable and its arguments. */
 export type Command = readonly [string, ...string[]];
 
-export type ClientName = "java" | "franz-go" | "librdkafka" | "kafka-python" | "kafkajs" | "platformatic";
+export type ClientName = "millrace" | "java" | "franz-go" | "librdkafka" | "kafka-python" | "kafkajs" | "platformatic";
 
 export const clients: Readonly<Record<ClientName, Client>> = {
+  millrace: {
+    name: "millrace",
+    runtime: null,
+    command: () => ownProgram("millrace.ts"),
+    keySums: () => ownProgram("millrace-key-sums.ts"),
+    member: () => ownProgram("millrace-reader.ts"),
+    groupModes: [
+      { mode: "cooperative" },
+      { mode: "consumer" },
+      { mode: "static", isLong: true },
+      { mode: "eager", isLong: true },
+    ],
+  },
   java: {
     name: "java",
     runtime: "java",
@@ -106,6 +119,11 @@ export function javaProgram(main: string, args: readonly string[] = []): Command
 
 function pythonProgram(file: string): Command {
   return [pythonCommand() ?? "python3", "-B", join(interopDirectory, "python", file)];
+}
+
+/** What imports a room of this repository, from its sources. */
+function ownProgram(file: string): Command {
+  return [process.execPath, "--conditions=source", join(interopDirectory, "clients", file)];
 }
 
 function nodeProgram(file: string): Command {

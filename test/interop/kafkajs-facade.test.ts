@@ -37,7 +37,7 @@ const settings: Readonly<Record<Name, Readonly<Record<string, string>>>> = {
 
 async function targetFor(name: Name, context: TestContext): Promise<Target> {
   skipWhenMissing(context, whyTargetMissing(name));
-  const target = targets.get(name) ?? Target.start({ name, settings: settings[name] });
+  const target = targets.get(name) ?? Target.start({ name, isBrief: true, settings: settings[name] });
   targets.set(name, target);
   return await target;
 }

@@ -18,7 +18,8 @@ process.env["KAFKAJS_NO_PARTITIONER_WARNING"] = "1";
 
 async function brokerOf(name: Name, context: TestContext): Promise<string> {
   skipWhenMissing(context, whyTargetMissing(name));
-  const target = targets.get(name) ?? Target.start({ name, settings: { "group.initial.rebalance.delay.ms": "0" } });
+  const target =
+    targets.get(name) ?? Target.start({ name, isBrief: true, settings: { "group.initial.rebalance.delay.ms": "0" } });
   targets.set(name, target);
   return (await target).address;
 }

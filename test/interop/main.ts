@@ -30,7 +30,21 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   connect: ["connect"],
   "real-input": ["real-input"],
   histories: ["histories"],
-  client: ["client-admin", "client-membership", "client-security", "client-faults", "schema-serdes"],
+  client: [
+    "client-admin",
+    "client-admin-secure",
+    "client-consumer",
+    "client-consumer-faults",
+    "client-consumer-reading",
+    "client-faults",
+    "client-journey",
+    "client-membership",
+    "client-memory",
+    "client-producer",
+    "client-security",
+    "client-stories",
+    "schema-serdes",
+  ],
 };
 
 const { values, positionals } = parseArgs({

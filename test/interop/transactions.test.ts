@@ -86,6 +86,7 @@ describe.concurrent("transactions", () => {
 
 /** How each client says that another instance has taken over its transactional id. */
 const fencings: Readonly<Record<ClientName, RegExp>> = {
+  millrace: /PRODUCER_FENCED|newer producer|fenced/i,
   java: /ProducerFencedException|InvalidProducerEpochException/,
   "franz-go": /PRODUCER_FENCED|INVALID_PRODUCER_EPOCH/,
   librdkafka: /_FENCED/,

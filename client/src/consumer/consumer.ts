@@ -25,6 +25,9 @@ import { resolveOptions } from "./options.ts";
 import type { BadRecords, ConsumerEvents, ConsumerOptions, ReadOptions, ResolvedOptions } from "./options.ts";
 import type { StartAt } from "./positions.ts";
 
+/** Of `bufferBytesMax`, what `run` may have before its handlers beside what is fetched ahead: one in so many. */
+const aheadShare = 4;
+
 /** What is read: a topic or its name, several of them, or all topics whose names match. */
 export type Source = string | AnyTopic | RegExp | readonly (string | AnyTopic)[];
 type AnyTopic = Topic<unknown, unknown, never, never, HeaderSerdes>;
@@ -103,6 +106,7 @@ export class Consumer implements AsyncDisposable {
       handler: handler as Handler<ConsumedRecord>,
       concurrency: options.concurrency ?? 1,
       order: options.order ?? "partition",
+      aheadBytesMax: this.#options.bufferBytesMax / aheadShare,
       retry: { attempts: 1, backoffMsMin: 200, backoffMsMax: 10_000, ...retry },
       timeoutMs: options.timeoutMs ?? null,
       endTimeoutMs: this.#options.revokeTimeoutMs,

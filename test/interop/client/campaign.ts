@@ -46,7 +46,7 @@ export class Stormy implements AsyncDisposable {
   static async start(options: Pick<CampaignOptions, "seed" | "target" | "chaos">): Promise<Stormy> {
     await using stack = new AsyncDisposableStack();
     const [port] = await freePorts(1);
-    const target = stack.use(await Target.start({ name: options.target, advertisedPort: port }));
+    const target = stack.use(await Target.start({ name: options.target, isBrief: true, advertisedPort: port }));
     const { seed, chaos } = options;
     const proxy = stack.use(new ChaosProxy({ port, brokerPort: target.port, seed, chaos }));
     return new Stormy(target, proxy, port, stack.move());

@@ -10,6 +10,7 @@ import type { Decoder } from "./decoder.ts";
 import { Reading } from "./reading.ts";
 import type { ReadingOptions } from "./reading.ts";
 import { WorkLane } from "./work-lane.ts";
+import type { Share } from "./work-lane.ts";
 import type { WorkOrder } from "./work-queue.ts";
 
 export interface RetryPolicy {
@@ -51,6 +52,8 @@ export interface RunnerOptions extends ReadingOptions {
   readonly handler: Handler<ConsumedRecord>;
   readonly concurrency: number;
   readonly order: WorkOrder;
+  /** What is looked at ahead may hold so much, of all partitions together. */
+  readonly aheadBytesMax: number;
   readonly retry: Required<RetryPolicy>;
   readonly timeoutMs: number | null;
   /** So long handlers may take to end when reading has ended; then nobody waits for them any more. */
@@ -115,8 +118,12 @@ export class Runner {
    * are not all held at once.
    */
   async #fill(): Promise<void> {
-    const { consumption, concurrency, decoder } = this.#options;
-    const share = Math.max(concurrency, Math.floor(aheadMax / Math.max(1, consumption.readingsCount)));
+    const { consumption, concurrency, decoder, aheadBytesMax } = this.#options;
+    const readingsCount = Math.max(1, consumption.readingsCount);
+    const share: Share = {
+      count: Math.max(concurrency, Math.floor(aheadMax / readingsCount)),
+      bytes: Math.max(1, aheadBytesMax / readingsCount),
+    };
     this.#lookAtPauses();
     for (;;) {
       const lane = this.#hungry.shift() ?? this.#takeLane();

@@ -1,7 +1,27 @@
 import type { Clock } from "@millrace/base/world";
+import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import { describe, expect, test } from "vitest";
 import { FakeCluster } from "../../../test/fake-cluster.ts";
+import type { FakePartition } from "../../../test/fake-cluster.ts";
 import { storeRecords } from "../../../test/store.ts";
+
+/** A broker that gives a batch of each partition at a time, and notes the offsets that are asked for. */
+function serveBatches(fake: FakeCluster, partitions: readonly FakePartition[], batchCount: number): number[] {
+  const asked: number[] = [];
+  fake.brokers[0]!.on(fetch, ({ message }) => {
+    const responses = message.topics.map(({ topicId, partitions: wanted }) => ({
+      topicId,
+      partitions: wanted.map(({ partition, fetchOffset }) => {
+        asked.push(fetchOffset);
+        const { log, endOffset: highWatermark } = partitions[partition]!;
+        const records = log[fetchOffset / batchCount] ?? null;
+        return { partitionIndex: partition, errorCode: 0, highWatermark, abortedTransactions: null, records };
+      }),
+    }));
+    return { throttleTimeMs: 0, errorCode: 0, sessionId: 0, responses };
+  });
+  return asked;
+}
 
 const numbers = (from: number, count: number): string[] =>
   Array.from({ length: count }, (_, index) => `${from + index}`);
@@ -44,6 +64,38 @@ test.for(["partition", "key", "none"] as const)(
     });
     if (order === "partition") expect(seen.get(1)).toEqual(numbers(0, 300).map(Number));
     expect(blockedCount).toBe(order === "none" ? 3 : 1);
+    stop.abort();
+    await fake.within(1_000, running);
+  },
+);
+
+test.for(["partition", "key", "none"] as const)(
+  "what waits for handlers holds no more bytes than its share, however few its records are: order %s",
+  async (order) => {
+    const fake = await FakeCluster.start();
+    const partitions = fake.create("orders", [0, 0]);
+    const text = "x".repeat(10_000);
+    // Two hundred times a hundred kilobytes.
+    for (const partition of partitions)
+      for (let at = 0; at < 100; at++)
+        storeRecords(
+          partition,
+          Array.from({ length: 10 }, (_, key) => `${key}=${text}`),
+        );
+    const asked = serveBatches(fake, partitions, 10);
+    let begunCount = 0;
+    const stop = new AbortController();
+    // Each that ends lets the runner look ahead.
+    const handle = async (_: unknown, { signal }: { readonly signal: AbortSignal }): Promise<void> => {
+      if (begunCount++ < 60) await new Promise<void>((resolve) => void fake.world.clock.schedule(10, resolve));
+      else await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+    };
+    const consumer = fake.client().consumer({ bufferBytesMax: 1_000_000, partitionMaxBytes: 100_000 });
+    const running = consumer.run("orders", handle, { concurrency: 2, order, signal: stop.signal });
+    await fake.world.clock.advance(10_000);
+    expect(begunCount).toBe(62);
+    // Of each partition three batches are worked on; one or two are in hand and fetched ahead.
+    expect(Math.max(...asked) / 10).toBeLessThanOrEqual(3 + 5);
     stop.abort();
     await fake.within(1_000, running);
   },

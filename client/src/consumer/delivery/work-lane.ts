@@ -6,6 +6,13 @@ import type { Decoder } from "./decoder.ts";
 import { WorkQueue } from "./work-queue.ts";
 import type { WorkOrder } from "./work-queue.ts";
 
+/** What may wait of one partition. */
+export interface Share {
+  readonly count: number;
+  /** Passed by the last record. */
+  readonly bytes: number;
+}
+
 /** What a runner has in hand of one partition: a chunk that it reads, and records of it that wait for a handler. */
 export class WorkLane {
   readonly reading: PartitionReading;
@@ -21,7 +28,7 @@ export class WorkLane {
   #reader: ChunkReader | null = null;
   /** Of which it hears when it ends: one listener for all of its chunks. */
   #lease: Lease | null = null;
-  #share = 1;
+  #share: Share = { count: 1, bytes: 1 };
 
   constructor(
     reading: PartitionReading,
@@ -46,7 +53,11 @@ export class WorkLane {
 
   /** There is more in hand than waits, and room for it. */
   get wantsMore(): boolean {
-    return this.#reader !== null && this.work.waiting < this.#share;
+    return this.#reader !== null && this.#hasRoom;
+  }
+
+  get #hasRoom(): boolean {
+    return this.work.waiting < this.#share.count && this.work.waitingBytes < this.#share.bytes;
   }
 
   /** Its partition was given up, and nothing of it is in hand. */
@@ -65,9 +76,9 @@ export class WorkLane {
   }
 
   /** Until it has its share; true when the chunk is through before. */
-  async fill(decoder: Decoder, share: number): Promise<boolean> {
+  async fill(decoder: Decoder, share: Share): Promise<boolean> {
     this.#share = share;
-    while (this.#reader !== null && this.work.waiting < share) {
+    while (this.#reader !== null && this.#hasRoom) {
       let record = this.#reader.next(decoder);
       if (record instanceof Promise) record = await record;
       if (record === undefined) {

@@ -15,6 +15,7 @@ export class WorkQueue {
   /** All are one line, and one of it is in work. */
   #isTaken = false;
   #waitingCount = 0;
+  #waitingBytes = 0;
 
   constructor(order: WorkOrder) {
     this.#order = order;
@@ -25,12 +26,18 @@ export class WorkQueue {
     return this.#waitingCount;
   }
 
+  /** Their keys and values as they were fetched, which stay in memory until somebody has worked on them. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
   get hasReady(): boolean {
     return !this.#isTaken && !this.#ready.isEmpty;
   }
 
   add(record: ConsumedRecord): void {
     this.#waitingCount++;
+    this.#waitingBytes += bytesOf(record);
     const line = this.#lineOf(record);
     const before = line === null ? undefined : this.#lines.get(line);
     if (line === null || before === undefined) {
@@ -49,6 +56,7 @@ export class WorkQueue {
     const record = this.#ready.shift() ?? null;
     if (record === null) return null;
     this.#waitingCount--;
+    this.#waitingBytes -= bytesOf(record);
     this.#isTaken = this.#order === "partition";
     return record;
   }
@@ -87,6 +95,7 @@ export class WorkQueue {
       }
     }
     this.#waitingCount -= dropped.length;
+    for (const record of dropped) this.#waitingBytes -= bytesOf(record);
     return dropped;
   }
 
@@ -94,4 +103,8 @@ export class WorkQueue {
   #lineOf({ rawKey }: ConsumedRecord): string | null {
     return this.#order !== "key" || rawKey === null ? null : rawKey.toString("latin1");
   }
+}
+
+function bytesOf({ rawKey, rawValue }: ConsumedRecord): number {
+  return (rawKey?.length ?? 0) + (rawValue?.length ?? 0);
 }

@@ -1,0 +1,3 @@
+import { clientJourney } from "./journey.ts";
+
+clientJourney("millrace");
