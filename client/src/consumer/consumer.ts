@@ -231,7 +231,8 @@ export class Consumer implements AsyncDisposable {
   }
 
   #reading0(): Consumption {
-    if (this.#current !== null && !this.#current.isEnded) return this.#current;
+    // Listeners of "revoked" ask and commit while it ends.
+    if (this.#current !== null && !this.#current.isGone) return this.#current;
     throw new KafkaError("NOT_READING", "this consumer reads nothing at present: begin with records, batches or run");
   }
 

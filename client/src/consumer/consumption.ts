@@ -65,6 +65,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   #failure: KafkaError | null = null;
   #isStarted = false;
   #isEnding = false;
+  #isGone = false;
   #ended: Promise<void> | null = null;
 
   constructor(given: ConsumptionOptions) {
@@ -186,6 +187,11 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
 
   get isEnded(): boolean {
     return this.#isEnding;
+  }
+
+  /** And nothing is left of it: what was in work is committed or given up. */
+  get isGone(): boolean {
+    return this.#isGone;
   }
 
   /** Of how many partitions it reads. */
@@ -482,6 +488,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
       this.#give(this.owned());
       this.#readings.clear();
     } else await this.#membership.leave();
+    this.#isGone = true;
     this.#fetcher.stop();
   }
 }

@@ -311,6 +311,25 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     await reader.cluster.close();
   });
 
+  test("a listener of `revoked` may commit, at the end of the reading as well", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 4));
+    const reader = new GroupReader(world, { protocol, commit: "manual" });
+    const positions: number[] = [];
+    reader.consumer.on("revoked", async ([partition]) => {
+      positions.push(reader.consumer.position(partition!));
+      expect(reader.consumer.consumedOffsets().offsets).toMatchObject([{ offset: 4 }]);
+      await reader.consumer.commit();
+    });
+    await until(world, () => reader.seen.length === 4);
+    await world.fake.world.clock.advance(100);
+    await world.fake.within(10_000, reader.consumer.close());
+    expect(positions).toEqual([4]);
+    expect(world.offsets.committed.get("orders-0")).toBe(4);
+    expect(() => reader.consumer.position({ topic: "orders", partition: 0 })).toThrow("reads nothing at present");
+    await reader.cluster.close();
+  });
+
   test("the coordinator away: nobody asks it without pauses, and close() settles in bounded time", async () => {
     const world = await groupWorld({ brokers: 2 });
     storeRecords(world.partitions[0]!, numbers(0, 4));
