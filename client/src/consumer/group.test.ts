@@ -330,6 +330,23 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     await reader.cluster.close();
   });
 
+  test("who has committed nothing and loses its partition goes on where it began, not at the end", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 5));
+    const reader = new GroupReader(world, { protocol, read: { from: "latest" }, commit: "manual" });
+    await until(world, () => reader.consumer.assignment().length === 1 && world.fake.requests("Fetch") > 0);
+    storeRecords(world.partitions[0]!, numbers(5, 2));
+    await until(world, () => reader.seen.length === 2);
+    const group = protocol === "classic" ? world.coordinator.classic() : world.coordinator.consumer();
+    for (const id of group.members.keys()) group.expel(id);
+    storeRecords(world.partitions[0]!, numbers(7, 1));
+    await until(world, () => reader.events.filter((event) => event.startsWith("assigned")).length === 2);
+    await until(world, () => reader.seen.length >= 6, 20_000);
+    expect(reader.seen.slice(-3)).toEqual(["orders-0@5", "orders-0@6", "orders-0@7"]);
+    expect(world.offsets.commits).toEqual([]);
+    await reader.cluster.close();
+  });
+
   test("the coordinator away: nobody asks it without pauses, and close() settles in bounded time", async () => {
     const world = await groupWorld({ brokers: 2 });
     storeRecords(world.partitions[0]!, numbers(0, 4));

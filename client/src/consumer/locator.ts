@@ -47,6 +47,12 @@ export class Locator {
   readonly #read: ReadOptions;
   readonly #listener: LocatorListener;
   readonly #positions: Positions;
+  /**
+   * Where partitions began of which the group has no offset; by topic id and partition. Whoever comes back to one that still
+   * has none goes on there: what `from` says may be another place by then, with records before it that nobody has read.
+   */
+  readonly #starts = new Map<string, FoundOffset>();
+  readonly #endsAsked = new Set<PartitionReading>();
 
   constructor(wire: Wire, { options, read, listener }: LocatorOptions) {
     this.#wire = wire;
@@ -167,8 +173,13 @@ export class Locator {
       topics.map(async ([topic, of]): Promise<KafkaError | null> => {
         try {
           const indexes = of.map(({ partition }) => partition);
-          const { found, failure } = await this.#positions.look(topic, indexes, startOf(from, topic));
-          this.#place(of, found);
+          const { topicId } = await this.#wire.topic(topic);
+          const keyOf = (partition: number): string => `${topicId} ${partition}`;
+          const known = indexes.filter((partition) => this.#starts.has(keyOf(partition)));
+          const others = indexes.filter((partition) => !known.includes(partition));
+          const { found, failure } = await this.#positions.look(topic, others, startOf(from, topic));
+          for (const [partition, start] of found) this.#starts.set(keyOf(partition), start);
+          this.#place(of, (partition) => this.#starts.get(keyOf(partition)));
           return failure;
         } catch (error) {
           if (error instanceof KafkaError) return error;
@@ -179,10 +190,10 @@ export class Locator {
     return failures.filter((error) => error !== null);
   }
 
-  #place(readings: readonly PartitionReading[], found: ReadonlyMap<number, FoundOffset>): void {
+  #place(readings: readonly PartitionReading[], startAt: (partition: number) => FoundOffset | undefined): void {
     const located: PartitionReading[] = [];
     for (const reading of readings) {
-      const start = found.get(reading.partition);
+      const start = startAt(reading.partition);
       if (start === undefined || !reading.isOwned || reading.isLocated) continue;
       reading.moveTo(start.offset);
       located.push(reading);
