@@ -347,6 +347,23 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     await reader.cluster.close();
   });
 
+  test("the offset of a topic that is gone is not taken for one of the topic that has its name", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 5));
+    const reader = new GroupReader(world, { protocol, commitIntervalMs: 300 });
+    await until(world, () => world.offsets.committed.get("orders-0") === 5);
+    world.fake.topics.delete("orders");
+    storeRecords(world.fake.create("filler")[0]!, ["x"]);
+    world.offsets.committed.delete("orders-0");
+    storeRecords(world.fake.create("orders")[0]!, numbers(0, 5));
+    world.coordinator.consumer().topicsChanged();
+    await world.fake.within(1_000, reader.cluster.wire.refresh("orders"));
+    await until(world, () => reader.seen.length === 10, 30_000);
+    // As many records as the one before it had when it was committed last.
+    await until(world, () => world.offsets.committed.get("orders-0") === 5, 5_000);
+    await reader.cluster.close();
+  });
+
   test("the coordinator away: nobody asks it without pauses, and close() settles in bounded time", async () => {
     const world = await groupWorld({ brokers: 2 });
     storeRecords(world.partitions[0]!, numbers(0, 4));

@@ -217,6 +217,8 @@ export class Locator {
         // Sought elsewhere meanwhile.
         if (now === undefined || !reading.isOwned || reading.isLocated) continue;
         reading.moveTo(now);
+        // What is committed was of the topic that is gone.
+        if (reason === "recreated") reading.committedOffset = -1;
         // A topic that was made again may well be read from the same offset.
         if (now === before && reason !== "recreated") this.#listener.onUnmoved(reading);
         else this.#listener.onMoved({ topic, partition, reason, before, now });
