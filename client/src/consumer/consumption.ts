@@ -415,6 +415,12 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
       .finally(goOn);
   }
 
+  onShortOfEnd(reading: PartitionReading): void {
+    void this.#locator.findEnd(reading).then((hasMoved) => {
+      if (hasMoved) this.onFetched(reading);
+    });
+  }
+
   onOutOfRange(reading: PartitionReading): void {
     this.#reset(reading, "out-of-range");
   }

@@ -232,6 +232,27 @@ export class Locator {
   }
 
   /**
+   * Whether the end that was to be read to is still there; if not, reading ends where the log does. Only the leader knows, and
+   * it says so only when it is sure of its end (KIP-207). Whether it has moved; never rejects: the next answer asks again.
+   */
+  async findEnd(reading: PartitionReading): Promise<boolean> {
+    if (this.#endsAsked.has(reading)) return false;
+    this.#endsAsked.add(reading);
+    try {
+      const { topic, partition } = reading;
+      const end = (await this.#positions.look(topic, [partition], "latest")).found.get(partition)?.offset;
+      if (end === undefined || end >= reading.endOffset) return false;
+      reading.endOffset = Math.max(reading.fetchOffset, end);
+      return true;
+    } catch (error) {
+      this.#wire.logger.debug("the end of a partition could not be asked for", { partition: reading.key, error });
+      return false;
+    } finally {
+      this.#endsAsked.delete(reading);
+    }
+  }
+
+  /**
    * Whether a new leader has the records up to our position (KIP-320); if not, reading goes on where its log parts from what
    * was read. A leader that does not know the epoch of what we have read has none of it.
    *
