@@ -78,8 +78,10 @@ export class Consumer implements AsyncDisposable {
     source: From,
     options: ReadOptions & BatchOptions = {},
   ): BatchStream<ConsumedBatch<RecordOf<From>>> {
-    const { consumption, decoder } = this.#begin(source, options);
     const { countMax = 10_000, waitMs = 0 } = options;
+    checkAboveZero("countMax", countMax);
+    if (!(waitMs >= 0)) throw new KafkaError("INVALID_CONFIG", `waitMs: ${waitMs} is no time in milliseconds`);
+    const { consumption, decoder } = this.#begin(source, options);
     return new BatchStream({ ...this.#reading(consumption, options), decoder, batch: { countMax, waitMs } });
   }
 
@@ -93,6 +95,8 @@ export class Consumer implements AsyncDisposable {
     options: RunOptions = {},
   ): Promise<void> {
     const { deadLetters, retry, signal } = options;
+    for (const name of ["concurrency", "timeoutMs"] as const) checkAboveZero(name, options[name]);
+    checkAboveZero("retry.attempts", retry?.attempts);
     const badRecords = options.badRecords ?? (deadLetters === undefined ? "fail" : { deadLetters });
     const { consumption, decoder } = this.#begin(source, { ...options, badRecords });
     const runner = new Runner({
@@ -266,4 +270,9 @@ function resolveSource(source: Source): {
   const topics = Array.isArray(source) ? (source as readonly (string | ReadTopic)[]) : [source as string | ReadTopic];
   if (topics.length === 0) throw new KafkaError("INVALID_CONFIG", "no topic was given");
   return { topics, pattern: null };
+}
+
+function checkAboveZero(option: string, value: number | undefined): void {
+  if (value === undefined || value > 0) return;
+  throw new KafkaError("INVALID_CONFIG", `${option}: ${value} is not above 0`);
 }

@@ -10,7 +10,7 @@ import { CommittedOffsets } from "./committed-offsets.ts";
 import type { NextOffset } from "./consumed-offsets.ts";
 import type { Listeners } from "./listeners.ts";
 import { Fetcher } from "./fetching/fetcher.ts";
-import { Locator } from "./locator.ts";
+import { checkOffset, Locator } from "./locator.ts";
 import type { LocatorListener } from "./locator.ts";
 import type { FetchListener } from "./fetching/fetcher.ts";
 import type { GroupIdentity, Membership, Owner, Subscription } from "./membership/membership.ts";
@@ -240,6 +240,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
 
   seek(partition: TopicPartition, offset: number): void {
     const reading = this.reading(partition);
+    checkOffset(reading.key, offset);
     reading.moveTo(offset);
     reading.committedOffset = -1;
     this.#fetcher.wake();

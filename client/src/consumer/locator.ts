@@ -284,5 +284,13 @@ export class Locator {
 }
 
 function startOf(from: NonNullable<ReadOptions["from"]>, topic: string): StartAt {
-  return typeof from === "function" ? from(topic) : from;
+  const start = typeof from === "function" ? from(topic) : from;
+  if (typeof start === "object" && "offset" in start) checkOffset(topic, start.offset);
+  return start;
+}
+
+/** @throws KafkaError INVALID_CONFIG: below 0 a partition would have no position, and never be read. */
+export function checkOffset(where: string, offset: number): void {
+  if (Number.isSafeInteger(offset) && offset >= 0) return;
+  throw new KafkaError("INVALID_CONFIG", `${where}: ${offset} is no offset; take "earliest", "latest" or one from 0`);
 }
