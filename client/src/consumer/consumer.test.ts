@@ -401,3 +401,43 @@ test("a leader that is not there when reading begins is told soon", async () => 
     message: expect.stringContaining("broker:9001 refused the connection") as string,
   });
 });
+
+test("an offset that is none is refused where it is given: a partition without a position would never be read", async () => {
+  const fake = await FakeCluster.start();
+  const [partition] = fake.create("orders");
+  store(partition!, ["a", "b"]);
+  await using cluster = fake.client();
+  const consumer = cluster.consumer();
+  const records = consumer.records("orders");
+  await fake.within(1_000, records.next());
+  for (const offset of [-1, 1.5, Number.NaN, 2 ** 60]) {
+    const sought = consumer.seek({ topic: "orders", partition: 0 }, { offset });
+    await expect(sought).rejects.toMatchObject({
+      code: "INVALID_CONFIG",
+      message: expect.stringContaining(`${offset}`),
+    });
+  }
+  expect((await fake.within(1_000, records.next())).value).toMatchObject({ offset: 1 });
+  await records.return();
+  const begun = cluster.consumer().records("orders", { from: { offset: -5 } });
+  await expect(fake.within(1_000, begun.next())).rejects.toMatchObject({ code: "INVALID_CONFIG" });
+});
+
+test.for(["concurrency", "timeoutMs", "attempts", "countMax", "waitMs"] as const)(
+  "%s that is no number above 0 is refused, where it would keep reading still",
+  async (option) => {
+    const fake = await FakeCluster.start();
+    fake.create("orders");
+    await using cluster = fake.client();
+    for (const value of [-1, Number.NaN]) {
+      const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining(option) };
+      const consumer = cluster.consumer();
+      if (option === "countMax" || option === "waitMs") {
+        expect(() => consumer.batches("orders", { [option]: value })).toThrow(expect.objectContaining(refusal));
+        continue;
+      }
+      const options = option === "attempts" ? { retry: { attempts: value } } : { [option]: value };
+      await expect(consumer.run("orders", () => {}, options)).rejects.toMatchObject(refusal);
+    }
+  },
+);

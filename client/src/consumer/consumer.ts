@@ -81,8 +81,10 @@ export class Consumer implements AsyncDisposable {
     source: From,
     options: ReadOptions & BatchOptions = {},
   ): BatchStream<ConsumedBatch<RecordOf<From>>> {
-    const { consumption, decoder } = this.#begin(source, options);
     const { countMax = 10_000, waitMs = 0 } = options;
+    checkAboveZero("countMax", countMax);
+    if (!(waitMs >= 0)) throw new KafkaError("INVALID_CONFIG", `waitMs: ${waitMs} is no time in milliseconds`);
+    const { consumption, decoder } = this.#begin(source, options);
     return new BatchStream({ ...this.#reading(consumption, options), decoder, batch: { countMax, waitMs } });
   }
 
@@ -96,6 +98,8 @@ export class Consumer implements AsyncDisposable {
     options: RunOptions = {},
   ): Promise<void> {
     const { deadLetters, retry, signal } = options;
+    for (const name of ["concurrency", "timeoutMs"] as const) checkAboveZero(name, options[name]);
+    checkAboveZero("retry.attempts", retry?.attempts);
     const badRecords = options.badRecords ?? (deadLetters === undefined ? "fail" : { deadLetters });
     const { consumption, decoder } = this.#begin(source, { ...options, badRecords });
     const runner = new Runner({
@@ -235,7 +239,8 @@ export class Consumer implements AsyncDisposable {
   }
 
   #reading0(): Consumption {
-    if (this.#current !== null && !this.#current.isEnded) return this.#current;
+    // Listeners of "revoked" ask and commit while it ends.
+    if (this.#current !== null && !this.#current.isGone) return this.#current;
     throw new KafkaError("NOT_READING", "this consumer reads nothing at present: begin with records, batches or run");
   }
 
@@ -269,4 +274,9 @@ function resolveSource(source: Source): {
   const topics = Array.isArray(source) ? (source as readonly (string | ReadTopic)[]) : [source as string | ReadTopic];
   if (topics.length === 0) throw new KafkaError("INVALID_CONFIG", "no topic was given");
   return { topics, pattern: null };
+}
+
+function checkAboveZero(option: string, value: number | undefined): void {
+  if (value === undefined || value > 0) return;
+  throw new KafkaError("INVALID_CONFIG", `${option}: ${value} is not above 0`);
 }

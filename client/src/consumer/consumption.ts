@@ -10,7 +10,7 @@ import { CommittedOffsets } from "./committed-offsets.ts";
 import type { NextOffset } from "./consumed-offsets.ts";
 import type { Listeners } from "./listeners.ts";
 import { Fetcher } from "./fetching/fetcher.ts";
-import { Locator } from "./locator.ts";
+import { checkOffset, Locator } from "./locator.ts";
 import type { LocatorListener } from "./locator.ts";
 import type { FetchListener } from "./fetching/fetcher.ts";
 import type { GroupIdentity, Membership, Owner, Subscription } from "./membership/membership.ts";
@@ -65,6 +65,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
   #failure: KafkaError | null = null;
   #isStarted = false;
   #isEnding = false;
+  #isGone = false;
   #ended: Promise<void> | null = null;
 
   constructor(given: ConsumptionOptions) {
@@ -188,6 +189,11 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
     return this.#isEnding;
   }
 
+  /** And nothing is left of it: what was in work is committed or given up. */
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
   /** Of how many partitions it reads. */
   get readingsCount(): number {
     return this.#readings.size;
@@ -234,6 +240,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
 
   seek(partition: TopicPartition, offset: number): void {
     const reading = this.reading(partition);
+    checkOffset(reading.key, offset);
     reading.moveTo(offset);
     reading.committedOffset = -1;
     this.#fetcher.wake();
@@ -409,6 +416,12 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
       .finally(goOn);
   }
 
+  onShortOfEnd(reading: PartitionReading): void {
+    void this.#locator.findEnd(reading).then((hasMoved) => {
+      if (hasMoved) this.onFetched(reading);
+    });
+  }
+
   onOutOfRange(reading: PartitionReading): void {
     this.#reset(reading, "out-of-range");
   }
@@ -482,6 +495,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
       this.#give(this.owned());
       this.#readings.clear();
     } else await this.#membership.leave();
+    this.#isGone = true;
     this.#fetcher.stop();
   }
 }

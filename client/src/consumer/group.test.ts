@@ -311,6 +311,59 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     await reader.cluster.close();
   });
 
+  test("a listener of `revoked` may commit, at the end of the reading as well", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 4));
+    const reader = new GroupReader(world, { protocol, commit: "manual" });
+    const positions: number[] = [];
+    reader.consumer.on("revoked", async ([partition]) => {
+      positions.push(reader.consumer.position(partition!));
+      expect(reader.consumer.consumedOffsets().offsets).toMatchObject([{ offset: 4 }]);
+      await reader.consumer.commit();
+    });
+    await until(world, () => reader.seen.length === 4);
+    await world.fake.world.clock.advance(100);
+    await world.fake.within(10_000, reader.consumer.close());
+    expect(positions).toEqual([4]);
+    expect(world.offsets.committed.get("orders-0")).toBe(4);
+    expect(() => reader.consumer.position({ topic: "orders", partition: 0 })).toThrow("reads nothing at present");
+    await reader.cluster.close();
+  });
+
+  test("who has committed nothing and loses its partition goes on where it began, not at the end", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 5));
+    const reader = new GroupReader(world, { protocol, read: { from: "latest" }, commit: "manual" });
+    await until(world, () => reader.consumer.assignment().length === 1 && world.fake.requests("Fetch") > 0);
+    storeRecords(world.partitions[0]!, numbers(5, 2));
+    await until(world, () => reader.seen.length === 2);
+    const group = protocol === "classic" ? world.coordinator.classic() : world.coordinator.consumer();
+    for (const id of group.members.keys()) group.expel(id);
+    storeRecords(world.partitions[0]!, numbers(7, 1));
+    await until(world, () => reader.events.filter((event) => event.startsWith("assigned")).length === 2);
+    await until(world, () => reader.seen.length >= 6, 20_000);
+    expect(reader.seen.slice(-3)).toEqual(["orders-0@5", "orders-0@6", "orders-0@7"]);
+    expect(world.offsets.commits).toEqual([]);
+    await reader.cluster.close();
+  });
+
+  test("the offset of a topic that is gone is not taken for one of the topic that has its name", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 5));
+    const reader = new GroupReader(world, { protocol, commitIntervalMs: 300 });
+    await until(world, () => world.offsets.committed.get("orders-0") === 5);
+    world.fake.topics.delete("orders");
+    storeRecords(world.fake.create("filler")[0]!, ["x"]);
+    world.offsets.committed.delete("orders-0");
+    storeRecords(world.fake.create("orders")[0]!, numbers(0, 5));
+    world.coordinator.consumer().topicsChanged();
+    await world.fake.within(1_000, reader.cluster.wire.refresh("orders"));
+    await until(world, () => reader.seen.length === 10, 30_000);
+    // As many records as the one before it had when it was committed last.
+    await until(world, () => world.offsets.committed.get("orders-0") === 5, 5_000);
+    await reader.cluster.close();
+  });
+
   test("the coordinator away: nobody asks it without pauses, and close() settles in bounded time", async () => {
     const world = await groupWorld({ brokers: 2 });
     storeRecords(world.partitions[0]!, numbers(0, 4));

@@ -47,6 +47,12 @@ export class Locator {
   readonly #read: ReadOptions;
   readonly #listener: LocatorListener;
   readonly #positions: Positions;
+  /**
+   * Where partitions began of which the group has no offset; by topic id and partition. Whoever comes back to one that still
+   * has none goes on there: what `from` says may be another place by then, with records before it that nobody has read.
+   */
+  readonly #starts = new Map<string, FoundOffset>();
+  readonly #endsAsked = new Set<PartitionReading>();
 
   constructor(wire: Wire, { options, read, listener }: LocatorOptions) {
     this.#wire = wire;
@@ -167,8 +173,13 @@ export class Locator {
       topics.map(async ([topic, of]): Promise<KafkaError | null> => {
         try {
           const indexes = of.map(({ partition }) => partition);
-          const { found, failure } = await this.#positions.look(topic, indexes, startOf(from, topic));
-          this.#place(of, found);
+          const { topicId } = await this.#wire.topic(topic);
+          const keyOf = (partition: number): string => `${topicId} ${partition}`;
+          const known = indexes.filter((partition) => this.#starts.has(keyOf(partition)));
+          const others = indexes.filter((partition) => !known.includes(partition));
+          const { found, failure } = await this.#positions.look(topic, others, startOf(from, topic));
+          for (const [partition, start] of found) this.#starts.set(keyOf(partition), start);
+          this.#place(of, (partition) => this.#starts.get(keyOf(partition)));
           return failure;
         } catch (error) {
           if (error instanceof KafkaError) return error;
@@ -179,10 +190,10 @@ export class Locator {
     return failures.filter((error) => error !== null);
   }
 
-  #place(readings: readonly PartitionReading[], found: ReadonlyMap<number, FoundOffset>): void {
+  #place(readings: readonly PartitionReading[], startAt: (partition: number) => FoundOffset | undefined): void {
     const located: PartitionReading[] = [];
     for (const reading of readings) {
-      const start = found.get(reading.partition);
+      const start = startAt(reading.partition);
       if (start === undefined || !reading.isOwned || reading.isLocated) continue;
       reading.moveTo(start.offset);
       located.push(reading);
@@ -206,6 +217,8 @@ export class Locator {
         // Sought elsewhere meanwhile.
         if (now === undefined || !reading.isOwned || reading.isLocated) continue;
         reading.moveTo(now);
+        // What is committed was of the topic that is gone.
+        if (reason === "recreated") reading.committedOffset = -1;
         // A topic that was made again may well be read from the same offset.
         if (now === before && reason !== "recreated") this.#listener.onUnmoved(reading);
         else this.#listener.onMoved({ topic, partition, reason, before, now });
@@ -215,6 +228,27 @@ export class Locator {
         if (reading.hasFailed) this.#listener.onFailure(reading, error as KafkaError);
         else this.#listener.onTrouble(reading, error as KafkaError);
       }
+    }
+  }
+
+  /**
+   * Whether the end that was to be read to is still there; if not, reading ends where the log does. Only the leader knows, and
+   * it says so only when it is sure of its end (KIP-207). Whether it has moved; never rejects: the next answer asks again.
+   */
+  async findEnd(reading: PartitionReading): Promise<boolean> {
+    if (this.#endsAsked.has(reading)) return false;
+    this.#endsAsked.add(reading);
+    try {
+      const { topic, partition } = reading;
+      const end = (await this.#positions.look(topic, [partition], "latest")).found.get(partition)?.offset;
+      if (end === undefined || end >= reading.endOffset) return false;
+      reading.endOffset = Math.max(reading.fetchOffset, end);
+      return true;
+    } catch (error) {
+      this.#wire.logger.debug("the end of a partition could not be asked for", { partition: reading.key, error });
+      return false;
+    } finally {
+      this.#endsAsked.delete(reading);
     }
   }
 
@@ -250,5 +284,13 @@ export class Locator {
 }
 
 function startOf(from: NonNullable<ReadOptions["from"]>, topic: string): StartAt {
-  return typeof from === "function" ? from(topic) : from;
+  const start = typeof from === "function" ? from(topic) : from;
+  if (typeof start === "object" && "offset" in start) checkOffset(topic, start.offset);
+  return start;
+}
+
+/** @throws KafkaError INVALID_CONFIG: below 0 a partition would have no position, and never be read. */
+export function checkOffset(where: string, offset: number): void {
+  if (Number.isSafeInteger(offset) && offset >= 0) return;
+  throw new KafkaError("INVALID_CONFIG", `${where}: ${offset} is no offset; take "earliest", "latest" or one from 0`);
 }

@@ -2,6 +2,7 @@ import { must } from "@millrace/base/assert";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../../../test/fake-cluster.ts";
 import { storeRecords } from "../../../test/store.ts";
+import type { RawTopic } from "../../topic.ts";
 
 const numbers = (from: number, count: number): string[] =>
   Array.from({ length: count }, (_, index) => `${from + index}`);
@@ -52,4 +53,29 @@ test("leaving the loop ends the reading", async () => {
   }
   expect(consumer.assignment()).toEqual([]);
   expect(fake.brokers[0]?.connections.size).toBe(1);
+});
+
+test("what comes before a record that cannot be read is given, and then the error", async () => {
+  const fake = await FakeCluster.start();
+  const [partition] = fake.create("orders");
+  storeRecords(must(partition, "a partition"), ["0", "1"]);
+  storeRecords(must(partition, "a partition"), ["2", "x", "4"]);
+  const value = {
+    serialize: () => Buffer.alloc(0),
+    deserialize: (bytes: Buffer | null) => {
+      if (bytes?.toString() === "x") throw new Error("no number");
+      return bytes;
+    },
+  };
+  const topic = { name: "orders", key: value, value } as unknown as RawTopic;
+  await using cluster = fake.client();
+  const consumer = cluster.consumer();
+  const batches = consumer.batches(topic);
+  const first = (await fake.within(1_000, batches.next())).value;
+  expect(first?.records.map(({ offset }) => offset)).toEqual([0, 1, 2]);
+  expect(first?.nextOffset).toBe(3);
+  const failure = fake.within(1_000, batches.next());
+  await expect(failure).rejects.toMatchObject({ code: "DESERIALIZATION_FAILED" });
+  await expect(failure).rejects.toThrow("orders-0 at offset 3");
+  expect(await batches.next()).toEqual({ done: true, value: undefined });
 });

@@ -4,6 +4,7 @@ import type { ConsumedRecord } from "../consumed-record.ts";
 import type { Consumption } from "../consumption.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import type { Decoder } from "./decoder.ts";
+import type { Lease } from "../lease.ts";
 import { Reading } from "./reading.ts";
 
 export interface BatchOptions {
@@ -28,6 +29,8 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
   readonly #life: Reading;
   #reader: ChunkReader | null = null;
   #inHand: ConsumedBatch | null = null;
+  /** What follows the batch in hand cannot be read, as long as its partition is ours; null: nothing is known of that. */
+  #failure: { readonly error: unknown; readonly lease: Lease } | null = null;
   /** Whoever asks for several at once gets them one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -50,7 +53,11 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
     if (this.#options.isDoneByNext) this.#inHand?.done();
     this.#inHand = null;
     try {
+      const failure = this.#failure;
+      this.#failure = null;
+      if (failure !== null && !failure.lease.isEnded) throw failure.error;
       while (await this.#life.goesOn()) {
+        this.#failure = null;
         const batch = await this.#gather();
         if (batch !== null) {
           this.#inHand = batch;
@@ -93,11 +100,11 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
       while (records.length < batch.countMax) {
         if (this.#life.isTurnDue() && !(await this.#life.goesOn())) return null;
         let record = reader.nextPart(decoder);
-        if (record instanceof Promise) record = await record;
+        if (record instanceof Promise) record = await this.#orFailure(record, records.length > 0 ? source.lease : null);
         if (record === undefined) break;
         if (record !== null) records.push(record);
       }
-      if (records.length >= batch.countMax || reader.isVoid) break;
+      if (records.length >= batch.countMax || reader.isVoid || this.#failure !== null) break;
       const restMs = untilMs - clock.monotonicMs();
       const chunk = consumption.takeOf(reading);
       if (chunk !== null) this.#reader = reader = new ChunkReader({ reading, chunk }, decoder);
@@ -108,8 +115,11 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
       }
       if (!(await this.#life.goesOn())) return null;
     }
-    const { nextOffset, leaderEpoch, isVoid } = reader;
-    if (reader.left === 0) this.#reader = null;
+    const { isVoid } = reader;
+    // With a failure there is a record before it.
+    const last = this.#failure === null ? undefined : records.at(-1);
+    const { nextOffset, leaderEpoch } = last === undefined ? reader : { nextOffset: last.offset + 1, leaderEpoch: -1 };
+    if (reader.left === 0 || this.#failure !== null) this.#reader = null;
     if (isVoid || source.lease !== reader.source.lease) return null;
     if (records.length === 0) {
       source.lease.skipTo(nextOffset);
@@ -118,6 +128,20 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
     const ticket = source.lease.begin(nextOffset);
     const { highWatermark } = reading;
     return new ConsumedBatch(consumption, source, { records, nextOffset, highWatermark, leaderEpoch, ticket });
+  }
+
+  /** @param others is the lease of those that the batch has already: they are given first. */
+  async #orFailure(
+    record: Promise<ConsumedRecord | null>,
+    others: Lease | null,
+  ): Promise<ConsumedRecord | null | undefined> {
+    try {
+      return await record;
+    } catch (error) {
+      if (others === null) throw error;
+      this.#failure = { error, lease: others };
+      return undefined;
+    }
   }
 
   async #end(): Promise<void> {

@@ -37,7 +37,8 @@ function serve(
       }),
     }));
     const top = about(message);
-    const hasNews = top.errorCode !== undefined || responses.some(({ partitions }) => partitions.length > 0);
+    const isNews = ({ records }: PartitionAnswer): boolean => !(records instanceof Uint8Array) || records.length > 0;
+    const hasNews = top.errorCode !== undefined || responses.some(({ partitions }) => partitions.some(isNews));
     if (!hasNews) await new Promise<void>((resolve) => void fake.world.clock.schedule(message.maxWaitMs, resolve));
     return { throttleTimeMs: 0, errorCode: 0, sessionId: 0, responses, ...top };
   });
@@ -319,4 +320,94 @@ test("several that are asked for at once come one after the other, the end as we
   const batches = fake.client().consumer().batches("orders", { untilEnd: true, countMax: 4 });
   const some = await fake.within(5_000, Promise.all(Array.from({ length: 4 }, async () => batches.next())));
   expect(some.map(({ value }) => value?.length ?? "end")).toEqual([4, 4, 2, "end"]);
+});
+
+/** One that is always full, and one in which nothing is; how many requests were made for `count` records of the first. */
+async function busyBesideIdle(
+  count: number,
+  eachMs: number,
+): Promise<{ readonly tookMs: number; readonly asked: number }> {
+  const fake = await FakeCluster.start();
+  const partitions = fake.create("orders", [0, 0]);
+  const batch = numbers(0, 100);
+  for (let at = 0; at < count; at += 100) storeRecords(partitions[0]!, batch);
+  const { log } = partitions[0]!;
+  const partitionMaxBytes = 2 * log[0]!.length;
+  fake.brokers[0]!.on(fetch, async ({ message }) => {
+    const responses = message.topics.map(({ topicId, partitions: wanted }) => ({
+      topicId,
+      partitions: wanted.flatMap(({ partition, fetchOffset }): PartitionAnswer[] => {
+        const from = fetchOffset / 100;
+        if (partition === 1 || from >= log.length) return [];
+        const records = Buffer.concat(log.slice(from, from + 2));
+        const about = { highWatermark: count, abortedTransactions: null };
+        return [{ partitionIndex: partition, errorCode: 0, ...about, records }];
+      }),
+    }));
+    const hasNews = responses.some((each) => each.partitions.length > 0);
+    if (!hasNews) await new Promise<void>((resolve) => void fake.world.clock.schedule(message.maxWaitMs, resolve));
+    return { throttleTimeMs: 0, errorCode: 0, sessionId: 0, responses };
+  });
+  const { clock } = fake.world;
+  const consumer = fake.client().consumer({ partitionMaxBytes, maxWaitMs: 500 });
+  const beganMs = clock.monotonicMs();
+  let seen = 0;
+  const reading = (async () => {
+    for await (const each of consumer.batches("orders", { countMax: 100 })) {
+      seen += each.length;
+      if (eachMs > 0) await new Promise<void>((resolve) => void clock.schedule(eachMs, resolve));
+      if (seen >= count) break;
+    }
+  })();
+  await fake.within(600_000, reading);
+  return { tookMs: clock.monotonicMs() - beganMs, asked: fake.requests("Fetch") };
+}
+
+test("a partition in which nothing happens does not hold up the busy one beside it", async () => {
+  // As fast as it comes, and each batch of a hundred in 5 ms.
+  const { tookMs } = await busyBesideIdle(10_000, 0);
+  expect(tookMs).toBeLessThan(1_500);
+  const steady = await busyBesideIdle(10_000, 5);
+  expect(steady.tookMs).toBeLessThan(1_500);
+});
+
+test("nor is the broker asked without end for the idle one, while whoever reads the busy one takes its time", async () => {
+  const { asked, tookMs } = await busyBesideIdle(500, 20_000);
+  expect(tookMs).toBeGreaterThan(80_000);
+  expect(asked).toBeLessThan(300);
+});
+
+test("an end that a follower has not heard of yet is waited for; one that the leader has lost is not", async () => {
+  const fake = await FakeCluster.start();
+  const [partition] = fake.create("orders", [0]);
+  store(partition!, 0);
+  store(partition!, 0);
+  const [first, second] = partition!.log;
+  // A new leader, or a replica nearby, hears of the end a moment later than of the records.
+  let isBehind = true;
+  let isLost = false;
+  serve(fake, 0, (offset) => {
+    if (offset === 0) return { records: first!, highWatermark: 10 };
+    if (isBehind || isLost) return { highWatermark: 10, records: Buffer.alloc(0) };
+    return offset === 10 ? { records: second!, highWatermark: 20 } : null;
+  });
+  const consumer = fake.client().consumer();
+  const seen: number[] = [];
+  const read = async (): Promise<void> => {
+    for await (const { offset } of consumer.records("orders", { untilEnd: true })) seen.push(offset);
+  };
+  const reading = read();
+  await until(fake, () => seen.length === 10);
+  await fake.world.clock.advance(3_000);
+  isBehind = false;
+  await fake.within(5_000, reading);
+  expect(seen).toEqual(numbers(0, 20).map(Number));
+
+  isLost = true;
+  seen.splice(0);
+  const again = read();
+  await until(fake, () => seen.length === 10);
+  partition!.endOffset = 10;
+  await fake.within(5_000, again);
+  expect(seen).toEqual(numbers(0, 10).map(Number));
 });

@@ -40,6 +40,8 @@ export interface FetchListener {
   onOutOfRange(reading: PartitionReading): void;
   /** The topic of that name is another one than before: it was deleted and made again. Its position is not looked up yet. */
   onRecreated(reading: PartitionReading): void;
+  /** This broker has nothing more, and the end that was to be read to is further: it may be late, or that end is lost. */
+  onShortOfEnd(reading: PartitionReading): void;
   /** Trouble that may pass; it is tried again by itself. */
   onTrouble(reading: PartitionReading, error: KafkaError): void;
   /** No later attempt can do better. */
@@ -56,6 +58,8 @@ interface Wanted {
 const answerGraceMs = 30_000;
 const backoffMsMin = 100;
 const backoffMsMax = 1_000;
+/** An answer is waited for so long at first where what has enough at present may want more before it comes. */
+const patienceMsMin = 10;
 /** As long as the Java client believes a leader's recommendation: its metadata's age. */
 const replicaMsMax = 300_000;
 
@@ -86,6 +90,8 @@ export class Fetcher {
   readonly #sessions = new Map<number, FetchSession>();
   readonly #running = new Set<number>();
   readonly #refreshing = new Set<string>();
+  /** By broker: how long an answer is waited for while a partition of it has enough. */
+  readonly #patiencesMs = new Map<number, number>();
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #wakeTimer: Timer | null = null;
   #servedNumber = 0;
@@ -129,7 +135,8 @@ export class Fetcher {
     }
     const nodeId = this.#nodeOf(reading);
     if (nodeId === null) this.#lookUp(reading);
-    else if (!this.#running.has(nodeId)) {
+    else if (this.#running.has(nodeId)) this.#patiencesMs.delete(nodeId);
+    else {
       this.#running.add(nodeId);
       void this.#run(nodeId);
     }
@@ -146,10 +153,11 @@ export class Fetcher {
   // --- What is wanted, and from whom ------------------------------------------------------------------------------------
 
   #isWanted(reading: PartitionReading): boolean {
-    if (!reading.isOwned || reading.isPaused || reading.hasFailed) return false;
-    if (!reading.isLocated || reading.isChecking) return false;
-    if (reading.fetchOffset >= reading.endOffset) return false;
-    return reading.bufferedBytes < this.#options.partitionMaxBytes;
+    return isReadable(reading) && !this.#hasEnough(reading);
+  }
+
+  #hasEnough({ bufferedBytes }: PartitionReading): boolean {
+    return bufferedBytes >= this.#options.partitionMaxBytes;
   }
 
   #nodeOf(reading: PartitionReading): number | null {
@@ -298,7 +306,8 @@ export class Fetcher {
   }
 
   async #fetchFrom(nodeId: number, wanted: readonly Wanted[]): Promise<void> {
-    const { maxWaitMs, minBytes, maxBytes, isolation, partitionMaxBytes, rack } = this.#options;
+    const { minBytes, maxBytes, isolation, partitionMaxBytes, rack } = this.#options;
+    const maxWaitMs = this.#patienceMs(nodeId);
     const connection = await this.#wire.broker(nodeId, this.#purpose);
     // It may have been opened behind the end.
     if (this.#isStopped) this.#wire.closePurpose(this.#purpose);
@@ -347,6 +356,22 @@ export class Fetcher {
     }
     session.answered(answer.sessionId);
     this.#take(answer, { nodeId, wanted, hasIds });
+  }
+
+  /**
+   * What is wanted of a broker while its answer is waited for has to wait, too. So where a partition has enough, and may
+   * want more soon, answers about the others come early, and less early the longer nobody takes anything of it.
+   */
+  #patienceMs(nodeId: number): number {
+    const { maxWaitMs } = this.#options;
+    for (const reading of this.#listener.readings()) {
+      if (!isReadable(reading) || !this.#hasEnough(reading) || this.#nodeOf(reading) !== nodeId) continue;
+      const patienceMs = Math.min(maxWaitMs, this.#patiencesMs.get(nodeId) ?? patienceMsMin);
+      this.#patiencesMs.set(nodeId, 2 * patienceMs);
+      return patienceMs;
+    }
+    this.#patiencesMs.delete(nodeId);
+    return maxWaitMs;
   }
 
   #sessionOf(nodeId: number): FetchSession {
@@ -421,16 +446,17 @@ export class Fetcher {
     reading.highWatermark = highWatermark;
     reading.lastStableOffset = lastStableOffset;
     reading.logStartOffset = logStartOffset;
-    // The end that was to be read to is not there any more, or never was.
-    if (Number.isFinite(reading.endOffset) && highWatermark >= 0 && highWatermark < reading.endOffset)
-      reading.endOffset = Math.max(reading.fetchOffset, highWatermark);
     if (preferredReadReplica >= 0) {
       reading.replicaId = preferredReadReplica;
       reading.replicaUntilMs = this.#wire.world.clock.monotonicMs() + replicaMsMax;
     }
     reading.succeed();
     const bytes = answer.records;
-    if (bytes === null || bytes.length === 0) return;
+    if (bytes === null || bytes.length === 0) {
+      const isShort = Number.isFinite(reading.endOffset) && highWatermark >= 0 && highWatermark < reading.endOffset;
+      if (isShort && highWatermark <= reading.fetchOffset) this.#listener.onShortOfEnd(reading);
+      return;
+    }
     reading.servedNumber = ++this.#servedNumber;
     const aborted = new AbortedTransactions(answer.abortedTransactions ?? []);
     const batches = batchesIn(bytes);
@@ -455,6 +481,12 @@ export class Fetcher {
     }
     if (!isHarmless) throw corrupt(`${reading.key} at offset ${reading.fetchOffset}: no readable batch (${fault})`);
   }
+}
+
+/** Its next records may be asked for. */
+function isReadable(reading: PartitionReading): boolean {
+  if (!reading.isOwned || reading.isPaused || reading.hasFailed) return false;
+  return reading.isLocated && !reading.isChecking && reading.fetchOffset < reading.endOffset;
 }
 
 function byTopic(

@@ -371,6 +371,20 @@ describe("static members", () => {
   });
 });
 
+test("behind a coordinator that was away, the session of a process that was killed begins anew", async () => {
+  const group = await begin({ sessionTimeoutMs: 20_000, instanceId: "one" });
+  const beganMs = group.clock.monotonicMs();
+  group.coordinator.intercept = (api) => {
+    const sinceMs = group.clock.monotonicMs() - beganMs;
+    if (api !== "ConsumerGroupHeartbeat" || sinceMs > 45_000) return null;
+    const isAway = sinceMs > 20_000 && sinceMs < 24_000;
+    return { code: isAway ? ErrorCode.COORDINATOR_LOAD_IN_PROGRESS : ErrorCode.UNRELEASED_INSTANCE_ID };
+  };
+  const a = group.join("a");
+  await group.settled([[a, 6]], 60_000);
+  expect(a.owner.failure).toBeNull();
+});
+
 describe("leaving", () => {
   test("gives up what is owned, tells the group, and ends every timer", async () => {
     const { group, a, b } = await pair();

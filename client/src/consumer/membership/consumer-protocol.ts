@@ -251,7 +251,10 @@ export class ConsumerMembership implements Membership {
   #settle(request: ConsumerRequest, error: KafkaError): void {
     // Whether the coordinator has heard it is not known: all is said again.
     this.#told = null;
-    const verdict = this.#unlessTooLong(consumerVerdict(request, error));
+    const found = consumerVerdict(request, error);
+    // Behind a coordinator that was away the session of the old process begins anew.
+    if (found !== "unreleased") this.#unreleasedSinceMs = null;
+    const verdict = this.#unlessTooLong(found);
     this.#link.heed(verdict);
     switch (verdict) {
       case "behind":
