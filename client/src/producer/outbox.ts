@@ -115,7 +115,7 @@ export class Outbox {
       if (isRaw(topic)) {
         const key = rawBytes(record.key, "key", topic);
         const value = rawBytes(record.value, "value", topic);
-        this.#place(lanes, record, key, value, headersOf(record.headers), sink, null);
+        this.#place(lanes, record, key, value, headersOf(record.headers, topic), sink, null);
         return;
       }
       const bytes = written(topic, record);

@@ -1,5 +1,6 @@
 import { KafkaError } from "../errors.ts";
 import type { Wire } from "../network/wire.ts";
+import type { HeaderSerdes } from "../serdes/headers.ts";
 import type { RecordInput, Topic } from "../topic.ts";
 import { Front } from "./front.ts";
 import { anonymous, IdempotentIdentities } from "./identity.ts";
@@ -13,6 +14,7 @@ import { TransactionCoordinator } from "./transaction-coordinator.ts";
 import { outside, Transactions } from "./transactions.ts";
 import { writableOf } from "./writable.ts";
 
+/** How long to wait for a record. */
 export interface SendOptions {
   /** Ends the waiting. A record that has left, or is in a batch, may be delivered all the same. */
   readonly signal?: AbortSignal;
@@ -22,10 +24,11 @@ export interface SendOptions {
  * Sends records, in batches and idempotently: through every retry each is stored once, and those of a partition in the
  * order of the calls.
  *
+ * @example
  *     await using producer = cluster.producer({ lingerMs: 5, compression: "zstd" });
  *     const { partition, offset } = await producer.send(orders, { key: "o1", value: order });
- *     for (const order of many) {
- *       producer.enqueue(orders, { key: order.id, value: order });
+ *     for (const each of [order]) {
+ *       producer.enqueue(orders, { key: each.id, value: each });
  *       await producer.ready();
  *     }
  *     await producer.flush();
@@ -61,9 +64,9 @@ export class Producer implements AsyncDisposable {
    * @throws KafkaError of the broker; TIMED_OUT after deliveryTimeoutMs; SERIALIZATION_FAILED; BUFFER_EXHAUSTED; CLOSED;
    *   ABORTED by its signal.
    */
-  send<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    record: RecordInput<NoInfer<Key>, NoInfer<Value>>,
+  send<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    record: RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>,
     options?: SendOptions,
   ): Promise<Delivered>;
   send(topic: string, record: ProducerRecord, options?: SendOptions): Promise<Delivered>;
@@ -73,9 +76,9 @@ export class Producer implements AsyncDisposable {
   }
 
   /** Settles when all are answered: what became of each, in their order. Never rejects for a record. */
-  sendAll<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  sendAll<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
   ): Promise<readonly SendResult[]>;
   sendAll(topic: string, records: readonly ProducerRecord[]): Promise<readonly SendResult[]>;
   sendAll(topic: AnyTopic, records: readonly AnyRecord[]): Promise<readonly SendResult[]> {
@@ -89,9 +92,11 @@ export class Producer implements AsyncDisposable {
    *
    * @throws KafkaError CLOSED; BUFFER_EXHAUSTED, retriable, when twice bufferBytesMax is waiting.
    */
-  enqueue<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    records: RecordInput<NoInfer<Key>, NoInfer<Value>> | readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  enqueue<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    records:
+      | RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>
+      | readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
   ): void;
   enqueue(topic: string, records: ProducerRecord | readonly ProducerRecord[]): void;
   enqueue(topic: AnyTopic, records: AnyRecord | readonly AnyRecord[]): void {
@@ -122,7 +127,9 @@ export class Producer implements AsyncDisposable {
    * A stream of records, for `readable.pipeTo(...)` and `stream.pipeline(...)`: it takes as much as there is room for, and
    * fails with the first record that was not delivered.
    */
-  writable<Key, Value>(topic: Topic<unknown, unknown, Key, Value>): WritableStream<RecordInput<Key, Value>>;
+  writable<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+  ): WritableStream<RecordInput<Key, Value, Declared>>;
   writable(topic: string): WritableStream<ProducerRecord>;
   writable(topic: AnyTopic): WritableStream<AnyRecord> {
     if (this.#transactions !== null) throw outside(this.#transactions.transactionalId);

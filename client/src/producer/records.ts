@@ -2,7 +2,7 @@ import type { HeaderInput } from "kafka-protocol-ts/records/record";
 import { KafkaError } from "../errors.ts";
 import { bytes } from "../serdes/basic.ts";
 import { Headers } from "../serdes/headers.ts";
-import type { HeadersInput } from "../serdes/headers.ts";
+import type { HeadersInput, NoHeaderSerdes } from "../serdes/headers.ts";
 import type { Serde, SerdeContext } from "../serdes/serde.ts";
 import type { Topic } from "../topic.ts";
 import type { Sink } from "./batch.ts";
@@ -58,8 +58,14 @@ export function rawBytes(value: unknown, part: "key" | "value", topic: AnyTopic)
   );
 }
 
-export function headersOf(input: HeadersInput | undefined): readonly HeaderInput[] {
-  return input === undefined ? noHeaders : Headers.from(input).entries;
+/** @throws KafkaError of a header that cannot be written. */
+export function headersOf(input: HeadersInput | undefined, topic: AnyTopic): readonly HeaderInput[] {
+  return input === undefined ? noHeaders : headersFor(input, topic).entries;
+}
+
+/** As the topic declares them. */
+function headersFor(input: HeadersInput | undefined, topic: AnyTopic): Headers {
+  return typeof topic === "string" ? Headers.from(input) : Headers.from<NoHeaderSerdes>(input, topic);
 }
 
 /** What a record takes of the budget before its bytes are known. */
@@ -90,18 +96,20 @@ class WriteContext implements SerdeContext {
 
 class SharedHeaders {
   readonly #input: HeadersInput | undefined;
+  readonly #topic: AnyTopic;
   #headers: Headers | null = null;
 
-  constructor(input: HeadersInput | undefined) {
+  constructor(input: HeadersInput | undefined, topic: AnyTopic) {
     this.#input = input;
+    this.#topic = topic;
   }
 
   get headers(): Headers {
-    return (this.#headers ??= Headers.from(this.#input));
+    return (this.#headers ??= headersFor(this.#input, this.#topic));
   }
 
   get entries(): readonly HeaderInput[] {
-    return this.#headers === null ? headersOf(this.#input) : this.#headers.entries;
+    return this.#headers === null ? headersOf(this.#input, this.#topic) : this.#headers.entries;
   }
 }
 
@@ -113,9 +121,9 @@ class SharedHeaders {
 export function written(topic: AnyTopic, record: AnyRecord): WrittenRecord | Promise<WrittenRecord> {
   if (typeof topic === "string" || isRaw(topic)) {
     const key = rawBytes(record.key, "key", topic);
-    return { key, value: rawBytes(record.value, "value", topic), headers: headersOf(record.headers) };
+    return { key, value: rawBytes(record.value, "value", topic), headers: headersOf(record.headers, topic) };
   }
-  const shared = new SharedHeaders(record.headers);
+  const shared = new SharedHeaders(record.headers, topic);
   const key = part(topic, "key", record, shared);
   if (key instanceof Promise) return writtenLater(topic, record, shared, key);
   const value = part(topic, "value", record, shared);

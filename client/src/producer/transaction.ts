@@ -1,10 +1,12 @@
 import type { ConsumedOffsets } from "../consumer/consumed-offsets.ts";
+import type { HeaderSerdes } from "../serdes/headers.ts";
 import type { RecordInput, Topic } from "../topic.ts";
 import type { Delivered, ProducerRecord, SendResult } from "./options.ts";
 import type { SendOptions } from "./producer.ts";
 
 /** What gives the offsets of what it holds: a batch of a consumer. */
 export interface HasConsumedOffsets {
+  /** Where its group goes on behind it, and as which member. */
   consumedOffsets(): ConsumedOffsets;
 }
 
@@ -13,22 +15,24 @@ export interface Transaction {
   /** Aborted when the transaction cannot be committed any more; its reason says why. */
   readonly signal: AbortSignal;
   /** As `Producer.send`. Where it fails, the transaction is aborted. */
-  send<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    record: RecordInput<NoInfer<Key>, NoInfer<Value>>,
+  send<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    record: RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>,
     options?: SendOptions,
   ): Promise<Delivered>;
   send(topic: string, record: ProducerRecord, options?: SendOptions): Promise<Delivered>;
   /** As `Producer.sendAll`. Where one record fails, the transaction is aborted. */
-  sendAll<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  sendAll<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
   ): Promise<readonly SendResult[]>;
   sendAll(topic: string, records: readonly ProducerRecord[]): Promise<readonly SendResult[]>;
   /** As `Producer.enqueue`. A failure aborts the transaction, which then throws it. */
-  enqueue<Key, Value>(
-    topic: Topic<unknown, unknown, Key, Value>,
-    records: RecordInput<NoInfer<Key>, NoInfer<Value>> | readonly RecordInput<NoInfer<Key>, NoInfer<Value>>[],
+  enqueue<Key, Value, Declared extends HeaderSerdes>(
+    topic: Topic<unknown, unknown, Key, Value, Declared>,
+    records:
+      | RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>
+      | readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
   ): void;
   enqueue(topic: string, records: ProducerRecord | readonly ProducerRecord[]): void;
   /** As `Producer.ready`. */
