@@ -138,3 +138,31 @@ test("the changelog opens with the version of the packages", () => {
     expect(readJson<{ readonly version: string }>(`${name}/package.json`).version, `${name}/package.json`).toBe(newest);
   }
 });
+
+/** The codes that the client's own sources give, with a file that gives them. */
+const given = new Map(
+  repositoryFiles("client/src")
+    .filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"))
+    .flatMap((file) =>
+      [
+        ...readText(file).matchAll(
+          /(?:(?:new \w*Error|super|refused|tokenFailure|failure)\(\s*|return (?:[^"\n]+ \? )?)"([A-Z][A-Z_]+)"/g,
+        ),
+      ].map(([, code = ""]): [string, string] => [code, file]),
+    ),
+);
+
+test("the page on errors explains each code that the client gives, and no other", () => {
+  const explained = [...readText("docs/client/errors.md").matchAll(/^## (\S+)$/gm)].map(([, code = ""]) => code);
+  const missing = [...given].filter(([code]) => !explained.includes(code));
+  expect(
+    missing.map(([code, file]) => `${code} (${file})`),
+    "write a section `## CODE` into docs/client/errors.md: what it means, whether it is retriable, what to do",
+  ).toEqual([]);
+  expect(
+    explained.filter((code) => !given.has(code)),
+    "the client gives these no more: take their sections out of docs/client/errors.md",
+  ).toEqual([]);
+  expect(explained, "the sections stand in the order of the alphabet").toEqual(explained.toSorted());
+  expect(given.size).toBeGreaterThan(15);
+});

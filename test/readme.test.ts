@@ -65,6 +65,13 @@ test("kafkajs writes and reads in a group", async () => {
   }
 });
 
+test("the client writes and reads", () => {
+  const program = block("ts", "@millrace/client");
+  const args = ["--conditions=source", "--input-type=module-typescript", "--eval", program];
+  const result = spawnSync("node", args, { cwd: repositoryRoot, encoding: "utf8", timeout: 50_000 });
+  expect(result.stdout, result.stderr).toBe("alice saw /\n");
+});
+
 test("the command line writes and reads", () => {
   expect(shell(block("sh", "npm run millrace"))).toMatch(
     /^created topic orders\na line is a record\npartition orders-0: offsets 0 to [01], nothing is held back\n\n- /,

@@ -5,13 +5,15 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { readJson, repositoryFiles, repositoryRoot } from "./house/repository.ts";
 import { roomNames, rooms } from "./house/rooms.ts";
+import { paths, whyMissing } from "./interop/runtimes.ts";
 
 /**
  * `npm run smoke`: the broker in the two forms in which the tests do not run it. Each is installed into a directory of
  * its own, started, written to and read from with the command line, stopped, started again and read once more.
  *
  *     npm run smoke -- sources     from the sources, without any optional package: no native code
- *     npm run smoke -- dist        packed and installed as from a registry, on the oldest Node that we support
+ *     npm run smoke -- dist        packed and installed as from a registry, on the oldest Node that we support; then the
+ *                                  client is used from there by programs in ESM and CommonJS, on Bun and on Deno
  */
 const olderNode = "24.21.0";
 const recordCount = 1_000;
@@ -20,6 +22,8 @@ interface Installation {
   /** The program and the arguments that stand before those of the command line. */
   readonly command: readonly string[];
   readonly directory: string;
+  /** The client can be imported from here, as a program of somebody's does. */
+  readonly hasClient: boolean;
 }
 
 const forms: Readonly<Record<string, (directory: string) => Installation>> = {
@@ -36,7 +40,7 @@ function withoutOptionalPackages(directory: string): Installation {
   for (const name of ["koffi", "@node-rs/crc32", "msgpackr-extract"]) {
     if (existsSync(join(directory, "node_modules", name))) throw new Error(`${name} was installed: it is not optional`);
   }
-  return { command: ["npm", "run", "--silent", "millrace", "--"], directory };
+  return { command: ["npm", "run", "--silent", "millrace", "--"], directory, hasClient: false };
 }
 
 function packedOnOlderNode(directory: string): Installation {
@@ -51,7 +55,7 @@ function packedOnOlderNode(directory: string): Installation {
   runNpm(directory, ["install", `node@${olderNode}`, ...tarballs]);
   const version = spawnSync(join(directory, "node_modules", ".bin", "node"), ["--version"], { encoding: "utf8" });
   if (version.stdout.trim() !== `v${olderNode}`) throw new Error(`node is ${version.stdout}, not v${olderNode}`);
-  return { command: [join(directory, "node_modules", ".bin", "millrace")], directory };
+  return { command: [join(directory, "node_modules", ".bin", "millrace")], directory, hasClient: true };
 }
 
 function runNpm(directory: string, args: readonly string[]): void {
@@ -77,6 +81,7 @@ async function use(installation: Installation): Promise<void> {
     millrace(installation, ["topic", "create", "smoke", "--partitions", "3", ...server]);
     millrace(installation, ["produce", "smoke", ...server], `${lines.join("\n")}\n`);
     expectSame(consume(installation, first.address), lines);
+    useClient(installation, first.address);
   } finally {
     await stop(first);
   }
@@ -86,6 +91,46 @@ async function use(installation: Installation): Promise<void> {
   } finally {
     await stop(second);
   }
+}
+
+/** The client as it is installed: in a module, in CommonJS with its types, and in what else runs JavaScript. */
+function useClient({ directory, hasClient }: Installation, address: string): void {
+  if (!hasClient) return;
+  const programs = join(repositoryRoot, "test", "smoke");
+  for (const file of readdirSync(programs)) copyFileSync(join(programs, file), join(directory, file));
+  const node = join(directory, "node_modules", ".bin", "node");
+  const module = (topic: string): readonly string[] => ["client-program.mjs", address, topic];
+  expectOutput(directory, [node, ...module("of-node")], `read ${recordCount} records`);
+  expectOutput(directory, [node, "client-program.cjs", address, "of-common-js"], "read 1 records");
+  checkTypes(directory);
+  const others = { bun: [paths.bun], deno: [paths.deno, "run", "--allow-all", "--node-modules-dir=manual"] } as const;
+  for (const [name, command] of Object.entries(others)) {
+    const missing = whyMissing(name as keyof typeof others);
+    if (missing === null) expectOutput(directory, [...command, ...module(`of-${name}`)], `read ${recordCount} records`);
+    console.log(missing === null ? `smoke dist: the client runs on ${name}` : `smoke dist: skipped: ${missing}`);
+  }
+}
+
+/** By this repository's compiler, with no types but those of Node. */
+function checkTypes(directory: string): void {
+  const compilerOptions = {
+    module: "nodenext",
+    target: "es2025",
+    lib: ["es2025", "esnext.disposable"],
+    strict: true,
+    noEmit: true,
+    types: ["node"],
+    typeRoots: [join(repositoryRoot, "node_modules", "@types")],
+  };
+  writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["client-types.cts"] }));
+  expectOutput(directory, [join(repositoryRoot, "node_modules", ".bin", "tsc"), "-p", directory], "");
+}
+
+function expectOutput(directory: string, [program = "", ...args]: readonly string[], expected: string): void {
+  const options = { cwd: directory, env: environment(directory), encoding: "utf8", timeout: 60_000 } as const;
+  const { status, signal, stdout, stderr } = spawnSync(program, args, options);
+  if (status === 0 && stdout.trim() === expected) return;
+  throw new Error(`${[program, ...args].join(" ")} ended with ${status ?? signal}: ${stdout}${stderr}`);
 }
 
 interface Running {

@@ -14,6 +14,7 @@ import type { ClientWorld } from "./network/wire.ts";
 import { Producer } from "./producer/producer.ts";
 import type { ProducerOptions } from "./producer/options.ts";
 
+/** How to reach a cluster. Times are milliseconds. */
 export interface ClusterOptions {
   /** "host:port" of some brokers; the others are learned from them. */
   readonly brokers: readonly string[];
@@ -27,7 +28,9 @@ export interface ClusterOptions {
   readonly metadataMaxAgeMs?: number;
   /** `true` trusts the authorities that the platform trusts. Absent: in the clear. */
   readonly tls?: TlsClientOptions | boolean;
+  /** Who this client says that it is. Absent: nobody asks. */
   readonly sasl?: SaslOptions;
+  /** Hears what may need somebody's eyes. Absent: nobody does. */
   readonly logger?: Logger;
   /** Closes the cluster when it is aborted. */
   readonly signal?: AbortSignal;
@@ -38,10 +41,17 @@ export interface ClusterOptions {
 /**
  * A Kafka cluster, and what talks to it. It connects at first use; closing it closes what was made from it.
  *
+ * @example
  *     await using cluster = new Cluster({ brokers: ["localhost:9092"], clientId: "billing" });
+ *     await using producer = cluster.producer();
+ *     await producer.send("log", { value: "started" });
  */
 export class Cluster implements AsyncDisposable {
-  /** For what is built on this client: connections and metadata. */
+  /**
+   * Connections and metadata, for what is built on this client. It has no stable form: it may change with every version.
+   *
+   * @internal
+   */
   readonly wire: Wire;
   #admin: Admin | null = null;
 
@@ -71,10 +81,24 @@ export class Cluster implements AsyncDisposable {
     return (this.#admin ??= new Admin(this.wire));
   }
 
+  /**
+   * A producer of its own, with batches and an identity of its own. Close it, or the cluster.
+   *
+   *     await using producer = cluster.producer({ lingerMs: 5 });
+   *
+   * @throws KafkaError INVALID_CONFIG, naming the option.
+   */
   producer(options: ProducerOptions = {}): Producer {
     return new Producer(this.wire, options);
   }
 
+  /**
+   * A consumer of its own: with the option `group` a member of a group. Close it, or the cluster.
+   *
+   *     await using consumer = cluster.consumer({ group: "billing" });
+   *
+   * @throws KafkaError INVALID_CONFIG, naming the option.
+   */
   consumer(options: ConsumerOptions = {}): Consumer {
     return new Consumer(this.wire, options);
   }

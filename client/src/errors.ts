@@ -12,7 +12,9 @@ export interface KafkaErrorOptions {
  * (NOT_CONNECTED, TIMED_OUT, CLOSED, INVALID_CONFIG ...); docs/client/errors.md lists them with what to do.
  */
 export class KafkaError extends Error {
+  /** "KafkaError". */
   override readonly name: string = "KafkaError";
+  /** What is wrong, in a word that never changes: Kafka's own, or one of docs/client/errors.md. */
   readonly code: string;
   /** The same call may succeed later, unchanged. */
   readonly retriable: boolean;

@@ -1,6 +1,8 @@
 /** One partition of a topic. */
 export interface TopicPartition {
+  /** The name of the topic. */
   readonly topic: string;
+  /** 0 to one less than the topic has. */
   readonly partition: number;
 }
 

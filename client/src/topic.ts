@@ -15,8 +15,11 @@ export interface Topic<
   ValueWrite = ValueRead,
   DeclaredHeaders extends HeaderSerdes = NoHeaderSerdes,
 > {
+  /** As the cluster has it. */
   readonly name: string;
+  /** How keys become bytes, and bytes keys. */
   readonly key: Serde<KeyRead, KeyWrite>;
+  /** How values become bytes, and bytes values. */
   readonly value: Serde<ValueRead, ValueWrite>;
   /** What headers of these names hold; others are text or bytes. */
   readonly headers?: DeclaredHeaders;
@@ -24,13 +27,20 @@ export interface Topic<
 
 /** Bytes as they are; text may be sent for them. What a topic is that is only named. */
 export type RawTopic = Topic<Buffer | null, Buffer | null, RawInput, RawInput>;
+/** Bytes, text as UTF-8, or nothing. */
 export type RawInput = Uint8Array | string | null;
 
 interface Declared<DeclaredHeaders> {
   readonly headers?: DeclaredHeaders;
 }
 
-/** Absent serdes: bytes, or null. */
+/**
+ * Absent serdes: bytes, or null.
+ *
+ * @example
+ *     const orders = topic("orders", { key: text(), value: json<Order>(), headers: { attempt: int32() } });
+ *     await producer.send(orders, { key: "o1", value: { id: "o1", cents: 250 }, headers: { attempt: 1 } });
+ */
 export function topic<DeclaredHeaders extends HeaderSerdes = NoHeaderSerdes>(
   name: string,
   serdes?: Declared<DeclaredHeaders> & { readonly key?: undefined; readonly value?: undefined },
@@ -67,10 +77,20 @@ export function topic(
 
 /** What is sent. Where null is a key, it may be left out. */
 export type RecordInput<Key, Value, DeclaredHeaders = NoHeaderSerdes> = {
+  /** Null deletes the key in a compacted topic, where the serde takes null. */
   readonly value: Value;
+  /** Names with text, bytes, or what the topic declares for them. */
   readonly headers?: HeadersInput<DeclaredHeaders>;
   /** Milliseconds since 1970; now when absent. */
   readonly timestamp?: number;
   /** Absent: murmur2 of the key, as the Java client; records without key stick to a partition for a batch. */
   readonly partition?: number;
-} & (null extends Key ? { readonly key?: Key } : { readonly key: Key });
+} & (null extends Key
+  ? {
+      /** Decides on the partition; in a compacted topic a later record of the same key replaces this one. */
+      readonly key?: Key;
+    }
+  : {
+      /** Decides on the partition; in a compacted topic a later record of the same key replaces this one. */
+      readonly key: Key;
+    });

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   commandExists,
@@ -20,7 +20,15 @@ import {
  *
  * `npm run interop:prepare -- java go` prepares these only.
  */
-const makers: Readonly<Record<RuntimeName, () => void>> = { java, go, python, schemas, kcat };
+const makers: Readonly<Record<RuntimeName, () => void>> = {
+  java,
+  go,
+  python,
+  schemas,
+  kcat,
+  bun: () => npmPackage("bun"),
+  deno: () => npmPackage("deno"),
+};
 
 /** Apache Kafka's broker, clients and tools with all that they need, and our Java program compiled against them. */
 function java(): void {
@@ -58,6 +66,15 @@ function pythonPackages(directory: string, requirements: string): void {
   freshDirectory(directory);
   const options = ["--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--target", directory];
   run(command, ["-m", "pip", "install", ...options, "-r", requirements]);
+}
+
+/** Another program that runs JavaScript, for `npm run smoke`: its package brings the binary of this machine. */
+function npmPackage(name: "bun" | "deno"): void {
+  const directory = join(runtimeDirectory, name);
+  freshDirectory(directory);
+  copyFileSync(join(interopDirectory, "other-runtimes", name, "package.json"), join(directory, "package.json"));
+  run("npm", ["install", "--silent", "--no-package-lock", "--no-audit", "--no-fund"], directory);
+  run(paths[name], ["--version"], directory);
 }
 
 function kcat(): void {

@@ -8,8 +8,8 @@ import { fileURLToPath } from "node:url";
  * What `npm run interop:prepare` has put into `.runtime/`, and where. A runtime is either whole (its stamp was written
  * last and names the sources that it was made from) or absent; a test that needs an absent one is skipped and says so.
  */
-export type RuntimeName = "java" | "go" | "python" | "schemas" | "kcat";
-export const runtimeNames: readonly RuntimeName[] = ["java", "go", "python", "schemas", "kcat"];
+export type RuntimeName = "java" | "go" | "python" | "schemas" | "kcat" | "bun" | "deno";
+export const runtimeNames: readonly RuntimeName[] = ["java", "go", "python", "schemas", "kcat", "bun", "deno"];
 
 export const interopDirectory: string = dirname(fileURLToPath(import.meta.url));
 export const repositoryRoot: string = join(interopDirectory, "..", "..");
@@ -21,6 +21,8 @@ export const paths = {
   goProgram: join(runtimeDirectory, "go", "franz-go-client"),
   pythonPackages: join(runtimeDirectory, "python"),
   schemaPackages: join(runtimeDirectory, "schemas"),
+  bun: join(runtimeDirectory, "bun", "node_modules", ".bin", "bun"),
+  deno: join(runtimeDirectory, "deno", "node_modules", ".bin", "deno"),
 } as const;
 
 /** What each runtime is made from, relative to this directory: a change here asks for a new preparation. */
@@ -30,6 +32,8 @@ export const sourcesOf: Readonly<Record<RuntimeName, readonly string[]>> = {
   python: ["python/requirements.txt"],
   schemas: ["schemas/requirements.txt"],
   kcat: [],
+  bun: ["other-runtimes/bun"],
+  deno: ["other-runtimes/deno"],
 };
 
 /** Null when the runtime can be used; otherwise the reason, for the line that a skipped test prints. */

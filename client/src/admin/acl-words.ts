@@ -24,6 +24,7 @@ export type AclOperation =
   | "describe-tokens"
   | "two-phase-commit";
 
+/** Whether a rule allows or denies. A rule that denies is stronger than any that allows. */
 export type AclPermission = "allow" | "deny";
 
 export const aclResourceTypes: Words<AclResourceType> = words("ACL resource", {

@@ -12,15 +12,19 @@ import { anyBroker, controller } from "./routes.ts";
 
 /** One access rule: who may, or may not, do what with which resource. */
 export interface Acl {
+  /** The kind of thing that the rule is about. */
   readonly resource: AclResourceType;
   /** Of the cluster: "kafka-cluster". "*" stands for every name. */
   readonly name: string;
+  /** Whether `name` is the whole name, or what names begin with. */
   readonly pattern: AclPattern;
   /** "User:alice", or "User:*" for everybody. */
   readonly principal: string;
   /** An address, or "*" for every one. */
   readonly host: string;
+  /** What the principal wants to do. "all" stands for everything that the resource knows. */
   readonly operation: AclOperation;
+  /** Whether the principal may, or may not. */
   readonly permission: AclPermission;
 }
 
@@ -36,13 +40,19 @@ export interface NewAcl extends Omit<Acl, "pattern" | "host" | "permission"> {
 
 /** Rules in which everything is as it is here; what is absent may be anything. */
 export interface AclFilter {
+  /** Only rules about this kind of resource. */
   readonly resource?: AclResourceType;
+  /** Only rules with this name, see `pattern`. */
   readonly name?: string;
   /** "match" finds the rules that hold for a resource of this name: literal, prefixed, and those of "*". */
   readonly pattern?: AclPattern | "match";
+  /** Only rules for it: "User:alice". */
   readonly principal?: string;
+  /** Only rules for this address. */
   readonly host?: string;
+  /** Only rules about this operation. */
   readonly operation?: AclOperation;
+  /** Only rules that allow, or that deny. */
   readonly permission?: AclPermission;
 }
 
@@ -53,6 +63,9 @@ const filterName = (filter: AclFilter): string => `rules ${JSON.stringify(filter
 
 /**
  * Access rules. A cluster without an authorizer answers SECURITY_DISABLED.
+ *
+ * @example
+ *     await admin.acls.create({ resource: "topic", name: "orders", principal: "User:alice", operation: "read" });
  */
 export class AclsAdmin {
   readonly #calls: Calls;

@@ -23,23 +23,38 @@ import { UsersAdmin } from "./users.ts";
  * each. Every request goes to the broker that is responsible, and again for up to `timeoutMs` where that may help. A call
  * that a broker does not serve fails with UNSUPPORTED_VERSION.
  *
+ * @example
  *     const admin = cluster.admin();
  *     await admin.topics.create({ name: "orders", partitions: 6 });
  */
 export class Admin {
+  /** Topics: make, delete, list, describe; more partitions; delete records; look up offsets. */
   readonly topics: TopicsAdmin;
+  /** Leaders and replicas: elect, move. */
   readonly partitions: PartitionsAdmin;
+  /** Settings of topics, brokers, groups and client metrics. */
   readonly configs: ConfigsAdmin;
+  /** Groups of every kind: list, describe, remove members, committed offsets, delete. */
   readonly groups: GroupsAdmin;
+  /** Offsets of share groups. */
   readonly shareGroups: ShareGroupsAdmin;
+  /** Transactions and producers: list, describe, fence, end what hangs. */
   readonly transactions: TransactionsAdmin;
+  /** Who may do what. */
   readonly acls: AclsAdmin;
+  /** Limits of clients. */
   readonly quotas: QuotasAdmin;
+  /** SCRAM credentials. */
   readonly users: UsersAdmin;
+  /** Delegation tokens. */
   readonly tokens: TokensAdmin;
+  /** The cluster's id and brokers. */
   readonly cluster: ClusterAdmin;
+  /** The controllers. */
   readonly quorum: QuorumAdmin;
+  /** Feature levels. */
   readonly features: FeaturesAdmin;
+  /** The disks of brokers. */
   readonly logDirs: LogDirsAdmin;
   readonly #calls: Calls;
 

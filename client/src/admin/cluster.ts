@@ -9,28 +9,38 @@ import type { CallOptions, Calls } from "./calls.ts";
 import { check, unsupported } from "./calls.ts";
 import { anyBroker, askMetadata, controller } from "./routes.ts";
 
+/** What a broker says of its cluster. */
 export interface ClusterDescription {
   /** Null where the broker is older than 0.10.1. */
   readonly clusterId: string | null;
   /** Of brokers in KRaft some broker that passes requests on; null where there is none. */
   readonly controllerId: number | null;
+  /** In no order. Those that are fenced only where they were asked for. */
   readonly brokers: readonly ClusterBroker[];
   /** What whoever asks may do with the cluster; null where that was not asked for. */
   readonly authorizedOperations: ReadonlySet<AclOperation> | null;
 }
 
+/** A broker of the cluster and where it listens. */
 export interface ClusterBroker extends BrokerMetadata {
   /** It is registered, but not in use: it starts, stops or was lost. Told only with `includeFenced`. */
   readonly isFenced: boolean;
 }
 
+/** What to tell of the cluster. */
 export interface DescribeClusterOptions extends CallOptions {
+  /** Also what whoever asks may do with the cluster. Default false. */
   readonly includeAuthorizedOperations?: boolean;
   /** Brokers that are registered but not in use, too (Kafka 4.0). */
   readonly includeFenced?: boolean;
 }
 
-/** The cluster and its brokers; `quorum` has its controllers, `features` its feature levels. */
+/**
+ * The cluster and its brokers; `quorum` has its controllers, `features` its feature levels.
+ *
+ * @example
+ *     const { clusterId, brokers } = await admin.cluster.describe();
+ */
 export class ClusterAdmin {
   readonly #calls: Calls;
 

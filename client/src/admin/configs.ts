@@ -15,10 +15,12 @@ import { anyBroker } from "./routes.ts";
 import { words } from "./words.ts";
 import type { Words } from "./words.ts";
 
+/** What kinds of things have settings. */
 export type ConfigResourceType = "topic" | "broker" | "broker-logger" | "group" | "client-metrics";
 
 /** What has settings. */
 export interface ConfigResource {
+  /** What `name` is the name of. */
   readonly type: ConfigResourceType;
   /** Of a broker or its loggers the id: "1". Of brokers "" stands for what all of them share. */
   readonly name: string;
@@ -35,6 +37,7 @@ export type ConfigSource =
   | "client-metrics"
   | "group";
 
+/** How the text of a setting is to be read. */
 export type ConfigValueType =
   | "boolean"
   | "string"
@@ -48,18 +51,27 @@ export type ConfigValueType =
 
 /** A place that has, or would have, the say over a setting. */
 export interface ConfigSynonym {
-  readonly name: string;
-  readonly value: string | null;
-  readonly source: ConfigSource | "unknown";
-}
-
-export interface ConfigEntry {
+  /** The name of the setting there, which may be another one: "log.retention.ms" of "retention.ms". */
   readonly name: string;
   /** Null where it is sensitive, or not set. */
   readonly value: string | null;
+  /** The place. */
   readonly source: ConfigSource | "unknown";
+}
+
+/** One setting with its value and where that comes from. */
+export interface ConfigEntry {
+  /** Kafka's name: "retention.ms". */
+  readonly name: string;
+  /** Null where it is sensitive, or not set. */
+  readonly value: string | null;
+  /** Where the value comes from; "unknown" where the broker names a place that is newer than this client. */
+  readonly source: ConfigSource | "unknown";
+  /** It cannot be changed while the broker runs. */
   readonly isReadOnly: boolean;
+  /** A secret: its value is never told. */
   readonly isSensitive: boolean;
+  /** What its text is to be read as; "unknown" where the broker is older than 2.6. */
   readonly type: ConfigValueType | "unknown";
   /** Empty unless they were asked for. */
   readonly synonyms: readonly ConfigSynonym[];
@@ -67,15 +79,19 @@ export interface ConfigEntry {
   readonly documentation: string | null;
 }
 
+/** What to tell of settings. */
 export interface DescribeConfigsOptions extends CallOptions {
   /** Only these settings. */
   readonly names?: readonly string[];
+  /** Also the other places that have a say. Default false. */
   readonly includeSynonyms?: boolean;
+  /** Also what the broker says that a setting is for (Kafka 2.6). Default false. */
   readonly includeDocumentation?: boolean;
 }
 
 /** What to do with single settings; those that are not named stay as they are. */
 export interface ConfigChanges {
+  /** New values by the names of the settings; always text, as "3600000". */
   readonly set?: Readonly<Record<string, string>>;
   /** Back to what holds without it. */
   readonly delete?: readonly string[];
@@ -87,14 +103,17 @@ export interface ConfigChanges {
 
 /** A resource with what to do with its settings. */
 export interface ConfigChange extends ConfigResource {
+  /** What to do with single settings of it. */
   readonly changes: ConfigChanges;
 }
 
 /** A resource with all the settings that it shall have. */
 export interface ConfigReplacement extends ConfigResource {
+  /** Values by the names of the settings. Those that are missing go back to their defaults. */
   readonly config: Readonly<Record<string, string>>;
 }
 
+/** Which resources to list. */
 export interface ListConfigResourcesOptions extends CallOptions {
   /** Absent: all that can be listed. */
   readonly types?: readonly ConfigResourceType[];
@@ -135,7 +154,12 @@ const resourceName = ({ type, name }: ConfigResource): string =>
 
 const topicOfResource = ({ type, name }: ConfigResource): string | null => (type === "topic" ? name : null);
 
-/** Settings of topics, brokers, their loggers, groups and client metrics. */
+/**
+ * Settings of topics, brokers, their loggers, groups and client metrics.
+ *
+ * @example
+ *     await admin.configs.alter({ type: "topic", name: "orders", changes: { set: { "retention.ms": "3600000" } } });
+ */
 export class ConfigsAdmin {
   readonly #calls: Calls;
 

@@ -4,14 +4,20 @@ import type { CallOptions, Calls } from "./calls.ts";
 import { check } from "./calls.ts";
 import { anyBroker } from "./routes.ts";
 
+/** What Millrace can explain. */
 export type ExplainedKind = "group" | "producer" | "transaction" | "partition";
 
 /** What Millrace says of something that does not get on. */
 export interface Explanation {
+  /** As it was asked for. */
   readonly kind: ExplainedKind;
+  /** As it was asked for. */
   readonly name: string;
+  /** One sentence: how it stands. */
   readonly summary: string;
+  /** What is so, each with a word for it. */
   readonly facts: readonly (readonly [label: string, value: string])[];
+  /** Why it is so, a sentence each; empty where nothing is wrong. */
   readonly reasons: readonly string[];
   /** Oldest first; `at` is ISO 8601. */
   readonly events: readonly { readonly at: string; readonly text: string }[];

@@ -8,6 +8,7 @@ import { anyBroker, controller } from "./routes.ts";
 
 /** Levels of one feature, as the broker that was asked tells them. */
 export interface Feature {
+  /** As "metadata.version" or "transaction.version". */
   readonly name: string;
   /** What the cluster uses; null where it uses none. */
   readonly finalizedLevel: number | null;
@@ -15,13 +16,17 @@ export interface Feature {
   readonly supported: { readonly min: number; readonly max: number } | null;
 }
 
+/** The features of a cluster. */
 export interface FeaturesDescription {
+  /** By name. */
   readonly features: ReadonlyMap<string, Feature>;
   /** Grows with each change; null where the broker does not know. */
   readonly epoch: number | null;
 }
 
+/** A feature with the level that it shall have. */
 export interface FeatureUpdate {
+  /** As "transaction.version". */
   readonly feature: string;
   /** 0 switches it off. */
   readonly level: number;
@@ -31,7 +36,13 @@ export interface FeatureUpdate {
 
 const kinds = { upgrade: 1, "safe-downgrade": 2, "unsafe-downgrade": 3 } as const;
 
-/** Feature levels of the cluster (KIP-584). */
+/**
+ * Feature levels of the cluster (KIP-584).
+ *
+ * @example
+ *     const { features } = await admin.features.describe();
+ *     console.log(features.get("transaction.version")?.finalizedLevel);
+ */
 export class FeaturesAdmin {
   readonly #calls: Calls;
 

@@ -23,6 +23,7 @@ export interface CommittedOffset {
   readonly metadata: string;
 }
 
+/** How to read committed offsets. */
 export interface GroupOffsetsOptions extends CallOptions {
   /** Waits while a transaction holds an offset, instead of answering with the one before it (KIP-447). Default false. */
   readonly requireStable?: boolean;
@@ -30,8 +31,11 @@ export interface GroupOffsetsOptions extends CallOptions {
 
 /** An offset to be committed for a group. */
 export interface OffsetToCommit extends TopicPartition {
+  /** The next record to be read. */
   readonly offset: number;
+  /** Of the record before it, by which a truncated log is noticed. Absent: not known. */
   readonly leaderEpoch?: number;
+  /** Kept with the offset, for people and tools. Default "". */
   readonly metadata?: string;
 }
 

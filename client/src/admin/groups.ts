@@ -18,6 +18,7 @@ import { coordinatorOf } from "./routes.ts";
 
 /** A group in a list. */
 export interface ListedGroup {
+  /** The name of the group. */
   readonly groupId: string;
   /** "classic" where the broker is too old to know another. */
   readonly type: GroupType | "unknown";
@@ -27,6 +28,7 @@ export interface ListedGroup {
   readonly protocolType: string;
 }
 
+/** Which groups to list. */
 export interface ListGroupsOptions extends CallOptions {
   /** Only groups in one of these states: "Stable", "Empty" ... */
   readonly states?: readonly string[];
@@ -34,15 +36,18 @@ export interface ListGroupsOptions extends CallOptions {
   readonly types?: readonly GroupType[];
 }
 
+/** What to tell of groups. */
 export interface DescribeGroupsOptions extends CallOptions {
   /** Only groups of these kinds; any other is GROUP_ID_NOT_FOUND. Default: all. */
   readonly types?: readonly GroupType[];
+  /** Also what whoever asks may do with the group. Default false. */
   readonly includeAuthorizedOperations?: boolean;
 }
 
 /** A member by the id that the broker or the member made, or by its `group.instance.id`. */
 export type MemberReference = { readonly memberId: string } | { readonly instanceId: string };
 
+/** How to remove members. */
 export interface RemoveMembersOptions extends CallOptions {
   /** For the log of the broker. */
   readonly reason?: string;
@@ -51,7 +56,13 @@ export interface RemoveMembersOptions extends CallOptions {
 const allTypes: readonly GroupType[] = ["classic", "consumer", "share", "streams"];
 const groupName = (groupId: string): string => `group ${groupId}`;
 
-/** Groups of every kind, and the offsets of those that commit some; `shareGroups` has what share groups have instead. */
+/**
+ * Groups of every kind, and the offsets of those that commit some; `shareGroups` has what share groups have instead.
+ *
+ * @example
+ *     for await (const { groupId, state } of admin.groups.list()) console.log(groupId, state);
+ *     await admin.groups.resetOffsets("billing", { to: "earliest" });
+ */
 export class GroupsAdmin {
   readonly #calls: Calls;
 

@@ -6,9 +6,11 @@ import { anyBroker, askMetadata } from "./routes.ts";
 import { fromMetadata } from "./topic-descriptions.ts";
 import type { ActiveProducer, ListedTransaction, TransactionDescription } from "./transactions.ts";
 
+/** Where to look for transactions that hang, and from which age on. */
 export interface FindHangingOptions extends CallOptions {
   /** All partitions of these topics. Absent with `partitions`: of all topics. */
   readonly topics?: readonly string[];
+  /** These partitions. */
   readonly partitions?: readonly TopicPartition[];
   /** What is younger is left alone: the broker's transaction.max.timeout.ms. Default 900,000. */
   readonly olderThanMs?: number;
@@ -16,10 +18,15 @@ export interface FindHangingOptions extends CallOptions {
 
 /** An open transaction that no coordinator will end; `transactions.abort` takes it as it is. */
 export interface HangingTransaction extends TopicPartition {
+  /** Of its first record in the partition. */
   readonly startOffset: number;
+  /** Who has begun it. */
   readonly producerId: number;
+  /** Under which epoch. */
   readonly producerEpoch: number;
+  /** Of the coordinator that ended the producer's last transaction; -1 where none has. */
   readonly coordinatorEpoch: number;
+  /** Of the producer's last record there, milliseconds since 1970. */
   readonly lastTimestampMs: number;
 }
 

@@ -14,6 +14,7 @@ import { brokerOf } from "./routes.ts";
 
 /** A directory in which a broker keeps replicas. */
 export interface LogDir {
+  /** On the broker's machine. */
   readonly path: string;
   /** Why the directory cannot be used; null where it can. */
   readonly error: KafkaError | null;
@@ -23,10 +24,13 @@ export interface LogDir {
   readonly usableBytes: number | null;
   /** Nothing new is put there (Kafka 4.3). */
   readonly isCordoned: boolean;
+  /** What lies in it. */
   readonly replicas: readonly LogDirReplica[];
 }
 
+/** A replica in a directory. */
 export interface LogDirReplica extends TopicPartition {
+  /** All its segments together. */
   readonly sizeBytes: number;
   /** Records behind the high watermark; of a copy that is being made, behind the replica that it shall replace. */
   readonly offsetLag: number;
@@ -34,6 +38,7 @@ export interface LogDirReplica extends TopicPartition {
   readonly isFuture: boolean;
 }
 
+/** Which brokers and partitions to look at. */
 export interface DescribeLogDirsOptions extends CallOptions {
   /** Absent: all brokers. */
   readonly brokers?: readonly number[];
@@ -43,11 +48,18 @@ export interface DescribeLogDirsOptions extends CallOptions {
 
 /** A replica that shall lie in another directory of its broker. */
 export interface ReplicaMove extends TopicPartition {
+  /** Whose replica. */
   readonly brokerId: number;
+  /** The directory in which it shall lie, one of the broker's own. */
   readonly path: string;
 }
 
-/** What lies on the disks of brokers. */
+/**
+ * What lies on the disks of brokers.
+ *
+ * @example
+ *     for (const outcome of await admin.logDirs.describe()) if (outcome.ok) console.log(outcome.item, outcome.value);
+ */
 export class LogDirsAdmin {
   readonly #calls: Calls;
 

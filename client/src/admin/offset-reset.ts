@@ -25,7 +25,9 @@ export type ResetTarget =
   | { readonly timestamp: number }
   | { readonly ageMs: number };
 
+/** Where to, and of what. */
 export interface ResetOffsetsOptions extends CallOptions {
+  /** Where the group shall go on. */
   readonly to: ResetTarget;
   /** All partitions of these topics. */
   readonly topics?: readonly string[];
@@ -35,9 +37,11 @@ export interface ResetOffsetsOptions extends CallOptions {
   readonly dryRun?: boolean;
 }
 
+/** Where a group stood in a partition, and where it shall go on. */
 export interface OffsetReset {
   /** Null where nothing was committed. */
   readonly from: number | null;
+  /** The next record to be read. */
   readonly to: number;
 }
 

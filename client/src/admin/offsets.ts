@@ -24,14 +24,17 @@ export type OffsetSpec =
 
 /** The place of one partition that is asked for. */
 export interface OffsetQuery extends TopicPartition {
+  /** Which place. */
   readonly at: OffsetSpec;
 }
 
+/** Whose eyes to look with. */
 export interface OffsetOptions extends CallOptions {
   /** With "read_committed", "latest" is where the first open transaction begins. Default "read_uncommitted". */
   readonly isolation?: "read_uncommitted" | "read_committed";
 }
 
+/** A place in a log that was found. */
 export interface ListedOffset {
   /** Null where there is no such place: no record is so young, or nothing is tiered. */
   readonly offset: number | null;

@@ -11,15 +11,21 @@ export type Outcome<Item, Value = void> = Succeeded<Item, Value> | Failed<Item>;
 
 /** The item with what came of it. */
 export interface Succeeded<Item, Value> {
+  /** As it was given. */
   readonly item: Item;
+  /** Tells both kinds of outcomes apart. */
   readonly ok: true;
+  /** What came of it. */
   readonly value: Value;
 }
 
 /** The item with the reason why nothing came of it. */
 export interface Failed<Item> {
+  /** As it was given. */
   readonly item: Item;
+  /** Tells both kinds of outcomes apart. */
   readonly ok: false;
+  /** Why nothing came of it. */
   readonly error: KafkaError;
 }
 
@@ -27,6 +33,9 @@ export interface Failed<Item> {
  * The values, where every item must have succeeded.
  *
  * @throws KafkaError the error of the first item that failed.
+ *
+ * @example
+ *     const descriptions = valuesOf(await admin.topics.describe(["orders", "bills"]));
  */
 export function valuesOf<Value>(outcomes: readonly Outcome<unknown, Value>[]): Value[] {
   return outcomes.map((outcome) => {

@@ -15,6 +15,7 @@ import { controller } from "./routes.ts";
 /** "not-needed": the leader is the right one already. */
 export type Election = "elected" | "not-needed";
 
+/** Which kind of election. */
 export interface ElectLeadersOptions extends CallOptions {
   /** "preferred": the first replica; "unclean": any replica, where no other is left and records may be lost. */
   readonly kind?: "preferred" | "unclean";
@@ -22,9 +23,11 @@ export interface ElectLeadersOptions extends CallOptions {
 
 /** Where the replicas of a partition shall lie, the preferred leader first. */
 export interface Reassignment extends TopicPartition {
+  /** Ids of brokers. */
   readonly replicas: readonly number[];
 }
 
+/** What a move may change. */
 export interface ReassignOptions extends CallOptions {
   /** Refused unless there are as many replicas as before (Kafka 4.1). Default true. */
   readonly mayChangeReplicationFactor?: boolean;
@@ -34,13 +37,20 @@ export interface ReassignOptions extends CallOptions {
 export interface OngoingReassignment extends TopicPartition {
   /** Those that are there and those that come. */
   readonly replicas: readonly number[];
+  /** Those that come. */
   readonly addingReplicas: readonly number[];
+  /** Those that go when the others are there. */
   readonly removingReplicas: readonly number[];
 }
 
 const elections = { preferred: 0, unclean: 1 } as const;
 
-/** Who leads partitions, and where their replicas lie. */
+/**
+ * Who leads partitions, and where their replicas lie.
+ *
+ * @example
+ *     await admin.partitions.electLeaders([{ topic: "orders", partition: 0 }]);
+ */
 export class PartitionsAdmin {
   readonly #calls: Calls;
 

@@ -9,19 +9,27 @@ import { controller } from "./routes.ts";
 
 /** The controllers, which agree on the cluster's metadata, and who follows them. */
 export interface QuorumDescription {
+  /** The active controller; -1 while there is none. */
   readonly leaderId: number;
+  /** Grows with each election. */
   readonly leaderEpoch: number;
+  /** The end of the metadata log that most voters have. */
   readonly highWatermark: number;
+  /** Those that elect, the leader among them. */
   readonly voters: readonly QuorumReplica[];
+  /** Those that follow and do not vote: brokers. */
   readonly observers: readonly QuorumReplica[];
   /** Where the voters listen; empty where the broker is older than 3.9. */
   readonly controllers: readonly QuorumController[];
 }
 
+/** Somebody who keeps the metadata log. */
 export interface QuorumReplica {
+  /** Its `node.id`. */
   readonly nodeId: number;
   /** Base64; null where the broker is older than 3.9. */
   readonly directoryId: string | null;
+  /** How far it has come; the leader says it of others as of their last fetch. */
   readonly logEndOffset: number;
   /** Null where the leader does not know. */
   readonly lastFetchAtMs: number | null;
@@ -29,24 +37,33 @@ export interface QuorumReplica {
   readonly lastCaughtUpAtMs: number | null;
 }
 
+/** A controller with the addresses that it listens on. */
 export interface QuorumController {
+  /** Its `node.id`. */
   readonly nodeId: number;
+  /** One for each name of a listener. */
   readonly listeners: readonly QuorumListener[];
 }
 
+/** An address of a controller. */
 export interface QuorumListener {
+  /** The name of the listener: "CONTROLLER". */
   readonly name: string;
+  /** Where it is reached. */
   readonly host: string;
+  /** Where it is reached. */
   readonly port: number;
 }
 
 /** A controller by its id and that of its directory, which tells a new disk from the one that was lost. */
 export interface QuorumVoter {
+  /** Its `node.id`. */
   readonly nodeId: number;
   /** Base64, as meta.properties of the controller has it. */
   readonly directoryId: string;
 }
 
+/** How to change the voters. */
 export interface VoterOptions extends CallOptions {
   /** Refused where the cluster has another. Default: any. */
   readonly clusterId?: string;
@@ -55,7 +72,12 @@ export interface VoterOptions extends CallOptions {
 const metadataTopic = "__cluster_metadata";
 type ReplicaAnswer = DescribeQuorumResponse["topics"][number]["partitions"][number]["currentVoters"][number];
 
-/** The quorum of controllers (KRaft). */
+/**
+ * The quorum of controllers (KRaft).
+ *
+ * @example
+ *     const { leaderId, voters } = await admin.quorum.describe();
+ */
 export class QuorumAdmin {
   readonly #calls: Calls;
 
@@ -63,7 +85,11 @@ export class QuorumAdmin {
     this.#calls = calls;
   }
 
-  /** @throws KafkaError UNSUPPORTED_VERSION where the cluster has no quorum, as with ZooKeeper. */
+  /**
+   * Who leads, who votes, and how far each has come.
+   *
+   * @throws KafkaError UNSUPPORTED_VERSION where the cluster has no quorum, as with ZooKeeper.
+   */
   async describe(options: CallOptions = {}): Promise<QuorumDescription> {
     const parts = { call: "quorum.describe", route: controller(this.#calls.wire) };
     return this.#calls.ask(parts, options, async (connection) => {

@@ -8,15 +8,21 @@ import { anyBroker, controller } from "./routes.ts";
 
 /** Whom a quota holds for: a user, a client id, both together, or an address. Null is everybody without one of his own. */
 export interface QuotaEntity {
+  /** A user's name; null: the default of all users. */
   readonly user?: string | null;
+  /** A client's id; null: the default of all clients. */
   readonly clientId?: string | null;
+  /** An address; null: the default of all addresses. */
   readonly ip?: string | null;
 }
 
 /** A name finds that one, null the default, `true` any; what is absent may be there or not, unless `isStrict`. */
 export interface QuotaFilter {
+  /** Which users. */
   readonly user?: string | null | true;
+  /** Which clients. */
   readonly clientId?: string | null | true;
+  /** Which addresses. */
   readonly ip?: string | null | true;
   /** Only entities that have no other part. Default false. */
   readonly isStrict?: boolean;
@@ -24,14 +30,19 @@ export interface QuotaFilter {
 
 /** Limits by Kafka's names: producer_byte_rate, consumer_byte_rate, request_percentage ... */
 export interface Quota {
+  /** Whom the limits are for. */
   readonly entity: QuotaEntity;
+  /** By name: bytes a second a broker, percent of a thread, partitions or connections a second. */
   readonly limits: ReadonlyMap<string, number>;
 }
 
+/** Limits to be set and to be taken away. */
 export interface QuotaChange {
+  /** Whom they are for. */
   readonly entity: QuotaEntity;
   /** Bytes a second a broker, percent of a thread, partitions or connections a second: as the limit's name says. */
   readonly set?: Readonly<Record<string, number>>;
+  /** Names of limits that shall be none. */
   readonly remove?: readonly string[];
 }
 
@@ -46,7 +57,12 @@ const entityName = (entity: QuotaEntity): string =>
     .map((part) => `${partNames[part]} ${entity[part] ?? "(default)"}`)
     .join(", ")}`;
 
-/** Limits of what clients may use of a broker. */
+/**
+ * Limits of what clients may use of a broker.
+ *
+ * @example
+ *     await admin.quotas.alter({ entity: { user: "alice" }, set: { producer_byte_rate: 1_048_576 } });
+ */
 export class QuotasAdmin {
   readonly #calls: Calls;
 

@@ -21,13 +21,20 @@ export interface ShareOffset {
   readonly lag: number | null;
 }
 
+/** Where a share group shall begin in a partition. */
 export interface ShareOffsetToSet extends TopicPartition {
+  /** Everything below it counts as done with. */
   readonly startOffset: number;
 }
 
 type PartitionOutcomes = readonly Outcome<TopicPartition, ShareOffset>[];
 
-/** Offsets of share groups (KIP-932); `groups` lists, describes and deletes them. */
+/**
+ * Offsets of share groups (KIP-932); `groups` lists, describes and deletes them.
+ *
+ * @example
+ *     const offsets = await admin.shareGroups.offsets("workers");
+ */
 export class ShareGroupsAdmin {
   readonly #calls: Calls;
 

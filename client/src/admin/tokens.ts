@@ -9,6 +9,7 @@ import { anyBroker, controller } from "./routes.ts";
 
 /** A token with which its holder acts as its owner, until it expires (KIP-48). */
 export interface DelegationToken {
+  /** Its name, which is no secret. */
   readonly tokenId: string;
   /** The secret: with `tokenId` as the user's name it is the password for SCRAM. */
   readonly hmac: Buffer;
@@ -16,13 +17,17 @@ export interface DelegationToken {
   readonly owner: string;
   /** Who asked for it; empty where the broker is older than 3.3. */
   readonly requester: string;
+  /** Who may renew it beside its owner. */
   readonly renewers: readonly string[];
+  /** Milliseconds since 1970. */
   readonly issuedAtMs: number;
+  /** Milliseconds since 1970; a renewal moves it. */
   readonly expiresAtMs: number;
   /** No renewal goes beyond it. */
   readonly renewableUntilMs: number;
 }
 
+/** What token to make. */
 export interface CreateTokenOptions extends CallOptions {
   /** "User:alice". Absent: who asks. */
   readonly owner?: string;
@@ -32,6 +37,7 @@ export interface CreateTokenOptions extends CallOptions {
   readonly lifetimeMsMax?: number;
 }
 
+/** Whose tokens to list. */
 export interface ListTokensOptions extends CallOptions {
   /** Absent: all that who asks may see. */
   readonly owners?: readonly string[];
@@ -44,6 +50,9 @@ const atOnce = -1;
 /**
  * Delegation tokens. Brokers take these calls over authenticated connections only: else they answer
  * DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, and DELEGATION_TOKEN_AUTH_DISABLED where tokens are switched off.
+ *
+ * @example
+ *     const { tokenId, hmac } = await admin.tokens.create({ renewers: ["User:alice"] });
  */
 export class TokensAdmin {
   readonly #calls: Calls;

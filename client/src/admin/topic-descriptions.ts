@@ -11,9 +11,11 @@ import { aclOperations } from "./acl-words.ts";
 
 /** A topic as the cluster describes it. */
 export interface TopicDescription {
+  /** The name of the topic. */
   readonly name: string;
   /** Base64; all zeros from a broker older than 2.8. */
   readonly topicId: string;
+  /** It is the cluster's own, as `__consumer_offsets`. */
   readonly isInternal: boolean;
   /** By partition index. */
   readonly partitions: readonly PartitionDescription[];

@@ -22,6 +22,7 @@ import type { DescribedTopic, TopicDescription } from "./topic-descriptions.ts";
 
 /** A topic to be made. */
 export interface NewTopic {
+  /** Letters, digits, ".", "_" and "-", up to 249. */
   readonly name: string;
   /** Absent: the broker's num.partitions. */
   readonly partitions?: number;
@@ -29,13 +30,17 @@ export interface NewTopic {
   readonly replicationFactor?: number;
   /** Instead of `partitions` and `replicationFactor`: the brokers of each partition, the preferred leader first. */
   readonly assignments?: readonly (readonly number[])[];
+  /** Settings by Kafka's names, as text: `{ "retention.ms": "3600000" }`. */
   readonly config?: Readonly<Record<string, string>>;
 }
 
 /** What was made; -1, and zeros as the id, where the broker is too old to say it. */
 export interface CreatedTopic {
+  /** Base64. */
   readonly topicId: string;
+  /** As the broker has made it. */
   readonly partitionsCount: number;
+  /** As the broker has made it. */
   readonly replicationFactor: number;
 }
 
@@ -44,6 +49,7 @@ export type TopicReference = string | { readonly topicId: string };
 
 /** More partitions for a topic. */
 export interface MorePartitions {
+  /** Which topic. */
   readonly topic: string;
   /** All partitions, not only the new ones. */
   readonly count: number;
@@ -57,11 +63,13 @@ export interface RecordsToDelete extends TopicPartition {
   readonly before: number | "latest";
 }
 
+/** What is left of a partition. */
 export interface DeletedRecords {
   /** The new start of the log. */
   readonly logStartOffset: number;
 }
 
+/** Which topics to list. */
 export interface ListTopicsOptions extends CallOptions {
   /** `__consumer_offsets` and the like. Default false. */
   readonly includeInternal?: boolean;
@@ -74,7 +82,13 @@ const finalOfChanges: readonly string[] = ["REQUEST_TIMED_OUT"];
 const topicName = (topic: TopicReference): string =>
   typeof topic === "string" ? `topic ${topic}` : `topic with id ${topic.topicId}`;
 
-/** Topics, their partitions and records. */
+/**
+ * Topics, their partitions and records.
+ *
+ * @example
+ *     await admin.topics.create({ name: "orders", partitions: 6, config: { "cleanup.policy": "compact" } });
+ *     for await (const { name } of admin.topics.list()) console.log(name);
+ */
 export class TopicsAdmin {
   readonly #calls: Calls;
 

@@ -19,14 +19,21 @@ import { brokerOf, coordinatorOf, leaderOf } from "./routes.ts";
 /** "Ongoing", "PrepareCommit", "CompleteAbort" ...: as Kafka names it. */
 export type TransactionState = string;
 
+/** A transactional id as a list has it. */
 export interface ListedTransaction {
+  /** As the producer was given it. */
   readonly transactionalId: string;
+  /** The number that the cluster has given it. */
   readonly producerId: number;
+  /** How its last transaction stands. */
   readonly state: TransactionState;
 }
 
+/** Which transactional ids to list. */
 export interface ListTransactionsOptions extends CallOptions {
+  /** Only those in one of these states. */
   readonly states?: readonly TransactionState[];
+  /** Only those of these producers. */
   readonly producerIds?: readonly number[];
   /** Only those that run for longer (Kafka 3.8). */
   readonly longerThanMs?: number;
@@ -34,13 +41,19 @@ export interface ListTransactionsOptions extends CallOptions {
   readonly pattern?: string;
 }
 
+/** What a coordinator knows of a transactional id. */
 export interface TransactionDescription {
+  /** As the producer was given it. */
   readonly transactionalId: string;
+  /** How its last transaction stands. */
   readonly state: TransactionState;
+  /** So long may a transaction be open before the coordinator aborts it. */
   readonly timeoutMs: number;
   /** Null where none is open. */
   readonly startedAtMs: number | null;
+  /** The number that the cluster has given it. */
   readonly producerId: number;
+  /** Grows each time that an earlier one is fenced. */
   readonly producerEpoch: number;
   /** What the open transaction has written to. */
   readonly partitions: readonly TopicPartition[];
@@ -48,10 +61,13 @@ export interface TransactionDescription {
 
 /** A producer that a partition remembers. */
 export interface ActiveProducer {
+  /** The number that the cluster has given it. */
   readonly producerId: number;
+  /** Grows each time that an earlier one is fenced. */
   readonly producerEpoch: number;
   /** Null where it has written nothing but markers. */
   readonly lastSequence: number | null;
+  /** Of its last record, milliseconds since 1970. */
   readonly lastTimestampMs: number;
   /** Of the coordinator that ended its last transaction; null where none has. */
   readonly coordinatorEpoch: number | null;
@@ -68,7 +84,9 @@ export type TransactionToAbort = TopicPartition &
 
 /** The epoch before which nothing of a transactional id is taken any more. */
 export interface FencedProducer {
+  /** The number that the cluster has given it. */
   readonly producerId: number;
+  /** Whoever has a lower one is refused. */
   readonly producerEpoch: number;
 }
 
@@ -84,7 +102,13 @@ const fencingTimeoutMs = 60_000;
 /** Any coordinator is newer than one that has never written. */
 const noCoordinatorEpoch = 0;
 
-/** Transactions, and what partitions remember of producers. */
+/**
+ * Transactions, and what partitions remember of producers.
+ *
+ * @example
+ *     const hanging = await admin.transactions.findHanging();
+ *     await admin.transactions.abort(hanging);
+ */
 export class TransactionsAdmin {
   readonly #calls: Calls;
 
@@ -130,7 +154,11 @@ export class TransactionsAdmin {
     }
   }
 
-  /** @throws KafkaError of a single id: TRANSACTIONAL_ID_NOT_FOUND, TRANSACTIONAL_ID_AUTHORIZATION_FAILED. */
+  /**
+   * What coordinators know of transactional ids: who has them, and how their last transactions stand.
+   *
+   * @throws KafkaError of a single id: TRANSACTIONAL_ID_NOT_FOUND, TRANSACTIONAL_ID_AUTHORIZATION_FAILED.
+   */
   describe(transactionalId: string, options?: CallOptions): Promise<TransactionDescription>;
   describe(
     transactionalIds: readonly string[],

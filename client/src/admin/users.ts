@@ -11,19 +11,25 @@ import { anyBroker, controller } from "./routes.ts";
 import { words } from "./words.ts";
 import type { Words } from "./words.ts";
 
+/** The hashes that SCRAM knows in Kafka. */
 export type ScramMechanism = "SCRAM-SHA-256" | "SCRAM-SHA-512";
 
 /** What a cluster tells of a user's credential. The password cannot be told: the cluster does not know it. */
 export interface ScramCredential {
+  /** Which hash; "unknown" where it is newer than this client. */
   readonly mechanism: ScramMechanism | "unknown";
+  /** How often the password was hashed. */
   readonly iterations: number;
 }
 
 /** A credential to be set, in place of one that the user may have, or to be deleted. */
 export type ScramChange = ScramUpsertion | ScramDeletion;
 
+/** A credential to be set. */
 export interface ScramUpsertion {
+  /** Whose. */
   readonly user: string;
+  /** Which of the user's credentials. */
   readonly mechanism: ScramMechanism;
   /** Never leaves this process: brokers get it salted and hashed. */
   readonly password: string;
@@ -33,8 +39,11 @@ export interface ScramUpsertion {
   readonly salt?: Uint8Array;
 }
 
+/** A credential to be deleted. */
 export interface ScramDeletion {
+  /** Whose. */
   readonly user: string;
+  /** Which of the user's credentials. */
   readonly delete: ScramMechanism;
 }
 
@@ -47,7 +56,12 @@ const iterationsDefault = 8_192;
 const saltBytes = 32;
 const derive = promisify(pbkdf2);
 
-/** Users who prove who they are by SCRAM. */
+/**
+ * Users who prove who they are by SCRAM.
+ *
+ * @example
+ *     await admin.users.alter({ user: "alice", mechanism: "SCRAM-SHA-512", password: process.env["PASSWORD"] ?? "" });
+ */
 export class UsersAdmin {
   readonly #calls: Calls;
 
@@ -70,7 +84,11 @@ export class UsersAdmin {
     });
   }
 
-  /** @throws KafkaError of a single user: RESOURCE_NOT_FOUND where he has no credential. */
+  /**
+   * The credentials of users.
+   *
+   * @throws KafkaError of a single user: RESOURCE_NOT_FOUND where there is no credential.
+   */
   describe(user: string, options?: CallOptions): Promise<readonly ScramCredential[]>;
   describe(
     users: readonly string[],

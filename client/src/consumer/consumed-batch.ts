@@ -3,10 +3,21 @@ import type { ConsumedOffsets, NextOffset } from "./consumed-offsets.ts";
 import type { ConsumedRecord, RecordSource } from "./consumed-record.ts";
 import type { Consumption } from "./consumption.ts";
 
-/** Records of one partition, in their order. It is done, or not, as a whole. */
+/**
+ * Records of one partition, in their order. It is done, or not, as a whole.
+ *
+ * @example
+ *     for await (const batch of consumer.batches(orders)) {
+ *       await store(batch.records.map(({ value }) => value));
+ *       await batch.commit();
+ *     }
+ */
 export class ConsumedBatch<Record extends ConsumedRecord<unknown, unknown> = ConsumedRecord> {
+  /** The topic of all its records. */
   readonly topic: string;
+  /** The partition of all its records. */
   readonly partition: number;
+  /** At least one, in the order of their offsets. */
   readonly records: readonly Record[];
   /** Where reading goes on after it: at least one more than the offset of its last record. */
   readonly nextOffset: number;
@@ -39,6 +50,7 @@ export class ConsumedBatch<Record extends ConsumedRecord<unknown, unknown> = Con
     this.#ticket = about.ticket;
   }
 
+  /** How many records. */
   get length(): number {
     return this.records.length;
   }
@@ -81,7 +93,11 @@ export class ConsumedBatch<Record extends ConsumedRecord<unknown, unknown> = Con
     return { group, offsets: [next] };
   }
 
-  /** Whoever had it in hand is gone. For fronts. */
+  /**
+   * Whoever had it in hand is gone. For fronts.
+   *
+   * @internal
+   */
   abandon(): void {
     this.#source.lease.abandon(this.#ticket);
   }

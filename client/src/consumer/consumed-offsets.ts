@@ -3,6 +3,7 @@ import type { GroupIdentity } from "./membership/membership.ts";
 
 /** Where a group goes on reading: the next offset, not the last one that was read. */
 export interface NextOffset extends TopicPartition {
+  /** The next record to be read: one more than that of the last one that is done. */
   readonly offset: number;
   /** Of the record before it, by which a truncated log is noticed (KIP-320); -1 where it is not known. */
   readonly leaderEpoch: number;
@@ -12,6 +13,8 @@ export interface NextOffset extends TopicPartition {
 
 /** What was consumed, and as which member of which group: for a commit inside a transaction. */
 export interface ConsumedOffsets {
+  /** The member that has consumed, so that the coordinator refuses one that has lost its partitions (KIP-447). */
   readonly group: GroupIdentity;
+  /** One for each partition. */
   readonly offsets: readonly NextOffset[];
 }

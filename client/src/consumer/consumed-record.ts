@@ -22,14 +22,26 @@ export interface RawRecord {
 
 const noHeaders: readonly Header[] = [];
 
-/** A record that was read. */
+/**
+ * A record that was read.
+ *
+ * @example
+ *     for await (const record of consumer.records(orders, { done: "called" })) {
+ *       void handle(record, { signal: record.signal }).then(() => record.done());
+ *     }
+ */
 export class ConsumedRecord<Key = Buffer | null, Value = Buffer | null, DeclaredHeaders = NoHeaderSerdes> {
+  /** The topic that it lies in. */
   readonly topic: string;
+  /** The partition that it lies in. */
   readonly partition: number;
+  /** Its place in the partition. */
   readonly offset: number;
   /** Milliseconds since 1970; -1 without one. Beyond the safe integers it is saturated, and `timestampBig` is exact. */
   readonly timestamp: number;
+  /** As the topic's serde reads it; of a topic that is only named bytes, or null. */
   readonly key: Key;
+  /** As the topic's serde reads it; of a topic that is only named bytes, or null. */
   readonly value: Value;
   /** Null where key and value are the bytes themselves, and there is nothing else: most records are small, and there are many. */
   readonly #raw: RawRecord | null;
@@ -47,6 +59,7 @@ export class ConsumedRecord<Key = Buffer | null, Value = Buffer | null, Declared
     this.#source = source;
   }
 
+  /** A name with a serde of the topic gives its value; others text, or bytes by `bytes(name)`. */
   get headers(): TypedHeaders<DeclaredHeaders> {
     const { owner } = this.#source;
     const entries = this.#raw === null ? noHeaders : this.#raw.headers;
@@ -63,6 +76,7 @@ export class ConsumedRecord<Key = Buffer | null, Value = Buffer | null, Declared
   get rawKey(): Buffer | null {
     return this.#raw === null ? (this.key as Buffer | null) : this.#raw.key;
   }
+  /** The bytes as they were fetched: views of the answer's memory. */
   get rawValue(): Buffer | null {
     return this.#raw === null ? (this.value as Buffer | null) : this.#raw.value;
   }
@@ -80,13 +94,21 @@ export class ConsumedRecord<Key = Buffer | null, Value = Buffer | null, Declared
     this.#source.lease.done(this.#ticket);
   }
 
-  /** Under this ticket of its lease; it is a part of something that has one until then. For fronts. */
+  /**
+   * Under this ticket of its lease; it is a part of something that has one until then. For fronts.
+   *
+   * @internal
+   */
   handOut(ticket: number): this {
     this.#ticket = ticket;
     return this;
   }
 
-  /** Whoever had it in hand is gone. For fronts. */
+  /**
+   * Whoever had it in hand is gone. For fronts.
+   *
+   * @internal
+   */
   abandon(): void {
     this.#source.lease.abandon(this.#ticket);
   }

@@ -43,10 +43,11 @@ export type RecordOf<From> =
 /**
  * Reads topics: all of their partitions, or as a member of a group its share of them.
  *
+ * It reads one source at a time; when that ends, another may begin.
+ *
+ * @example
  *     await using consumer = cluster.consumer({ group: "billing" });
  *     for await (const record of consumer.records(orders, { from: "earliest" })) await handle(record);
- *
- * It reads one source at a time; when that ends, another may begin.
  */
 export class Consumer implements AsyncDisposable {
   readonly #wire: Wire;
@@ -132,6 +133,7 @@ export class Consumer implements AsyncDisposable {
     for (const partition of partitions) this.#reading0().pause(partition);
   }
 
+  /** Hands out again what `pause` held back, from where it was. */
   resume(...partitions: readonly TopicPartition[]): void {
     for (const partition of partitions) this.#reading0().resume(partition);
   }

@@ -4,6 +4,7 @@ import type { TopicPartition } from "../topic-partition.ts";
 import type { MembershipOptions } from "./membership/options.ts";
 import type { StartAt } from "./positions.ts";
 
+/** What may be set of a consumer. Times are milliseconds, sizes bytes. */
 export interface ConsumerOptions {
   /** The group whose members share the partitions and the committed offsets. Absent: all is read, and nothing is committed. */
   readonly group?: string;
@@ -51,8 +52,10 @@ export interface ConsumerOptions {
   readonly outageMsMax?: number;
 }
 
+/** What to do with a record that cannot be deserialized: end, leave it out, or send it elsewhere as it is. */
 export type BadRecords = "fail" | "skip" | { readonly deadLetters: string | RawTopic };
 
+/** Where to begin, when to end, and when a record is done. */
 export interface ReadOptions {
   /**
    * Where a partition begins that has no committed offset; a function is asked for each topic. Default "latest" in a group,
@@ -96,13 +99,16 @@ export interface ConsumerEvents {
   readonly trouble: TopicPartition & { readonly error: KafkaError };
 }
 
+/** A position that is not in the log, and what was taken instead. */
 export interface PositionMoved extends TopicPartition {
   /**
    * "out-of-range": deleted by retention, or beyond the end; "truncated": a new leader did not have what was read (KIP-320);
    * "recreated": the topic is another one of the same name.
    */
   readonly reason: "out-of-range" | "truncated" | "recreated";
+  /** The offset that was to be read. */
   readonly before: number;
+  /** The offset that is read instead. */
   readonly now: number;
 }
 

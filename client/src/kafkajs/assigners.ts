@@ -37,6 +37,7 @@ const roundRobin: PartitionAssigner = ({ cluster }: { readonly cluster: Assigner
   },
 });
 
+/** How members share out partitions; the same results as those of KafkaJS under the same names. */
 export const PartitionAssigners: { readonly roundRobin: PartitionAssigner } = { roundRobin };
 
 /** An assigner of KafkaJS as the group membership of this client uses it. */

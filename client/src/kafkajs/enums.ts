@@ -1,14 +1,18 @@
 /** The constants of KafkaJS: the same names and numbers, which are the protocol's. */
 
+/** How much is logged: everything up to this level. */
 export const logLevel = { NOTHING: 0, ERROR: 1, WARN: 2, INFO: 4, DEBUG: 5 } as const;
 export type logLevel = (typeof logLevel)[keyof typeof logLevel];
 
+/** For `send({ compression })`. All of them are built in. */
 export const CompressionTypes = { None: 0, GZIP: 1, Snappy: 2, LZ4: 3, ZSTD: 4 } as const;
 export type CompressionTypes = (typeof CompressionTypes)[keyof typeof CompressionTypes];
 
+/** What has settings, for `describeConfigs` and `alterConfigs`. */
 export const ConfigResourceTypes = { UNKNOWN: 0, TOPIC: 2, BROKER: 4, BROKER_LOGGER: 8 } as const;
 export type ConfigResourceTypes = (typeof ConfigResourceTypes)[keyof typeof ConfigResourceTypes];
 
+/** Where the value of a setting comes from. */
 export const ConfigSource = {
   UNKNOWN: 0,
   TOPIC_CONFIG: 1,
@@ -20,6 +24,7 @@ export const ConfigSource = {
 } as const;
 export type ConfigSource = (typeof ConfigSource)[keyof typeof ConfigSource];
 
+/** What a rule is about. */
 export const AclResourceTypes = {
   UNKNOWN: 0,
   ANY: 1,
@@ -31,9 +36,11 @@ export const AclResourceTypes = {
 } as const;
 export type AclResourceTypes = (typeof AclResourceTypes)[keyof typeof AclResourceTypes];
 
+/** Whether a rule allows or denies. */
 export const AclPermissionTypes = { UNKNOWN: 0, ANY: 1, DENY: 2, ALLOW: 3 } as const;
 export type AclPermissionTypes = (typeof AclPermissionTypes)[keyof typeof AclPermissionTypes];
 
+/** What a rule allows or denies. */
 export const AclOperationTypes = {
   UNKNOWN: 0,
   ANY: 1,
@@ -51,6 +58,7 @@ export const AclOperationTypes = {
 } as const;
 export type AclOperationTypes = (typeof AclOperationTypes)[keyof typeof AclOperationTypes];
 
+/** Whether a rule names its resource, or what names begin with. */
 export const ResourcePatternTypes = { UNKNOWN: 0, ANY: 1, MATCH: 2, LITERAL: 3, PREFIXED: 4 } as const;
 export type ResourcePatternTypes = (typeof ResourcePatternTypes)[keyof typeof ResourcePatternTypes];
 

@@ -52,6 +52,10 @@ export interface ProtocolErrorSource {
 /** A message, an error that is shown under another class, or what a broker said. */
 export type ErrorSource = string | Error | ProtocolErrorSource;
 
+/**
+ * What all errors of this interface are, but `KafkaJSAggregateError` and `KafkaJSFetcherRebalanceError`. `cause` holds
+ * the `KafkaError` where there is one.
+ */
 export class KafkaJSError extends Error {
   override readonly name: string = "KafkaJSError";
   readonly retriable: boolean;
@@ -87,6 +91,7 @@ export class KafkaJSProtocolError extends KafkaJSError {
   }
 }
 
+/** A position is not in the log (any more). */
 export class KafkaJSOffsetOutOfRange extends KafkaJSProtocolError {
   override readonly name: string = "KafkaJSOffsetOutOfRange";
   readonly topic: string;
@@ -98,6 +103,7 @@ export class KafkaJSOffsetOutOfRange extends KafkaJSProtocolError {
   }
 }
 
+/** A member is to join again under the id that it was given. */
 export class KafkaJSMemberIdRequired extends KafkaJSProtocolError {
   override readonly name: string = "KafkaJSMemberIdRequired";
   readonly memberId: string;
@@ -123,6 +129,7 @@ export class KafkaJSNumberOfRetriesExceeded extends KafkaJSNonRetriableError {
   }
 }
 
+/** A broker could not be reached. */
 export class KafkaJSConnectionError extends KafkaJSError {
   override readonly name: string = "KafkaJSConnectionError";
   /** "host:port" */
@@ -136,6 +143,7 @@ export class KafkaJSConnectionError extends KafkaJSError {
   }
 }
 
+/** The connection ended before the answer came. */
 export class KafkaJSConnectionClosedError extends KafkaJSConnectionError {
   override readonly name: string = "KafkaJSConnectionClosedError";
   readonly host: string | undefined;
@@ -174,10 +182,12 @@ export interface KafkaJSRequestTimeoutErrorMetadata {
   readonly pendingDuration: number;
 }
 
+/** The cluster could not be asked for its topics. */
 export class KafkaJSMetadataNotLoaded extends KafkaJSError {
   override readonly name: string = "KafkaJSMetadataNotLoaded";
 }
 
+/** The cluster could not be asked for this topic. */
 export class KafkaJSTopicMetadataNotLoaded extends KafkaJSMetadataNotLoaded {
   override readonly name: string = "KafkaJSTopicMetadataNotLoaded";
   readonly topic: string;
@@ -187,6 +197,7 @@ export class KafkaJSTopicMetadataNotLoaded extends KafkaJSMetadataNotLoaded {
   }
 }
 
+/** A member was assigned partitions that it does not know of. */
 export class KafkaJSStaleTopicMetadataAssignment extends KafkaJSError {
   override readonly name: string = "KafkaJSStaleTopicMetadataAssignment";
   readonly topic: string;
@@ -214,6 +225,7 @@ export interface KafkaJSDeleteGroupsErrorGroups {
   readonly error: KafkaJSError;
 }
 
+/** Some groups could not be deleted; the others are. */
 export class KafkaJSDeleteGroupsError extends KafkaJSError {
   override readonly name: string = "KafkaJSDeleteGroupsError";
   /** Those that are still there. */
@@ -235,6 +247,7 @@ export interface KafkaJSDeleteTopicRecordsErrorTopic {
   readonly partitions: readonly KafkaJSDeleteTopicRecordsErrorPartition[];
 }
 
+/** Records of some partitions could not be deleted; those of the others are. */
 export class KafkaJSDeleteTopicRecordsError extends KafkaJSError {
   override readonly name: string = "KafkaJSDeleteTopicRecordsError";
   readonly partitions: KafkaJSDeleteTopicRecordsErrorPartition[];
@@ -245,6 +258,7 @@ export class KafkaJSDeleteTopicRecordsError extends KafkaJSError {
   }
 }
 
+/** The broker does not serve what was asked. */
 export class KafkaJSServerDoesNotSupportApiKey extends KafkaJSNonRetriableError {
   override readonly name: string = "KafkaJSServerDoesNotSupportApiKey";
   /** -1 where it is not known: the message names it. */
@@ -260,10 +274,12 @@ export class KafkaJSServerDoesNotSupportApiKey extends KafkaJSNonRetriableError 
   }
 }
 
+/** A broker that is named is not in the cluster. */
 export class KafkaJSBrokerNotFound extends KafkaJSError {
   override readonly name: string = "KafkaJSBrokerNotFound";
 }
 
+/** No broker is known. */
 export class KafkaJSNoBrokerAvailableError extends KafkaJSError {
   override readonly name: string = "KafkaJSNoBrokerAvailableError";
   constructor() {
@@ -271,42 +287,53 @@ export class KafkaJSNoBrokerAvailableError extends KafkaJSError {
   }
 }
 
+/** A record is cut off. */
 export class KafkaJSPartialMessageError extends KafkaJSNonRetriableError {
   override readonly name: string = "KafkaJSPartialMessageError";
 }
 
+/** The broker does not accept who the client says that it is. */
 export class KafkaJSSASLAuthenticationError extends KafkaJSNonRetriableError {
   override readonly name: string = "KafkaJSSASLAuthenticationError";
 }
 
+/** The group has no coordinator at present. */
 export class KafkaJSGroupCoordinatorNotFound extends KafkaJSNonRetriableError {
   override readonly name: string = "KafkaJSGroupCoordinatorNotFound";
 }
 
+/** Something that this interface does not have. */
 export class KafkaJSNotImplemented extends KafkaJSNonRetriableError {
   override readonly name: string = "KafkaJSNotImplemented";
 }
 
+/** Something took too long. */
 export class KafkaJSTimeout extends KafkaJSNonRetriableError {
   override readonly name: string = "KafkaJSTimeout";
 }
 
+/** Something took too long that another call kept. */
 export class KafkaJSLockTimeout extends KafkaJSTimeout {
   override readonly name: string = "KafkaJSLockTimeout";
 }
 
+/** Records in a format that is not known. */
 export class KafkaJSUnsupportedMagicByteInMessageSet extends KafkaJSNonRetriableError {
   override readonly name: string = "KafkaJSUnsupportedMagicByteInMessageSet";
 }
 
+/** Something that cannot be: a fault of the client. */
 export class KafkaJSInvariantViolation extends KafkaJSNonRetriableError {
   override readonly name: string = "KafkaJSInvariantViolation";
 }
 
+/** A number that cannot be read. */
 export class KafkaJSInvalidVarIntError extends KafkaJSNonRetriableError {}
 
+/** A number beyond 64 bits. */
 export class KafkaJSInvalidLongError extends KafkaJSNonRetriableError {}
 
+/** A topic could not be made. */
 export class KafkaJSCreateTopicError extends KafkaJSProtocolError {
   override readonly name: string = "KafkaJSCreateTopicError";
   readonly topic: string;
@@ -316,6 +343,7 @@ export class KafkaJSCreateTopicError extends KafkaJSProtocolError {
   }
 }
 
+/** Replicas of a partition could not be moved. */
 export class KafkaJSAlterPartitionReassignmentsError extends KafkaJSProtocolError {
   override readonly name: string = "KafkaJSAlterPartitionReassignmentsError";
   readonly topic?: string;
@@ -337,6 +365,7 @@ export class KafkaJSAggregateError extends Error {
   }
 }
 
+/** Fetching was given up for a rebalance. */
 export class KafkaJSFetcherRebalanceError extends Error {}
 
 function causeOf(source: ErrorSource): unknown {

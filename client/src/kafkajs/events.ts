@@ -53,7 +53,9 @@ const eventsOf = <Who extends string>(who: Who) =>
     REQUEST_QUEUE_SIZE: `${who}.network.request_queue_size`,
   }) as const;
 
+/** Names for `producer.on`. */
 export const producerEvents: ProducerEvents = eventsOf("producer");
+/** Names for `admin.on`. */
 export const adminEvents: AdminEvents = eventsOf("admin");
 
 export interface ProducerEvents {
@@ -91,6 +93,7 @@ export interface ConsumerEvents {
   readonly REQUEST_QUEUE_SIZE: "consumer.network.request_queue_size";
 }
 
+/** Names for `consumer.on`. */
 export const consumerEvents: ConsumerEvents = {
   ...eventsOf("consumer"),
   HEARTBEAT: "consumer.heartbeat",
@@ -108,7 +111,11 @@ export const consumerEvents: ConsumerEvents = {
 
 type Heard = (event: InstrumentationEvent<unknown>) => void;
 
-/** The events of one producer, consumer or admin. */
+/**
+ * The events of one producer, consumer or admin.
+ *
+ * @internal
+ */
 export class Instrumentation {
   readonly #names: ReadonlySet<string>;
   readonly #clock: Clock;

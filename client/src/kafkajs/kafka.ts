@@ -41,6 +41,7 @@ const knownOptions: readonly (keyof KafkaConfig)[] = [
  * KafkaJS's entry point: a program that was written for KafkaJS runs with this one imported instead. What differs is listed
  * in docs/client/migrate-from-kafkajs.md.
  *
+ * @example
  *     const kafka = new Kafka({ clientId: "billing", brokers: ["localhost:9092"] });
  *     const producer = kafka.producer();
  *     await producer.connect();
@@ -65,6 +66,7 @@ export class Kafka {
     this.#shared = { config, world, logger, warnings };
   }
 
+  /** A producer; `connect` it before it sends. */
   producer(config: ProducerConfig = {}): Producer {
     return new FacadeProducer(this.#shared, config, {
       memberOf: (offsets) => this.#memberOf(offsets),
@@ -75,16 +77,19 @@ export class Kafka {
     });
   }
 
+  /** A member of a group; `connect` it, `subscribe`, and `run`. */
   consumer(config: ConsumerConfig): Consumer {
     const consumer = new FacadeConsumer(this.#shared, config);
     this.#consumers.add(consumer);
     return consumer;
   }
 
+  /** Administration of the cluster. */
   admin(config: AdminConfig = {}): Admin {
     return new FacadeAdmin(this.#shared, config);
   }
 
+  /** The logger that all of them write to. */
   logger(): Logger {
     return this.#shared.logger;
   }

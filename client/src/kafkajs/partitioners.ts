@@ -66,6 +66,7 @@ const defaultPartitioner: DefaultPartitioner = keyedOrInTurn(murmur2, systemRand
 /** As KafkaJS 1 did it. */
 const legacyPartitioner: LegacyPartitioner = keyedOrInTurn(lossyMurmur2, systemRandom);
 
+/** Where records go: `DefaultPartitioner` hashes keys as Java does, `LegacyPartitioner` as KafkaJS 1 did. */
 export const Partitioners: {
   readonly DefaultPartitioner: DefaultPartitioner;
   readonly LegacyPartitioner: LegacyPartitioner;

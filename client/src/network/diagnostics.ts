@@ -28,15 +28,19 @@ export const channels = {
 export interface ClientEvent {
   /** "host:port" */
   readonly broker: string;
+  /** The option `clientId` of the cluster, which tells clients of one process apart. */
   readonly clientId: string;
 }
 
+/** A request was answered, or never will be. */
 export interface RequestEnded extends ClientEvent {
   /** "Fetch" */
   readonly api: string;
+  /** Of the API, as both sides speak it. */
   readonly version: number;
   /** From the moment it left. */
   readonly latencyMs: number;
+  /** With its header, without its length. */
   readonly requestBytes: number;
   /** 0 where there was no answer. */
   readonly answerBytes: number;
@@ -44,29 +48,41 @@ export interface RequestEnded extends ClientEvent {
   readonly error: KafkaError | null;
 }
 
+/** A broker asked for a pause (quotas). */
 export interface Throttled extends ClientEvent {
+  /** Whose answer asked for it. */
   readonly api: string;
+  /** So long the broker gets nothing. */
   readonly throttleTimeMs: number;
 }
 
+/** A broker can be asked. */
 export interface ConnectionOpened extends ClientEvent {
   /** For everything until the first request could leave. */
   readonly durationMs: number;
+  /** Whether it is encrypted. */
   readonly isTls: boolean;
 }
 
+/** A connection that was opened has ended. */
 export interface ConnectionClosed extends ClientEvent {
+  /** Since it could be used. */
   readonly lifetimeMs: number;
   /** CLOSED where the client has ended it. */
   readonly error: KafkaError;
 }
 
+/** No connection came about. */
 export interface ConnectionFailed extends ClientEvent {
+  /** Until that was clear. */
   readonly durationMs: number;
+  /** Why. */
   readonly error: KafkaError;
 }
 
+/** A connection said again who we are (KIP-368). */
 export interface Reauthenticated extends ClientEvent {
+  /** "SCRAM-SHA-512", "OAUTHBEARER" ... */
   readonly mechanism: string;
   /** Requests that came meanwhile have waited so long at most. */
   readonly durationMs: number;
@@ -74,21 +90,31 @@ export interface Reauthenticated extends ClientEvent {
   readonly error: KafkaError | null;
 }
 
+/** The cluster was asked for its brokers and topics. */
 export interface MetadataAsked extends ClientEvent {
   /** Null: all. None: for the brokers only. */
   readonly topics: readonly string[] | null;
+  /** From the question to the answer. */
   readonly durationMs: number;
+  /** How many brokers the answer has. */
   readonly brokersCount: number;
 }
 
 /** The events by their channels. */
 export interface ClientEvents {
+  /** On `channels.request`. */
   readonly request: RequestEnded;
+  /** On `channels.throttle`. */
   readonly throttle: Throttled;
+  /** On `channels.connectionOpened`. */
   readonly connectionOpened: ConnectionOpened;
+  /** On `channels.connectionClosed`. */
   readonly connectionClosed: ConnectionClosed;
+  /** On `channels.connectionFailed`. */
   readonly connectionFailed: ConnectionFailed;
+  /** On `channels.reauthentication`. */
   readonly reauthentication: Reauthenticated;
+  /** On `channels.metadata`. */
   readonly metadata: MetadataAsked;
 }
 

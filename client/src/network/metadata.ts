@@ -3,27 +3,36 @@ import { ErrorCode } from "kafka-protocol-ts/errors";
 import type { MetadataResponse } from "kafka-protocol-ts/messages/03-metadata";
 import { brokerError, corrupt } from "../errors.ts";
 
+/** What the client knows of a topic. */
 export interface TopicMetadata {
+  /** The name of the topic. */
   readonly name: string;
   /** Base64; all zeros from a broker older than 2.8. */
   readonly topicId: string;
+  /** It is the cluster's own, as `__consumer_offsets`. */
   readonly isInternal: boolean;
   /** By partition index. */
   readonly partitions: readonly PartitionMetadata[];
 }
 
+/** Who leads a partition, and who follows. */
 export interface PartitionMetadata {
+  /** The number of the partition. */
   readonly index: number;
   /** -1 while there is none. */
   readonly leaderId: number;
   /** -1 where the broker does not say it. */
   readonly leaderEpoch: number;
+  /** Ids of brokers, the preferred leader first. */
   readonly replicas: readonly number[];
+  /** Ids of brokers that have all that is acknowledged. */
   readonly inSyncReplicas: readonly number[];
 }
 
 export interface BrokerMetadata extends Address {
+  /** Its `node.id`. */
   readonly nodeId: number;
+  /** Its `broker.rack`; null without one. */
   readonly rack: string | null;
 }
 

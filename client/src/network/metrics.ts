@@ -2,6 +2,7 @@ import diagnostics from "node:diagnostics_channel";
 import { channels } from "./diagnostics.ts";
 import type { ClientEvents } from "./diagnostics.ts";
 
+/** Whose metrics. */
 export interface ClientMetricsOptions {
   /** Absent: of all clients of the process. */
   readonly clientId?: string;
@@ -17,10 +18,13 @@ export interface RequestMetrics {
   readonly count: number;
   /** Without an answer. */
   readonly errorsCount: number;
+  /** All requests together. */
   readonly requestBytes: number;
+  /** All answers together. */
   readonly answerBytes: number;
   /** Of those that were answered. */
   readonly latencyMsSum: number;
+  /** Of those that were answered. */
   readonly latencyMsMax: number;
   /** How many took no longer than `latencyBoundsMs` of the same index says, and longer than the one before; the last: longer than all. */
   readonly latencyCounts: readonly number[];
@@ -28,15 +32,23 @@ export interface RequestMetrics {
 
 /** What has happened since the beginning, or since `reset`. */
 export interface ClientMetricsSnapshot {
+  /** One for each API at each broker. */
   readonly requests: readonly RequestMetrics[];
+  /** How many connections came about. */
   readonly connectionsOpened: number;
+  /** How many of them have ended, for whatever reason. */
   readonly connectionsClosed: number;
+  /** How many attempts came to nothing. */
   readonly connectionsFailed: number;
   /** By `KafkaError.code`: of requests without an answer, of connections that failed, and of sessions that were not renewed. */
   readonly errors: Readonly<Record<string, number>>;
+  /** The pauses that brokers asked for, together. */
   readonly throttleMsSum: number;
+  /** How often brokers asked for a pause. */
   readonly throttlesCount: number;
+  /** How often a session was renewed, or could not be. */
   readonly reauthenticationsCount: number;
+  /** How often the cluster was asked for its brokers and topics. */
   readonly metadataCount: number;
 }
 
@@ -48,7 +60,13 @@ export const latencyBoundsMs: readonly number[] = [
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 type Requests = Mutable<RequestMetrics> & { latencyCounts: number[] };
 
-/** Counts what the client tells on its channels, in memory. It costs something for each request, so it is made where it is wanted. */
+/**
+ * Counts what the client tells on its channels, in memory. It costs something for each request, so it is made where it is wanted.
+ *
+ * @example
+ *     using metrics = clientMetrics();
+ *     const { errors, throttleMsSum } = metrics.snapshot();
+ */
 export class ClientMetrics implements Disposable {
   readonly #requests = new Map<string, Requests>();
   readonly #errors = new Map<string, number>();
@@ -82,11 +100,13 @@ export class ClientMetrics implements Disposable {
     listen("metadata", () => void this.#counts.metadataCount++);
   }
 
+  /** What was counted until now: a copy, which changes no more. */
   snapshot(): ClientMetricsSnapshot {
     const requests = [...this.#requests.values()].map((each) => ({ ...each, latencyCounts: [...each.latencyCounts] }));
     return { ...this.#counts, requests, errors: Object.fromEntries(this.#errors) };
   }
 
+  /** Counts from nothing again. */
   reset(): void {
     this.#requests.clear();
     this.#errors.clear();
@@ -128,8 +148,9 @@ export class ClientMetrics implements Disposable {
 /**
  * Begins to count.
  *
+ * @example
  *     using metrics = clientMetrics({ clientId: "billing" });
- *     metrics.snapshot().requests; // [{ api: "Produce", broker: "b1:9092", count: 17, … }, …]
+ *     setInterval(() => console.log(metrics.snapshot().requests), 10_000);
  */
 export function clientMetrics(options: ClientMetricsOptions = {}): ClientMetrics {
   return new ClientMetrics(options);

@@ -9,8 +9,11 @@ export type SaslOptions = PlainOptions | ScramOptions | OAuthBearerOptions;
 
 /** RFC 4616. The password crosses the network as it is: for connections with TLS. */
 export interface PlainOptions {
+  /** Tells this form from the others. */
   readonly mechanism: "PLAIN";
+  /** As the broker knows it. */
   readonly username: string;
+  /** Never logged, never part of an error. */
   readonly password: string;
 }
 
@@ -19,18 +22,23 @@ export interface PlainOptions {
  * taken as they are in UTF-8, without SASLprep (RFC 4013): Apache Kafka does the same, so that both sides hash the same bytes.
  */
 export interface ScramOptions {
+  /** Which hash the broker has the password under. */
   readonly mechanism: "SCRAM-SHA-256" | "SCRAM-SHA-512";
+  /** As the broker knows it. */
   readonly username: string;
+  /** Never logged, never part of an error, never sent. */
   readonly password: string;
 }
 
 /** RFC 7628: a token that somebody else has given out. */
 export interface OAuthBearerOptions {
+  /** Tells this form from the others. */
   readonly mechanism: "OAUTHBEARER";
   /** Asked whenever a connection says who we are, which it does again before a session ends: it may keep a token while it is good. */
   token(): OAuthBearerToken | Promise<OAuthBearerToken>;
 }
 
+/** A token, and how long it is good. */
 export interface OAuthBearerToken {
   /** As it goes into "Authorization: Bearer". */
   readonly value: string;

@@ -21,8 +21,11 @@ import type { RetryOptions } from "./retries.ts";
 
 /** What of the world a client uses: a simulation gives others. */
 export interface ClientWorld {
+  /** Time and timers. */
   readonly clock: Clock;
+  /** Connections to addresses. */
   readonly network: Network;
+  /** Chance: for pauses, partitions of records without a key, nonces. */
   readonly random: Random;
 }
 
@@ -40,6 +43,7 @@ export interface WireOptions {
 
 /** A topic that does not exist is made by the broker, where its settings allow that. Reading never makes one. */
 export interface TopicOptions {
+  /** Default false. */
   readonly mayCreate?: boolean;
 }
 

@@ -7,7 +7,9 @@ export type AnyRecord = RecordInput<unknown, unknown>;
 
 /** What became of a record, for `ProducerInterceptor.onAcknowledged`. */
 export interface Acknowledged {
+  /** The name of the topic. */
   readonly topic: string;
+  /** As the interceptors have left it. */
   readonly record: AnyRecord;
   /** -1 where it was not chosen. */
   readonly partition: number;
@@ -21,6 +23,7 @@ export interface Acknowledged {
 export interface ProducerInterceptor {
   /** Before serialization; what it gives is sent. */
   onSend?(record: AnyRecord, topic: string): AnyRecord;
+  /** After the broker has answered, or the record has failed; before the sender hears of it. */
   onAcknowledged?(acknowledged: Acknowledged): void;
 }
 

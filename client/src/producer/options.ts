@@ -29,6 +29,7 @@ export interface ProducerOptions {
   readonly deliveryTimeoutMs?: number;
   /** Absent: murmur2 of the key, as the Java client; records without a key stay together for a batch. */
   readonly partitioner?: Partitioner;
+  /** See each record on its way, in this order. Default: none. */
   readonly interceptors?: readonly ProducerInterceptor[];
   /** Hears of each record of `enqueue` that was not delivered. Absent: the next ready, flush or close throws the first one. */
   readonly onFailed?: (failed: FailedRecord) => void;
@@ -43,6 +44,7 @@ export type ProducerRecord = RecordInput<RawInput, RawInput>;
 
 /** Where a record lies. */
 export interface Delivered {
+  /** The partition that was chosen. */
   readonly partition: number;
   /** -1 where the broker does not say it: under acks 0, and for a duplicate of long ago. */
   readonly offset: number;
@@ -60,11 +62,13 @@ export interface SendResult {
 
 /** A record of `enqueue` that was not delivered. */
 export interface FailedRecord {
+  /** The name of the topic. */
   readonly topic: string;
   /** Null where it was not chosen yet. */
   readonly partition: number | null;
   /** As it was given. */
   readonly record: RecordInput<unknown, unknown>;
+  /** Why it was not delivered. */
   readonly error: KafkaError;
 }
 

@@ -1,8 +1,12 @@
 /** What a partitioner looks at. The key is as it is sent: bytes. */
 export interface PartitionerInput {
+  /** The name of the topic. */
   readonly topic: string;
+  /** Null: without a key. */
   readonly key: Uint8Array | null;
+  /** Null: a tombstone. */
   readonly value: Uint8Array | null;
+  /** The topic's partitions are 0 to one less. */
   readonly partitionCount: number;
 }
 

@@ -15,6 +15,7 @@ import { TransactionCoordinator } from "./transaction-coordinator.ts";
 import { outside, Transactions } from "./transactions.ts";
 import { writableOf } from "./writable.ts";
 
+/** How long to wait for a record. */
 export interface SendOptions {
   /** Ends the waiting. A record that has left, or is in a batch, may be delivered all the same. */
   readonly signal?: AbortSignal;
@@ -24,10 +25,11 @@ export interface SendOptions {
  * Sends records, in batches and idempotently: through every retry each is stored once, and those of a partition in the
  * order of the calls.
  *
+ * @example
  *     await using producer = cluster.producer({ lingerMs: 5, compression: "zstd" });
  *     const { partition, offset } = await producer.send(orders, { key: "o1", value: order });
- *     for (const order of many) {
- *       producer.enqueue(orders, { key: order.id, value: order });
+ *     for (const each of [order]) {
+ *       producer.enqueue(orders, { key: each.id, value: each });
  *       await producer.ready();
  *     }
  *     await producer.flush();

@@ -8,6 +8,7 @@ import type { Cluster } from "../cluster.ts";
 import { KafkaError } from "../errors.ts";
 import { text } from "../serdes/basic.ts";
 import { Headers } from "../serdes/headers.ts";
+import { int32 } from "../serdes/numbers.ts";
 import type { Serde } from "../serdes/serde.ts";
 import { topic } from "../topic.ts";
 import type { Acknowledged } from "./interceptors.ts";
@@ -53,6 +54,26 @@ test("a topic's serdes write its records, and may add headers", async () => {
     "trace=abc",
     "kind=prompt",
   ]);
+});
+
+test("headers that the topic declares are written by their serdes, and one that cannot be fails its record alone", async () => {
+  const { fake, cluster } = await started();
+  const producer = cluster.producer();
+  const raw = topic("orders", { headers: { attempt: int32() } });
+  const typed = topic("orders", { key: text(), value: numbers, headers: { attempt: int32() } });
+  await producer.send(raw, { value: "v", headers: { attempt: 1, trace: "abc" } });
+  await producer.send(typed, { key: "k", value: 7, headers: { attempt: 2 } });
+  // @ts-expect-error -- the header is a number
+  const refused = producer.send(typed, { key: "k", value: 8, headers: { attempt: "3" } });
+  await expect(refused).rejects.toMatchObject({
+    code: "SERIALIZATION_FAILED",
+    message: expect.stringContaining("attempt"),
+  });
+  producer.enqueue(typed, [{ key: "k", value: 9, headers: { attempt: 4 } }]);
+  await producer.flush();
+  const attempts = stored(fake).map(({ headers }) => new Headers(headers).bytes("attempt")?.readInt32BE());
+  expect(attempts).toEqual([1, 2, 4]);
+  expect(new Headers(stored(fake)[0]!.headers).get("trace")).toBe("abc");
 });
 
 test("headers may be given in any of their forms, and null is a value", async () => {

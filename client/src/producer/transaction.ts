@@ -6,6 +6,7 @@ import type { SendOptions } from "./producer.ts";
 
 /** What gives the offsets of what it holds: a batch of a consumer. */
 export interface HasConsumedOffsets {
+  /** Where its group goes on behind it, and as which member. */
   consumedOffsets(): ConsumedOffsets;
 }
 

@@ -10,6 +10,7 @@ import { SchemaBook } from "./registry/schema-book.ts";
 import type { SchemaFormat, SchemaSerdeOptions } from "./registry/schema-book.ts";
 import type { Serde, SerdeContext } from "./serde.ts";
 
+/** How values become Avro, and which schema they have. */
 export interface AvroOptions extends SchemaSerdeOptions {
   /** As JSON text or as its object. Absent: written with the newest schema of the subject, read by the writer's own. */
   readonly schema?: string | object;
@@ -25,9 +26,6 @@ export interface AvroOptions extends SchemaSerdeOptions {
  * Avro with its schemas in a registry: bytes as Confluent's serializers write them. It needs the package `avsc` beside
  * this client.
  *
- *     import { avro } from "@millrace/client/serdes/avro";
- *     const bills = topic("bills", { key: text(), value: avro<Bill>({ registry, schema: billSchema }) });
- *
  * What is read was written by some version of the schema, which the registry gives, and comes as the given schema has it:
  * fields that it does not know are left out, those that the writer did not know have their defaults. A writer's schema
  * that cannot be read so is SCHEMA_INCOMPATIBLE. A value that breaks its schema is refused before it is sent.
@@ -36,6 +34,10 @@ export interface AvroOptions extends SchemaSerdeOptions {
  * text; `["int", "float"]` is `{ int: 1 }`. Bytes are Buffers, enums text. Null as a whole is refused: see `nullable`.
  *
  * @throws KafkaError INVALID_SCHEMA.
+ *
+ * @example
+ *     const schema = { type: "record", name: "Bill", fields: [{ name: "id", type: "string" }] };
+ *     const bills = topic("bills", { key: text(), value: avro<{ id: string }>({ registry, schema }) });
  */
 export function avro<Read = unknown, Write = Read>(options: AvroOptions): Serde<Read, Write> {
   const { schema } = options;

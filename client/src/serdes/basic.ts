@@ -5,7 +5,12 @@ import type { HeaderSerde, Serde, SerdeContext } from "./serde.ts";
 import { issuesText } from "./standard-schema.ts";
 import type { StandardSchema, Validated } from "./standard-schema.ts";
 
-/** Bytes as they are, or null; text may be written for them. */
+/**
+ * Bytes as they are, or null; text may be written for them.
+ *
+ * @example
+ *     const images = topic("images", { key: text(), value: bytes() });
+ */
 export function bytes(): HeaderSerde<Buffer | null, Uint8Array | string | null> {
   return rawBytes;
 }
@@ -15,7 +20,12 @@ const rawBytes: HeaderSerde<Buffer | null, Uint8Array | string | null> = {
   deserialize: (value) => value,
 };
 
-/** UTF-8. Bytes that are none, and text that has none (half of a surrogate pair), are refused instead of being replaced. */
+/**
+ * UTF-8. Bytes that are none, and text that has none (half of a surrogate pair), are refused instead of being replaced.
+ *
+ * @example
+ *     const log = topic("log", { value: text() });
+ */
 export function text(): HeaderSerde<string> {
   return utf8;
 }
@@ -37,7 +47,12 @@ export function utf8Text(value: Buffer | null, context: SerdeContext, what: stri
   return value.toString("utf8");
 }
 
-/** One byte, 1 or 0: as Java's BooleanSerializer. */
+/**
+ * One byte, 1 or 0: as Java's BooleanSerializer.
+ *
+ * @example
+ *     const flags = topic("flags", { key: text(), value: boolean() });
+ */
 export function boolean(): HeaderSerde<boolean> {
   return oneByte;
 }
@@ -59,7 +74,9 @@ const oneByte: HeaderSerde<boolean> = {
 /**
  * Also null, which is neither written nor read by the serde inside: Kafka's tombstone.
  *
- *     topic("accounts", { key: text(), value: nullable(json<Account>()) })
+ * @example
+ *     const accounts = topic("accounts", { key: text(), value: nullable(json<{ owner: string }>()) });
+ *     await producer.send(accounts, { key: "a1", value: null }); // a tombstone
  */
 export function nullable<Read, Write>(inner: HeaderSerde<Read, Write>): HeaderSerde<Read | null, Write | null>;
 export function nullable<Read, Write>(inner: Serde<Read, Write>): Serde<Read | null, Write | null>;
@@ -73,9 +90,10 @@ export function nullable<Read, Write>(inner: Serde<Read, Write>): Serde<Read | n
 /**
  * Other values in the place of those that `inner` reads and writes.
  *
- *     const amount = via(int64(), { read: (cents) => Money.ofCents(cents), write: (money) => money.cents });
- *
  * What `read` and `write` throw becomes the cause of DESERIALIZATION_FAILED or SERIALIZATION_FAILED.
+ *
+ * @example
+ *     const amount = via(int64(), { read: (cents) => cents / 100, write: (euros: number) => Math.round(euros * 100) });
  */
 export function via<InnerRead, InnerWrite, Read, Write = Read>(
   inner: HeaderSerde<InnerRead, InnerWrite>,
@@ -114,9 +132,10 @@ function attempt<From, To>(
  * transformations belong to the reader, who gets what the validator makes of what lies in the topic. A validator that
  * answers with a promise makes the serde wait.
  *
- *     validated(encrypted(json<unknown>(), { fields: ["email"], keys, subject }), Customer)
- *
  * @throws KafkaError VALIDATION_FAILED with the first issues and their paths, on both ways.
+ *
+ * @example
+ *     const positive = validated(json<unknown>(), z.number().positive());
  */
 export function validated<Read, Write>(
   inner: Serde<unknown, unknown>,

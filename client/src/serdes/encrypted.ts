@@ -23,9 +23,11 @@ interface EncryptionOptions<Value> {
   readonly hidden?: HiddenPolicy;
   /** Takes what is not encrypted, as was written before encryption began. Default: it is refused. */
   readonly mayBeClear?: boolean;
+  /** Where nonces come from. Default: the platform's. */
   readonly random?: Random;
 }
 
+/** What is encrypted, by whose key, and what a reader without it gets. */
 export interface EncryptedFieldsOptions<
   Value,
   Path extends string,
@@ -42,10 +44,6 @@ export interface EncryptedFieldsOptions<
  * (AES-256-GCM). Brokers and logs never hold clear text; who has no key reads the other fields; and when a key is destroyed
  * what it encrypted is gone everywhere, and nothing else.
  *
- *     const transfers = topic("transfers", {
- *       value: encrypted(json<Transfer>(), { fields: ["user", "account"], keys, subject: (transfer) => transfer.user }),
- *     });
- *
  * An encrypted field is text to the serde inside: in an Avro schema it is declared as a string. Put a validator around it,
  * not inside: `validated(encrypted(...), Schema)`. A field that cannot be read is a `Shredded` or a `Withheld`, unless
  * `hidden` says otherwise ("fail": KafkaError SHREDDED or KEY_NOT_GRANTED); such a record may be written again, and the
@@ -56,6 +54,15 @@ export interface EncryptedFieldsOptions<
  * the header `encryption-key-value` (or `-key`).
  *
  * Without `fields` and `formatPreserved` the whole value is encrypted, and names its key in its first bytes.
+ *
+ * @example
+ *     interface Transfer {
+ *       readonly user: string;
+ *       readonly account: string;
+ *     }
+ *     const transfers = topic("transfers", {
+ *       value: encrypted(json<Transfer>(), { fields: ["user", "account"], keys, subject: ({ user }) => user }),
+ *     });
  */
 export function encrypted<
   Read,

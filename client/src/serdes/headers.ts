@@ -43,12 +43,12 @@ const none: readonly Header[] = Object.freeze([]);
 /**
  * The headers of a record: names with bytes, in order; a name may come more than once.
  *
- *     record.headers.get("trace")     the last one of the name, as text; undefined where there is none
- *
  * Where the topic declares serdes for headers, `get`, `set` and `append` of their names take and give their values:
  *
- *     const orders = topic("orders", { value: json<Order>(), headers: { attempt: int32() } });
- *     record.headers.get("attempt")   a number, or undefined
+ * @example
+ *     const headers = new Headers().set("trace", "abc").append("hop", "1").append("hop", "2");
+ *     headers.get("hop"); // "2": the last one of the name
+ *     headers.all("hop").length; // 2
  */
 export class Headers implements Iterable<readonly [name: string, value: Buffer | null]> {
   #entries: readonly Header[];
@@ -96,6 +96,7 @@ export class Headers implements Iterable<readonly [name: string, value: Buffer |
     return headers;
   }
 
+  /** How many headers, those of the same name included. */
   get size(): number {
     return this.#entries.length;
   }
@@ -129,6 +130,7 @@ export class Headers implements Iterable<readonly [name: string, value: Buffer |
     return this.#entries.filter(({ key }) => key === name).map(({ value }) => value);
   }
 
+  /** Whether there is a header of this name, be it without a value. */
   has(name: string): boolean {
     return this.#entries.some(({ key }) => key === name);
   }
@@ -140,11 +142,17 @@ export class Headers implements Iterable<readonly [name: string, value: Buffer |
     return this;
   }
 
+  /**
+   * Behind the others, also those of this name.
+   *
+   * @throws KafkaError SERIALIZATION_FAILED naming the header.
+   */
   append(name: string, value: HeaderValue): this {
     this.#entries = [...this.#entries, { key: name, value: this.#bytesOf(name, value) }];
     return this;
   }
 
+  /** All headers of this name. */
   delete(name: string): this {
     if (this.has(name)) this.#entries = this.#entries.filter(({ key }) => key !== name);
     return this;

@@ -11,6 +11,7 @@ import { SchemaBook } from "./registry/schema-book.ts";
 import type { SchemaFormat, SchemaSerdeOptions } from "./registry/schema-book.ts";
 import type { Serde, SerdeContext } from "./serde.ts";
 
+/** How values are validated, and which schema they have. */
 export interface JsonSchemaOptions extends SchemaSerdeOptions {
   /** As JSON text or as its object. Absent: the newest schema of the subject, and on reading the writer's own. */
   readonly schema?: string | object;
@@ -23,8 +24,11 @@ export interface JsonSchemaOptions extends SchemaSerdeOptions {
 
 /** What is used of an Ajv. */
 export interface AjvLike {
+  /** Makes a schema known under the name by which others refer to it. */
   addSchema(schema: object, key: string): unknown;
+  /** Makes a validator of a schema; throws what is wrong with it. */
   compile(schema: object): ValidateFunction;
+  /** What a validator found, as a sentence. */
   errorsText(errors?: ValidateFunction["errors"], options?: { readonly dataVar?: string }): string;
 }
 
@@ -32,13 +36,14 @@ export interface AjvLike {
  * JSON with its schemas in a registry: bytes as Confluent's serializers write them. It needs the package `ajv` beside this
  * client.
  *
- *     import { jsonSchema } from "@millrace/client/serdes/json-schema";
- *     const orders = topic("orders", { key: text(), value: jsonSchema<Order>({ registry, schema: orderSchema }) });
- *
  * What is sent is validated by the schema it is written with, and goes out as it was given. What is read is validated by
  * the given schema, or the writer's where none is given, and gets the defaults that it names.
  *
  * @throws KafkaError INVALID_SCHEMA.
+ *
+ * @example
+ *     const schema = { type: "object", properties: { id: { type: "string" } }, required: ["id"] };
+ *     const orders = topic("orders", { key: text(), value: jsonSchema<{ id: string }>({ registry, schema }) });
  */
 export function jsonSchema<Read = unknown, Write = Read>(options: JsonSchemaOptions): Serde<Read, Write> {
   const { schema } = options;

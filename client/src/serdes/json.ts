@@ -6,13 +6,14 @@ import type { StandardSchema } from "./standard-schema.ts";
 /**
  * JSON text. Without a schema nothing is checked but that it is JSON: the type is the caller's word.
  *
- *     json<Order>()
- *     json(z.object({ id: z.string(), cents: z.int() }))
- *
  * With a schema (zod, valibot, arktype: any Standard Schema) see `validated`: what is sent is validated as the schema's
  * input and written as it was given; what is read is the schema's output, with its defaults and transformations.
  *
  * Null is refused, since the text `null` would be no tombstone: see `nullable`.
+ *
+ * @example
+ *     const plain = topic("orders", { key: text(), value: json<Order>() });
+ *     const checked = topic("orders", { key: text(), value: json(z.object({ id: z.string(), cents: z.int() })) });
  */
 export function json<Value = unknown>(): HeaderSerde<Value>;
 export function json<Read, Write = Read>(schema: StandardSchema<Write, Read>): Serde<Read, Write>;

@@ -10,10 +10,10 @@ import type { StandardSchema } from "./standard-schema.ts";
  * MessagePack library reads. A number beyond 32 bits is written as a float64, a bigint as an integer of 64 bits; an integer
  * beyond ±2^53 is read as a bigint.
  *
- *     import { msgpack } from "@millrace/client/serdes/msgpack";
- *     topic("readings", { key: text(), value: msgpack<Reading>() })
- *
  * With a Standard Schema it validates as `json` does. Null is refused: see `nullable`.
+ *
+ * @example
+ *     const readings = topic("readings", { key: text(), value: msgpack<{ celsius: number }>() });
  */
 export function msgpack<Value = unknown>(): HeaderSerde<Value>;
 export function msgpack<Read, Write = Read>(schema: StandardSchema<Write, Read>): Serde<Read, Write>;

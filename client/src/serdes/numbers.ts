@@ -1,7 +1,12 @@
 import { nullRefused, unreadable, unwritable } from "./failures.ts";
 import type { HeaderSerde, SerdeContext } from "./serde.ts";
 
-/** 4 bytes, big-endian: as Java's IntegerSerializer. */
+/**
+ * 4 bytes, big-endian: as Java's IntegerSerializer.
+ *
+ * @example
+ *     const attempts = topic("jobs", { value: text(), headers: { attempt: int32() } });
+ */
 export function int32(): HeaderSerde<number> {
   return int32Serde;
 }
@@ -9,22 +14,43 @@ export function int32(): HeaderSerde<number> {
 /**
  * 8 bytes, big-endian: as Java's LongSerializer. What lies outside ±(2^53 − 1) is an error on both ways, never rounded: see
  * `bigint64`.
+ *
+ * @example
+ *     const totals = topic("totals", { key: text(), value: int64() });
+ *     await producer.send(totals, { key: "t1", value: 250 });
  */
 export function int64(): HeaderSerde<number> {
   return int64Serde;
 }
 
-/** 8 bytes, big-endian: as Java's LongSerializer, its whole range. */
+/**
+ * 8 bytes, big-endian: as Java's LongSerializer, its whole range.
+ *
+ * @example
+ *     const counters = topic("counters", { key: text(), value: bigint64() });
+ *     await producer.send(counters, { key: "c1", value: 2n ** 60n });
+ */
 export function bigint64(): HeaderSerde<bigint> {
   return bigint64Serde;
 }
 
-/** 8 bytes, IEEE 754, big-endian: as Java's DoubleSerializer. */
+/**
+ * 8 bytes, IEEE 754, big-endian: as Java's DoubleSerializer.
+ *
+ * @example
+ *     const readings = topic("readings", { key: text(), value: float64() });
+ */
 export function float64(): HeaderSerde<number> {
   return float64Serde;
 }
 
-/** A moment: milliseconds since 1970 as `int64` writes them. */
+/**
+ * A moment: milliseconds since 1970 as `int64` writes them.
+ *
+ * @example
+ *     const seen = topic("last-seen", { key: text(), value: instant() });
+ *     await producer.send(seen, { key: "u1", value: new Date() });
+ */
 export function instant(): HeaderSerde<Date> {
   return instantSerde;
 }

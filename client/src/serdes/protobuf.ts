@@ -9,6 +9,7 @@ import { SchemaBook } from "./registry/schema-book.ts";
 import type { SchemaFormat, SchemaSerdeOptions } from "./registry/schema-book.ts";
 import type { Serde, SerdeContext } from "./serde.ts";
 
+/** How values become Protobuf, and which schema they have. */
 export interface ProtobufOptions extends SchemaSerdeOptions {
   /** The text of a .proto file. Absent: the newest schema of the subject, and on reading the writer's own. */
   readonly schema?: string;
@@ -24,15 +25,16 @@ export interface ProtobufOptions extends SchemaSerdeOptions {
  * Protobuf with its schemas in a registry: bytes as Confluent's serializers write them. It needs the package `protobufjs`
  * beside this client.
  *
- *     import { protobuf } from "@millrace/client/serdes/protobuf";
- *     const orders = topic("orders", { value: protobuf<Order>({ registry, schema: protoText, message: "shop.Order" }) });
- *
  * Values are plain objects: scalars that were not written have their defaults, messages are null, enums are their names,
  * bytes are Buffers. A field that the message does not have, or a value that is not of its type, is refused before it is
  * sent. Where a schema is given, another message than its own is SCHEMA_INCOMPATIBLE; another version of it is read by
  * Protobuf's own rules. Null as a whole is refused: see `nullable`.
  *
  * @throws KafkaError INVALID_SCHEMA.
+ *
+ * @example
+ *     const schema = 'syntax = "proto3"; package shop; message Order { string id = 1; }';
+ *     const orders = topic("orders", { value: protobuf<{ id: string }>({ registry, schema, message: "shop.Order" }) });
  */
 export function protobuf<Read = unknown, Write = Read>(options: ProtobufOptions): Serde<Read, Write> {
   return new ProtobufSerde<Read, Write>(options);

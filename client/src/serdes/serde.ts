@@ -2,7 +2,9 @@ import type { Headers } from "./headers.ts";
 
 /** What a serde may look at beside the value itself. */
 export interface SerdeContext {
+  /** The name of the topic. */
   readonly topic: string;
+  /** What of the record is written or read. */
   readonly part: "key" | "value" | "header";
   /** The name of the header, where the part is one. */
   readonly header?: string;
@@ -35,7 +37,9 @@ export interface Serde<Read, Write = Read> {
 
 /** One that never waits for anything: what headers need, and what most serdes are. */
 export interface HeaderSerde<Read, Write = Read> {
+  /** The bytes of a value, or null. */
   serialize(value: Write, context: SerdeContext): Uint8Array | null;
+  /** A value of bytes. */
   deserialize(bytes: Buffer | null, context: SerdeContext): Read;
 }
 

@@ -3,6 +3,7 @@
  * what it accepts, `Output` what it makes of it.
  */
 export interface StandardSchema<Input = unknown, Output = Input> {
+  /** What Standard Schema asks of a validator. */
   readonly "~standard": {
     readonly version: 1;
     readonly vendor: string;

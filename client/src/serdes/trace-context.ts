@@ -25,12 +25,31 @@ interface TraceGetter<Carrier> {
   get(carrier: Carrier, name: string): string | string[] | undefined;
 }
 
-/** Writes the present trace into the headers of a record that is to be sent. */
+/**
+ * Writes the present trace into the headers of a record that is to be sent.
+ *
+ * @example
+ *     import { context, propagation } from "@opentelemetry/api";
+ *
+ *     const headers = new Headers();
+ *     injectTrace({ context, propagation }, headers);
+ *     await producer.send(orders, { key: "o1", value: order, headers });
+ */
 export function injectTrace<Context>(api: TraceApi<Context>, headers: Headers): void {
   api.propagation.inject(api.context.active(), headers, setter);
 }
 
-/** The trace that a record's headers name, upon the present context: the parent of whatever handles the record. */
+/**
+ * The trace that a record's headers name, upon the present context: the parent of whatever handles the record.
+ *
+ * @example
+ *     import { context, propagation } from "@opentelemetry/api";
+ *
+ *     for await (const { headers } of consumer.records(orders)) {
+ *       const parent = extractTrace({ context, propagation }, headers);
+ *       context.with(parent, () => console.log("within the trace of the record"));
+ *     }
+ */
 export function extractTrace<Context>(api: TraceApi<Context>, headers: Headers): Context {
   return api.propagation.extract(api.context.active(), headers, getter);
 }
@@ -39,7 +58,9 @@ export function extractTrace<Context>(api: TraceApi<Context>, headers: Headers):
  * For a producer: gives each record that is sent the trace in which `send` was called. The topic is needed where it
  * declares headers.
  *
+ * @example
  *     import { context, propagation } from "@opentelemetry/api";
+ *
  *     const traced = traceInterceptor({ context, propagation });
  *     await producer.send(orders, traced({ key: "o1", value: order }));
  */
@@ -60,7 +81,10 @@ export function traceInterceptor<Context>(
 /**
  * For a consumer: runs a handler within the trace that the record came with.
  *
- *     await consumer.run(orders, (record) => withTrace(api, record, () => handle(record)));
+ * @example
+ *     import { context, propagation } from "@opentelemetry/api";
+ *
+ *     await consumer.run(orders, (record) => withTrace({ context, propagation }, record, () => handle(record)));
  */
 export function withTrace<Context, Result>(
   api: TraceApi<Context>,

@@ -4,12 +4,22 @@ import type { HeaderSerde, SerdeContext } from "./serde.ts";
 
 const shape = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i;
 
-/** A UUID as text of 36 characters: as Java's UUIDSerializer. Given and read in lower case. */
+/**
+ * A UUID as text of 36 characters: as Java's UUIDSerializer. Given and read in lower case.
+ *
+ * @example
+ *     const users = topic("users", { key: uuid(), value: json<{ name: string }>() });
+ */
 export function uuid(): HeaderSerde<string> {
   return asText;
 }
 
-/** A UUID as its 16 bytes; in the program the same text as that of `uuid`. */
+/**
+ * A UUID as its 16 bytes; in the program the same text as that of `uuid`.
+ *
+ * @example
+ *     const users = topic("users", { key: uuidBytes(), value: json<{ name: string }>() });
+ */
 export function uuidBytes(): HeaderSerde<string> {
   return asBytes;
 }

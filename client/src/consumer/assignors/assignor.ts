@@ -2,9 +2,11 @@ import type { TopicPartition } from "../../topic-partition.ts";
 
 /** What the leader of a classic group knows of one member: what the member wrote into its JoinGroup. */
 export interface AssignorMember {
+  /** Another one after each restart, unless it is a static member. */
   readonly memberId: string;
   /** Of a static member (KIP-345). */
   readonly instanceId: string | null;
+  /** What it subscribes to. */
   readonly topics: readonly string[];
   /** The bytes that the member's own assignor of this name gave; null where it gave none. */
   readonly userData: Buffer | null;
@@ -12,11 +14,13 @@ export interface AssignorMember {
   readonly owned: readonly TopicPartition[];
   /** In which generation it was given that; -1 where it does not say. */
   readonly generation: number;
+  /** Where it says that it is; else null. */
   readonly rack: string | null;
 }
 
 /** What the leader knows of one topic that somebody subscribes to. */
 export interface AssignorTopic {
+  /** Its partitions are 0 to one less. */
   readonly partitionCount: number;
   /** By partition: the racks on which its replicas are. Absent where brokers have no racks. */
   readonly racks?: readonly (readonly string[])[];
@@ -24,6 +28,7 @@ export interface AssignorTopic {
 
 /** What a member has after a rebalance, and says of it in the next one. */
 export interface LastAssignment {
+  /** Empty before the first one. */
   readonly partitions: readonly TopicPartition[];
   /** -1 before the first one. */
   readonly generation: number;

@@ -12,6 +12,7 @@ export const assignors: Readonly<Record<AssignorName, Assignor>> = {
   "cooperative-sticky": cooperativeSticky,
 };
 
+/** The assignors that come with the client, by Java's names. */
 export type AssignorName = "range" | "roundrobin" | "sticky" | "cooperative-sticky";
 
 /** @throws KafkaError INVALID_CONFIG where there is none, one is not known, or a name comes twice. */

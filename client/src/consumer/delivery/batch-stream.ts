@@ -7,6 +7,7 @@ import type { Decoder } from "./decoder.ts";
 import type { Lease } from "../lease.ts";
 import { Reading } from "./reading.ts";
 
+/** How large a batch is, and how long it waits to become so. */
 export interface BatchOptions {
   /** So many records at most. Default 10,000. */
   readonly countMax?: number;
@@ -23,7 +24,14 @@ export interface BatchStreamOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Records in batches, each of one partition. Leaving the loop ends the reading; the batch in hand is then not done. */
+/**
+ * Records in batches, each of one partition. Leaving the loop ends the reading; the batch in hand is then not done.
+ *
+ * @example
+ *     await using batches = consumer.batches(orders, { countMax: 1_000, waitMs: 50 });
+ *     const { value: batch } = await batches.next();
+ *     console.log(batch?.length);
+ */
 export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined> {
   readonly #options: BatchStreamOptions;
   readonly #life: Reading;
@@ -43,6 +51,11 @@ export class BatchStream<Item> implements AsyncIterableIterator<Item, undefined>
     return this;
   }
 
+  /**
+   * The next batch, when there is one. The batch before it is done then, unless `done` is "called".
+   *
+   * @throws KafkaError why reading has failed.
+   */
   async next(): Promise<IteratorResult<Item, undefined>> {
     const next = this.#last.then(async () => this.#next());
     this.#last = next.catch(() => undefined);

@@ -13,6 +13,11 @@ export interface RecordStreamOptions extends ReadingOptions {
 /**
  * Records one by one. Iterating it begins the reading; leaving the loop, by `break` or by an error, ends it, and the record
  * that was in hand is then not done: say `record.done()` before.
+ *
+ * @example
+ *     await using records = consumer.records(orders);
+ *     const { value: record } = await records.next();
+ *     console.log(record?.value);
  */
 export class RecordStream<Item> implements AsyncIterableIterator<Item, undefined> {
   readonly #options: RecordStreamOptions;
@@ -31,6 +36,11 @@ export class RecordStream<Item> implements AsyncIterableIterator<Item, undefined
     return this;
   }
 
+  /**
+   * The next record, when there is one. The record before it is done then, unless `done` is "called".
+   *
+   * @throws KafkaError why reading has failed.
+   */
   next(): Promise<IteratorResult<Item, undefined>> {
     const searching = this.#searching;
     if (searching !== null) return this.#search(async () => searching.then(() => null).catch(() => null));

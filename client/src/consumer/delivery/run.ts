@@ -13,6 +13,7 @@ import { WorkLane } from "./work-lane.ts";
 import type { Share } from "./work-lane.ts";
 import type { WorkOrder } from "./work-queue.ts";
 
+/** How often a record is tried, and how long it waits in between. Times are milliseconds. */
 export interface RetryPolicy {
   /** The first included. Default 1: none is tried again. */
   readonly attempts: number;
@@ -22,11 +23,13 @@ export interface RetryPolicy {
   readonly backoffMsMax?: number;
 }
 
+/** How handlers are called, beside how records are read. Times are milliseconds. */
 export interface RunOptions extends ReadOptions {
   /** So many handlers run at the same time. Default 1. */
   readonly concurrency?: number;
   /** Which records keep their order: those of a key, those of a partition, none. Default "partition". */
   readonly order?: WorkOrder;
+  /** What to do with a handler that fails. Default: one attempt. */
   readonly retry?: RetryPolicy;
   /** An attempt may take so long; then its signal is aborted and it has failed. Default: for ever. */
   readonly timeoutMs?: number;
@@ -37,6 +40,7 @@ export interface RunOptions extends ReadOptions {
   readonly deadLetters?: string | RawTopic;
 }
 
+/** What a handler is told beside its record. */
 export interface HandlerContext {
   /** Aborted when the partition is to be given up, when the attempt takes too long, and when `run` ends. */
   readonly signal: AbortSignal;
@@ -44,6 +48,10 @@ export interface HandlerContext {
   readonly attempt: number;
 }
 
+/**
+ * What is called with each record. The record is done when it returns, or when the promise that it returns settles;
+ * throwing, or a rejection, is a failed attempt.
+ */
 export type Handler<Record> = (record: Record, context: HandlerContext) => unknown;
 
 export interface RunnerOptions extends ReadingOptions {

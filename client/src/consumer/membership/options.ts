@@ -6,7 +6,9 @@ import type { Subscription } from "./membership.ts";
 
 /** How a consumer is a member of its group. */
 export interface MembershipOptions {
+  /** The name of the group. */
   readonly groupId: string;
+  /** What is to be read. */
   readonly subscription: Subscription;
   /**
    * "classic" works with every broker; its leader assigns. "consumer" (KIP-848) is Kafka's since 4.0: the broker assigns, and
@@ -43,6 +45,7 @@ export interface MembershipOptions {
   readonly serverAssignor?: string;
 }
 
+/** How a group finds out who reads what: "classic" by its members, "consumer" by the broker (KIP-848). */
 export type GroupProtocol = "classic" | "consumer";
 
 /** The options with their defaults, checked. */

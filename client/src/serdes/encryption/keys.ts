@@ -11,6 +11,7 @@ export interface StoredKey {
   readonly id: string;
   /** Whose values it is for: a person, an entity, or a topic. */
   readonly subject: string;
+  /** The data key as `KeyWrapping` has wrapped it. */
   readonly wrapped: Uint8Array;
 }
 
@@ -35,28 +36,40 @@ export interface KeyStorage {
 
 /** What wraps data keys: a key management service, or `LocalKeyWrapping`. */
 export interface KeyWrapping {
+  /** The data key of a subject, so that only who may can unwrap it. What it throws becomes KEYS_UNAVAILABLE, retriable. */
   wrap(secret: Buffer, subject: string): Promise<Uint8Array>;
-  /** @throws KafkaError KEY_NOT_GRANTED where this reader may not: it then reads what is clear. */
+  /**
+   * The data key that was wrapped.
+   *
+   * @throws KafkaError KEY_NOT_GRANTED where this reader may not: it then reads what is clear.
+   */
   unwrap(wrapped: Uint8Array, subject: string): Promise<Buffer>;
 }
 
 /** A data key in use: 32 bytes, and the 16 of its id. */
 export interface DataKey {
+  /** 16 bytes, which stand in every value. */
   readonly id: Buffer;
+  /** 32 bytes. */
   readonly secret: Buffer;
 }
 
 /** Why there is no key for a value. */
 export type NoKey = "destroyed" | "not granted";
 
+/** Where keys lie, what wraps them, and how long they are kept in memory. */
 export interface KeyRingOptions {
+  /** Where wrapped keys lie. */
   readonly storage: KeyStorage;
+  /** What wraps and unwraps them. */
   readonly wrapping: KeyWrapping;
   /** So long a key, or that there is none, is believed: a destroyed one is in use nowhere after it. Default 300,000. */
   readonly cacheMs?: number;
   /** So many keys are in memory; those not used for longest go first. Default 10,000. */
   readonly cacheMax?: number;
+  /** Another clock than the platform's, as in a test. */
   readonly clock?: Clock;
+  /** Another source of keys than the platform's, as in a test. */
   readonly random?: Random;
 }
 
@@ -68,8 +81,10 @@ interface Cached {
 /**
  * The data keys of a program, for `encrypted`: makes them, keeps them for a while, and destroys them.
  *
+ * @example
+ *     const wrapping = new LocalKeyWrapping({ keys: { "2026": new Uint8Array(32) }, current: "2026" }); // 32 secret bytes
  *     const keys = new KeyRing({ storage: new MemoryKeyStorage(), wrapping });
- *     await keys.destroy("user-7");          // nobody reads what was encrypted for user-7 any more
+ *     await keys.destroy("user-7"); // nobody reads what was encrypted for user-7 any more
  */
 export class KeyRing {
   readonly #options: Required<KeyRingOptions>;
@@ -182,20 +197,29 @@ export class KeyRing {
   }
 }
 
-/** Keys in memory: for tests, and to show what a storage must do. */
+/**
+ * Keys in memory: for tests, and to show what a storage must do.
+ *
+ * @example
+ *     const storage = new MemoryKeyStorage();
+ *     await storage.destroy("user-7");
+ */
 export class MemoryKeyStorage implements KeyStorage {
   readonly #keys = new Map<string, StoredKey | "destroyed">();
   /** An id that no key has: the subject is destroyed. */
   readonly #current = new Map<string, string>();
 
+  /** See `KeyStorage.byId`. */
   async byId(id: string): Promise<StoredKey | "destroyed" | null> {
     return this.#keys.get(id) ?? null;
   }
 
+  /** See `KeyStorage.current`. */
   async current(subject: string): Promise<StoredKey | "destroyed" | null> {
     return this.#currentOf(subject);
   }
 
+  /** See `KeyStorage.add`. */
   async add(key: StoredKey, replaces: string | null): Promise<StoredKey | "destroyed"> {
     // Nothing is awaited between looking and setting.
     const current = this.#currentOf(key.subject);
@@ -205,6 +229,7 @@ export class MemoryKeyStorage implements KeyStorage {
     return key;
   }
 
+  /** See `KeyStorage.destroy`. */
   async destroy(subject: string): Promise<void> {
     this.#current.set(subject, "destroyed");
     for (const [id, key] of this.#keys)
@@ -217,18 +242,25 @@ export class MemoryKeyStorage implements KeyStorage {
   }
 }
 
+/** The keys that wrap data keys. */
 export interface LocalKeyWrappingOptions {
   /** Keys of 32 bytes by their names; a name is written beside what its key wraps. */
   readonly keys: Readonly<Record<string, Uint8Array>>;
   /** The one that wraps. The others unwrap what they once wrapped. */
   readonly current: string;
+  /** Where nonces come from. Default: the platform's. */
   readonly random?: Random;
 }
 
 const nonceBytes = 12;
 const tagBytes = 16;
 
-/** Wraps data keys with keys that the program holds itself: AES-256-GCM. */
+/**
+ * Wraps data keys with keys that the program holds itself: AES-256-GCM.
+ *
+ * @example
+ *     const wrapping = new LocalKeyWrapping({ keys: { "2026": new Uint8Array(32) }, current: "2026" }); // 32 secret bytes
+ */
 export class LocalKeyWrapping implements KeyWrapping {
   readonly #options: LocalKeyWrappingOptions;
 
@@ -243,6 +275,7 @@ export class LocalKeyWrapping implements KeyWrapping {
     this.#options = options;
   }
 
+  /** Under the current key, bound to the subject. */
   async wrap(secret: Buffer, subject: string): Promise<Buffer> {
     const { current, random = systemRandom } = this.#options;
     const name = Buffer.from(current);
@@ -252,6 +285,11 @@ export class LocalKeyWrapping implements KeyWrapping {
     return Buffer.concat([Buffer.of(name.length), name, nonce, ...sealed, cipher.getAuthTag()]);
   }
 
+  /**
+   * Under the key that it names.
+   *
+   * @throws KafkaError KEY_NOT_GRANTED where this program does not have that.
+   */
   async unwrap(wrapped: Uint8Array, subject: string): Promise<Buffer> {
     const bytes = Buffer.from(wrapped);
     const nameEnd = 1 + (bytes[0] ?? 0);

@@ -10,6 +10,7 @@ import type { SubjectStrategy } from "./subjects.ts";
 
 /** Of every serde whose schemas lie in a registry. */
 export interface SchemaSerdeOptions {
+  /** Where the schemas lie. */
   readonly registry: SchemaRegistry;
   /** Under which subject a schema is. Default: `topicNameSubject`, as "orders-value". */
   readonly subject?: SubjectStrategy;

@@ -7,9 +7,11 @@ import { Requests, RegistryRefusal } from "./requests.ts";
 import type { RegistryAuth, RequestsWorld } from "./requests.ts";
 import type { ResolvedSchema, Schema, SchemaReference, SubjectVersion } from "./schema.ts";
 
+/** How to reach a schema registry. Times are milliseconds. */
 export interface RegistryOptions {
   /** "http://registry:8081", or several addresses of one registry. */
   readonly url: string | readonly string[];
+  /** Who this client says that it is. Absent: nobody asks. */
   readonly auth?: RegistryAuth;
   /** For each attempt. Default 10,000. */
   readonly timeoutMs?: number;
@@ -34,7 +36,9 @@ export interface RegistryOptions {
  * meaning; so a registry that is down stops nothing whose schemas are known. Who asks for what is being asked for already
  * gets that answer.
  *
+ * @example
  *     const registry = new SchemaRegistry({ url: "http://localhost:8081" });
+ *     const { version } = await registry.latest("orders-value");
  */
 export class SchemaRegistry {
   readonly #requests: Requests;
