@@ -199,6 +199,8 @@ test.for([
   [{ lingerMs: -1 }, "lingerMs: -1 is not at least 0"],
   [{ compression: "brotli" as "gzip" }, 'compression: "brotli" is not one of none, gzip, snappy, lz4, zstd'],
   [{ compression: "gzip", compressionLevel: 42 }, "compressionLevel: 42 is not 0 to 9"],
+  [{ acks: -1 as 1 }, 'acks: -1 is not "all", 1 or 0'],
+  [{ transactionalId: "x", transactionTimeoutMs: 2 ** 31 }, "transactionTimeoutMs: 2147483648 is not 1 to 2147483647"],
   [{ bufferBytesMax: Number.NaN }, "bufferBytesMax: NaN is not at least 1"],
 ] as const)("options that cannot be are named: %o", async ([options, message]) => {
   const fake = await FakeCluster.start();
