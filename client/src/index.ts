@@ -156,7 +156,7 @@ export type {
   LastAssignment,
 } from "./consumer/assignors/assignor.ts";
 export type { GroupProtocol, MembershipOptions } from "./consumer/membership/options.ts";
-export type { Producer, SendOptions } from "./producer/producer.ts";
+export type { Producer, SendOptions, WaitOptions } from "./producer/producer.ts";
 export type { Delivered, FailedRecord, ProducerOptions, ProducerRecord, SendResult } from "./producer/options.ts";
 export type { Acknowledged, ProducerInterceptor } from "./producer/interceptors.ts";
 export type { Partitioner, PartitionerInput } from "./producer/partitioner.ts";

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { ErrorCode } from "kafka-protocol-ts/errors";
@@ -99,6 +100,29 @@ test("a stream of records waits for room, and its end for the last answer", asyn
   expect(fake.values("orders").at(-1)).toBe("web");
 });
 
+test("a signal ends the waiting for room, for a flush and for many records, and loses nothing", async () => {
+  const { fake, cluster, producer, letGo } = await held({ bufferBytesMax: 1_000 });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const sent = producer.sendAll("orders", [{ value: "a".repeat(700) }, { value: "b".repeat(700) }], { signal });
+  const waiting = Promise.allSettled([sent, producer.ready({ signal }), producer.flush({ signal })]);
+  await fake.world.clock.advance(1);
+  controller.abort(new Error("enough"));
+  for (const outcome of await fake.within(1, waiting))
+    expect(outcome).toMatchObject({ reason: { code: "ABORTED", cause: { message: "enough" } } });
+  for (const late of [
+    producer.ready({ signal }),
+    producer.flush({ signal }),
+    producer.sendAll("orders", [], { signal }),
+  ])
+    await expect(late).rejects.toMatchObject({ code: "ABORTED" });
+  expect(getEventListeners(signal, "abort")).toEqual([]);
+  letGo();
+  await producer.flush({ signal: new AbortController().signal });
+  expect(fake.values("orders")).toHaveLength(2);
+  await cluster.close();
+});
+
 test("records that are enqueued together are taken together, or not at all", async () => {
   const { fake, cluster, producer, letGo } = await held({ bufferBytesMax: 1_000 });
   const records = numbered(5).map((value) => ({ value: value.padEnd(1_000) }));
@@ -175,6 +199,8 @@ test.for([
   [{ lingerMs: -1 }, "lingerMs: -1 is not at least 0"],
   [{ compression: "brotli" as "gzip" }, 'compression: "brotli" is not one of none, gzip, snappy, lz4, zstd'],
   [{ compression: "gzip", compressionLevel: 42 }, "compressionLevel: 42 is not 0 to 9"],
+  [{ acks: -1 as 1 }, 'acks: -1 is not "all", 1 or 0'],
+  [{ transactionalId: "x", transactionTimeoutMs: 2 ** 31 }, "transactionTimeoutMs: 2147483648 is not 1 to 2147483647"],
   [{ bufferBytesMax: Number.NaN }, "bufferBytesMax: NaN is not at least 1"],
 ] as const)("options that cannot be are named: %o", async ([options, message]) => {
   const fake = await FakeCluster.start();

@@ -1,4 +1,4 @@
-import { abortedError, asKafkaError, KafkaError } from "../errors.ts";
+import { asKafkaError, KafkaError } from "../errors.ts";
 import type { Wire } from "../network/wire.ts";
 import type { Sink } from "./batch.ts";
 import { Interceptors } from "./interceptors.ts";
@@ -8,6 +8,7 @@ import type { Outbox } from "./outbox.ts";
 import { nameOf } from "./records.ts";
 import type { AnyTopic } from "./records.ts";
 import { SentRecord, SentRecords } from "./sinks.ts";
+import { untilAborted } from "./until-aborted.ts";
 
 /** What is asked of a producer, and of a transaction alike: records in, with or without somebody who waits for them. */
 export class Front {
@@ -24,13 +25,24 @@ export class Front {
   }
 
   send(topic: AnyTopic, record: AnyRecord, signal: AbortSignal | undefined): Promise<Delivered> {
-    if (signal !== undefined) return this.#sendWithSignal(topic, record, signal);
+    if (signal !== undefined) {
+      const waiting = { signal, what: `sending a record to ${nameOf(topic)}` };
+      return untilAborted(() => this.send(topic, record, undefined), waiting, mayBeDelivered);
+    }
     const sent = new SentRecord();
     this.accept(topic, record, sent);
     return sent.promise;
   }
 
-  sendAll(topic: AnyTopic, records: readonly AnyRecord[]): Promise<readonly SendResult[]> {
+  sendAll(
+    topic: AnyTopic,
+    records: readonly AnyRecord[],
+    signal: AbortSignal | undefined,
+  ): Promise<readonly SendResult[]> {
+    if (signal !== undefined) {
+      const waiting = { signal, what: `sending ${records.length} records to ${nameOf(topic)}` };
+      return untilAborted(() => this.sendAll(topic, records, undefined), waiting, mayBeDelivered);
+    }
     const sent = new SentRecords(records.length);
     for (const [at, record] of records.entries()) this.accept(topic, record, sent.sink(at));
     return sent.promise;
@@ -86,21 +98,9 @@ export class Front {
       },
     };
   }
+}
 
-  /** Who does not wait any longer is told so; the record may be delivered all the same. */
-  async #sendWithSignal(topic: AnyTopic, record: AnyRecord, signal: AbortSignal): Promise<Delivered> {
-    const what = `sending a record to ${nameOf(topic)}`;
-    if (signal.aborted) throw abortedError(signal, what);
-    const { promise, reject } = Promise.withResolvers<never>();
-    const onAbort = (): void => {
-      const aborted = abortedError(signal, what);
-      reject(new KafkaError(aborted.code, `${aborted.message}; it may have been delivered all the same`, aborted));
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-    try {
-      return await Promise.race([this.send(topic, record, undefined), promise]);
-    } finally {
-      signal.removeEventListener("abort", onAbort);
-    }
-  }
+/** Who does not wait any longer is told so. */
+function mayBeDelivered({ code, message, cause }: KafkaError): KafkaError {
+  return new KafkaError(code, `${message}; it may have been delivered all the same`, { cause });
 }

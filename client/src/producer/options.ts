@@ -21,7 +21,7 @@ export interface ProducerOptions {
   readonly batchBytesMax?: number;
   /** The batches of one request. Default 1,048,576. */
   readonly requestBytesMax?: number;
-  /** Batches of a partition that may be without an answer, 1 to 5. Default 5; 1 where acks is not "all", to keep the order. */
+  /** Batches of a partition that may be without an answer, 1 to 5. Default 5; 1 without idempotence under acks "all" or 1, to keep the order. */
   readonly inFlightMax?: number;
   /** Records that have not been answered. What `ready` waits for; twice as much is refused. Default 33,554,432. */
   readonly bufferBytesMax?: number;
@@ -75,6 +75,9 @@ export interface FailedRecord {
 /** Batches of a partition that a broker remembers by their sequences, so that none of them is stored twice. */
 const inFlightEnd = 5;
 
+/** Milliseconds that a request can hold. */
+export const int32Max = 0x7fff_ffff;
+
 export interface Settings {
   readonly acks: -1 | 0 | 1;
   readonly isIdempotent: boolean;
@@ -112,6 +115,7 @@ function checkCompression({ compression = "none", compressionLevel }: ProducerOp
 /** @throws KafkaError INVALID_CONFIG, naming the option. */
 export function settingsOf(options: ProducerOptions): Settings {
   const acks = options.acks ?? "all";
+  if (acks !== "all" && acks !== 1 && acks !== 0) throw invalid(`acks: ${String(acks)} is not "all", 1 or 0`);
   const isIdempotent = options.idempotent ?? acks === "all";
   const transactionalId = options.transactionalId ?? null;
   if (isIdempotent && acks !== "all") throw invalid(`idempotent: needs acks "all", not ${acks}`);
@@ -137,7 +141,7 @@ export function settingsOf(options: ProducerOptions): Settings {
     interceptors: options.interceptors ?? [],
     onFailed: options.onFailed ?? null,
     transactionalId,
-    transactionTimeoutMs: within("transactionTimeoutMs", options.transactionTimeoutMs ?? 60_000, 1),
+    transactionTimeoutMs: within("transactionTimeoutMs", options.transactionTimeoutMs ?? 60_000, 1, int32Max),
   };
 }
 

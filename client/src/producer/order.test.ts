@@ -348,6 +348,24 @@ test("a batch that is too large goes in parts, in its order and with its numbers
   expect(fake.attempts.slice(before).flatMap(({ values: each }) => each)).toEqual(numbered(100));
 });
 
+test("the parts of a batch have its codec, and nobody is asked for another", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  let asked = 0;
+  const compression = (): "gzip" => {
+    if (++asked > 2) throw new Error("asked too often");
+    return "gzip";
+  };
+  await using producer = cluster.producer({ compression });
+  await producer.send("orders", { value: "first" });
+  fake.batchBytesMax = 250;
+  const values = numbered(100);
+  await fake.within(5_000, Promise.all(values.map(async (value) => producer.send("orders", { value }))));
+  expect(fake.values("orders")).toEqual(["first", ...values]);
+  expect(asked).toBe(2);
+});
+
 test("records for a topic that was deleted are not written into another one of its name", async () => {
   const fake = await FakeCluster.start();
   fake.create("orders");

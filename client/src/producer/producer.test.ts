@@ -14,6 +14,14 @@ test("an awaited send gives the record's place", async () => {
   expect(fake.values("orders")).toEqual(["a", null]);
 });
 
+test("a request may have all the time in the world", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client({ requestTimeoutMs: Number.POSITIVE_INFINITY });
+  await using producer = cluster.producer();
+  expect(await producer.send("orders", { value: "a" })).toEqual({ partition: 0, offset: 0 });
+});
+
 test("an awaited send waits for nothing but the broker", async () => {
   const fake = await FakeCluster.start();
   fake.create("orders");

@@ -13,11 +13,17 @@ import type { AnyTopic } from "./records.ts";
 import type { Transaction } from "./transaction.ts";
 import { TransactionCoordinator } from "./transaction-coordinator.ts";
 import { outside, Transactions } from "./transactions.ts";
+import { untilAborted } from "./until-aborted.ts";
 import { writableOf } from "./writable.ts";
 
 /** How long to wait for a record. */
 export interface SendOptions {
   /** Ends the waiting. A record that has left, or is in a batch, may be delivered all the same. */
+  readonly signal?: AbortSignal;
+}
+
+export interface WaitOptions {
+  /** Ends the waiting, and nothing else. */
   readonly signal?: AbortSignal;
 }
 
@@ -78,15 +84,20 @@ export class Producer implements AsyncDisposable {
     return this.#front.send(topic, record, options?.signal);
   }
 
-  /** Settles when all are answered: what became of each, in their order. Never rejects for a record. */
+  /**
+   * Settles when all are answered: what became of each, in their order. Never rejects for a record.
+   *
+   * @throws KafkaError ABORTED by its signal.
+   */
   sendAll<Key, Value, Declared extends HeaderSerdes>(
     topic: Topic<unknown, unknown, Key, Value, Declared>,
     records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
+    options?: SendOptions,
   ): Promise<readonly SendResult[]>;
-  sendAll(topic: string, records: readonly ProducerRecord[]): Promise<readonly SendResult[]>;
-  sendAll(topic: AnyTopic, records: readonly AnyRecord[]): Promise<readonly SendResult[]> {
+  sendAll(topic: string, records: readonly ProducerRecord[], options?: SendOptions): Promise<readonly SendResult[]>;
+  sendAll(topic: AnyTopic, records: readonly AnyRecord[], options?: SendOptions): Promise<readonly SendResult[]> {
     if (this.#transactions !== null) return Promise.reject(outside(this.#transactions.transactionalId));
-    return this.#front.sendAll(topic, records);
+    return this.#front.sendAll(topic, records, options?.signal);
   }
 
   /**
@@ -111,19 +122,20 @@ export class Producer implements AsyncDisposable {
   /**
    * Settles when less than bufferBytesMax is waiting; who fills fast lets other work have its turn by it.
    *
-   * @throws the first failure of an enqueued record of which nobody has heard.
+   * @throws the first failure of an enqueued record of which nobody has heard; KafkaError ABORTED by its signal.
    */
-  ready(): Promise<void> {
-    return this.#outbox.ready();
+  ready({ signal }: WaitOptions = {}): Promise<void> {
+    if (signal === undefined) return this.#outbox.ready();
+    return untilAborted(() => this.#outbox.ready(), { signal, what: "waiting for room" });
   }
 
   /**
    * Settles when everything sent so far has been answered, well or ill; it does not wait for lingerMs.
    *
-   * @throws the first failure of an enqueued record of which nobody has heard.
+   * @throws the first failure of an enqueued record of which nobody has heard; KafkaError ABORTED by its signal.
    */
-  async flush(): Promise<void> {
-    await this.#outbox.flush();
+  async flush({ signal }: WaitOptions = {}): Promise<void> {
+    await untilAborted(() => this.#outbox.flush(), { signal, what: "waiting for all that was sent" });
     this.#outbox.throwUnheard();
   }
 

@@ -13,6 +13,7 @@ import type { Batch } from "./batch.ts";
 import { noIdentity } from "./identity.ts";
 import type { Identities, ProducerIdentity } from "./identity.ts";
 import type { Lane } from "./lane.ts";
+import { int32Max } from "./options.ts";
 import type { Settings } from "./options.ts";
 import { produceRequest } from "./produce-request.ts";
 import type { Entry } from "./produce-request.ts";
@@ -284,7 +285,7 @@ export class Sender {
         produceRequest(entries, version, {
           transactionalId: this.#transaction?.transactionalId ?? null,
           acks: this.#settings.acks,
-          timeoutMs: Math.ceil(this.#wire.requestTimeoutMs * brokerTimeoutShare),
+          timeoutMs: Math.min(int32Max, Math.ceil(this.#wire.requestTimeoutMs * brokerTimeoutShare)),
         });
       if (this.#settings.acks === 0) await connection.tell(produce, message);
       else answer = await connection.request(produce, message, { versionMax });

@@ -1,4 +1,5 @@
 import { RecordBatchView } from "kafka-protocol-ts/records/batch";
+import { compressionName } from "kafka-protocol-ts/records/compression";
 import { BatchBuilder, readRecords } from "kafka-protocol-ts/records/record";
 import type { BatchOptions, RecordInput } from "kafka-protocol-ts/records/record";
 import type { Batch } from "./batch.ts";
@@ -6,12 +7,17 @@ import type { Settings } from "./options.ts";
 
 /** How the batches of a producer are built. */
 export function batchOptions(settings: Settings): BatchOptions {
-  const { compressionLevel, transactionalId } = settings;
   return {
     // Asked for each batch.
     get compression() {
       return settings.compression;
     },
+    ...fixedOptions(settings),
+  };
+}
+
+function fixedOptions({ compressionLevel, transactionalId }: Settings): BatchOptions {
+  return {
     ...(compressionLevel === undefined ? {} : { compressionLevel }),
     isTransactional: transactionalId !== null,
   };
@@ -19,8 +25,10 @@ export function batchOptions(settings: Settings): BatchOptions {
 
 /** The records of a sealed batch in two builders, each with at least one and about half of the bytes. */
 export function halvesOf(batch: Batch, settings: Settings): readonly [BatchBuilder, BatchBuilder] {
-  const records = readRecords(new RecordBatchView(batch.bytes));
-  const options = batchOptions(settings);
+  const view = new RecordBatchView(batch.bytes);
+  const records = readRecords(view);
+  // The codec that it has: whoever chooses has been asked for these records.
+  const options = { ...fixedOptions(settings), compression: compressionName(view.codec) ?? "none" };
   const front = new BatchBuilder(options);
   const back = new BatchBuilder(options);
   const bytesOf = ({ key, value }: RecordInput): number => (key?.length ?? 0) + (value?.length ?? 0);

@@ -2,7 +2,7 @@ import type { ConsumedOffsets } from "../consumer/consumed-offsets.ts";
 import type { HeaderSerdes } from "../serdes/headers.ts";
 import type { RecordInput, Topic } from "../topic.ts";
 import type { Delivered, ProducerRecord, SendResult } from "./options.ts";
-import type { SendOptions } from "./producer.ts";
+import type { SendOptions, WaitOptions } from "./producer.ts";
 
 /** What gives the offsets of what it holds: a batch of a consumer. */
 export interface HasConsumedOffsets {
@@ -25,8 +25,9 @@ export interface Transaction {
   sendAll<Key, Value, Declared extends HeaderSerdes>(
     topic: Topic<unknown, unknown, Key, Value, Declared>,
     records: readonly RecordInput<NoInfer<Key>, NoInfer<Value>, NoInfer<Declared>>[],
+    options?: SendOptions,
   ): Promise<readonly SendResult[]>;
-  sendAll(topic: string, records: readonly ProducerRecord[]): Promise<readonly SendResult[]>;
+  sendAll(topic: string, records: readonly ProducerRecord[], options?: SendOptions): Promise<readonly SendResult[]>;
   /** As `Producer.enqueue`. A failure aborts the transaction, which then throws it. */
   enqueue<Key, Value, Declared extends HeaderSerdes>(
     topic: Topic<unknown, unknown, Key, Value, Declared>,
@@ -36,7 +37,7 @@ export interface Transaction {
   ): void;
   enqueue(topic: string, records: ProducerRecord | readonly ProducerRecord[]): void;
   /** As `Producer.ready`. */
-  ready(): Promise<void>;
+  ready(options?: WaitOptions): Promise<void>;
   /**
    * Commits what was consumed with the transaction: the next offsets, as a member of its group. The group's coordinator
    * refuses a member that has lost its partitions, and then the transaction is aborted.

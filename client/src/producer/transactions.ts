@@ -7,13 +7,14 @@ import type { AnyRecord } from "./interceptors.ts";
 import type { Lane } from "./lane.ts";
 import type { Delivered, SendResult } from "./options.ts";
 import type { Outbox } from "./outbox.ts";
-import type { SendOptions } from "./producer.ts";
+import type { SendOptions, WaitOptions } from "./producer.ts";
 import type { AnyTopic } from "./records.ts";
 import type { TransactionalSending } from "./sender.ts";
 import { mute } from "./sinks.ts";
 import type { HasConsumedOffsets, Transaction } from "./transaction.ts";
 import { EndFailure, produceVersionMax } from "./transaction-coordinator.ts";
 import type { TransactionCoordinator, TransactionVersion } from "./transaction-coordinator.ts";
+import { untilAborted } from "./until-aborted.ts";
 
 /** The transaction that is open. */
 class Running {
@@ -320,29 +321,32 @@ export class Transactions implements Identities, TransactionalSending {
       const error = refusal();
       if (error !== null) throw error;
     };
+    /** Also where only the waiting for a record has ended: nobody has seen it delivered. */
+    const orFail = async <T>(send: () => Promise<T>): Promise<T> => {
+      check();
+      try {
+        return await send();
+      } catch (error) {
+        this.#fail(running, asKafkaError(error));
+        throw error;
+      }
+    };
     return {
       signal: running.controller.signal,
-      send: async (topic: AnyTopic, record: AnyRecord, options: SendOptions = {}): Promise<Delivered> => {
-        check();
-        try {
-          return await front.send(topic, record, options.signal);
-        } catch (error) {
-          // Also where only the waiting for it has ended: nobody has seen it delivered.
-          this.#fail(running, asKafkaError(error));
-          throw error;
-        }
-      },
-      sendAll: async (topic: AnyTopic, records: readonly AnyRecord[]): Promise<readonly SendResult[]> => {
-        check();
-        return front.sendAll(topic, records);
-      },
+      send: async (topic: AnyTopic, record: AnyRecord, options: SendOptions = {}): Promise<Delivered> =>
+        orFail(() => front.send(topic, record, options.signal)),
+      sendAll: async (
+        topic: AnyTopic,
+        records: readonly AnyRecord[],
+        options: SendOptions = {},
+      ): Promise<readonly SendResult[]> => orFail(() => front.sendAll(topic, records, options.signal)),
       enqueue: (topic: AnyTopic, records: AnyRecord | readonly AnyRecord[]): void => {
         check();
         front.enqueue(topic, records, mute);
       },
-      ready: async (): Promise<void> => {
+      ready: async ({ signal }: WaitOptions = {}): Promise<void> => {
         check();
-        await outbox.room();
+        await untilAborted(() => outbox.room(), { signal, what: "waiting for room" });
         check();
       },
       commitOffsets: async (consumed: ConsumedOffsets | HasConsumedOffsets): Promise<void> => {
