@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Cluster } from "@millrace/client";
 import type { ConsumedRecord, Consumer, PositionMoved } from "@millrace/client";
 import { createPartitions } from "kafka-protocol-ts/messages/37-create-partitions";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { ConsumerWorld, expectAll, expectOnce, member, offsets, shortSessionMs, until } from "./consumer-world.ts";
 import { skipWhenMissing } from "./journey.ts";
 import { whyTargetMissing } from "./target.ts";
@@ -11,13 +11,16 @@ import { whyTargetMissing } from "./target.ts";
  * The consumer of our own client in groups, against Millrace and against Apache Kafka: the same cases, the same outcomes.
  * What needs a broker that breaks is in client-consumer-faults.test.ts.
  */
+// Most of the time they wait.
+vi.setConfig({ maxConcurrency: 8 });
+
 describe.for(["millrace", "kafka"] as const)("%s", (name) => {
   const world = new ConsumerWorld(name);
   beforeAll(async () => world.begin());
   afterAll(async () => world[Symbol.asyncDispose]());
   beforeEach((context) => skipWhenMissing(context, whyTargetMissing(name)));
 
-  describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
+  describe.concurrent.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     const label = (what: string): string => `${what}-${protocol}`;
 
     test.concurrent.for([
@@ -89,14 +92,15 @@ describe.for(["millrace", "kafka"] as const)("%s", (name) => {
       await world.fill(into, { partitions: 2, count: 1 });
       const group = label("slow");
       await using own = new Cluster({ brokers: [world.address] });
-      const consumer = own.consumer(await world.shorten(group, protocol));
+      const sessionMs = 4_000;
+      const consumer = own.consumer(await world.shorten(group, protocol, sessionMs));
       const events: string[] = [];
       for (const what of ["assigned", "revoked", "lost"] as const) consumer.on(what, () => void events.push(what));
       const seen: string[] = [];
       const running = consumer.run(
         into,
         async ({ partition, offset }) => {
-          await sleep(2.5 * shortSessionMs);
+          await sleep(1.5 * sessionMs);
           seen.push(`${into}-${partition}@${offset}`);
         },
         { from: "earliest", concurrency: 2 },

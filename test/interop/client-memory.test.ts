@@ -32,15 +32,17 @@ test.for(isLong ? (["millrace", "kafka"] as const) : (["millrace"] as const))(
     const node = [process.execPath, "--conditions=source", "--expose-gc"] as const;
     const told = [target.address, "flow", `${roundsCount}`, `${recordsPerRound}`];
     await using flow = Running.start("flow", [...node, program, ...told]);
-    for (let round = 1; round <= roundsCount; round++)
-      await flow.until(`round ${round} is read`, () => flow.lines.length >= round);
-    await flow.ended();
-    const samples = flow.lines.map((line) => JSON.parse(line) as Sample);
-    for (const { round, heapUsed, arrayBuffers, rss } of samples) {
+    const samples: Sample[] = [];
+    while (samples.length < roundsCount) {
+      await flow.until(`round ${samples.length + 1} is read`, () => flow.lines.length > samples.length);
+      const sample = JSON.parse(flow.lines[samples.length] ?? "") as Sample;
+      samples.push(sample);
+      const { round, heapUsed, arrayBuffers, rss } = sample;
       const [heap, buffers, all] = [heapUsed, arrayBuffers, rss].map((bytes) => (bytes / megabyte).toFixed(1));
       const records = ((round * recordsPerRound) / 1_000).toLocaleString("en");
       console.log(`${name}, ${records} thousand records: heap ${heap} MiB, buffers ${buffers} MiB, RSS ${all} MiB`);
     }
+    await flow.ended();
     // Caches and code have filled in the first rounds.
     const least = (from: readonly Sample[], of: (sample: Sample) => number): number => Math.min(...from.map(of));
     const half = Math.floor(roundsCount / 2);

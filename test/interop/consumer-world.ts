@@ -99,10 +99,10 @@ export class ConsumerWorld implements AsyncDisposable {
   }
 
   /** As options of a member of a group whose sessions are short: classic ones say it, the others are told by the broker. */
-  async shorten(group: string, protocol: Protocol): Promise<ConsumerOptions> {
-    const set = { "consumer.session.timeout.ms": `${shortSessionMs}` };
+  async shorten(group: string, protocol: Protocol, timeoutMs: number = shortSessionMs): Promise<ConsumerOptions> {
+    const set = { "consumer.session.timeout.ms": `${timeoutMs}` };
     if (protocol === "consumer") await this.admin.configs.alter({ type: "group", name: group, changes: { set } });
-    return member(group, protocol, shortSessionMs);
+    return member(group, protocol, timeoutMs);
   }
 
   /** Sends so many to each partition, values "0", "1", … with these keys. */

@@ -127,6 +127,8 @@ async function take(member: Member, { count, output, timeoutMs }: ConsumeArgs): 
     const record = await Promise.race([next(member), limit.passed]);
     const { topic, partition, offset, timestamp, key, value } = record;
     file.write({ topic, partition, offset, timestamp, key, value, headers: [...record.headers] });
+    // It is nobody's work any more, which leaving would wait for.
+    record.done();
   }
   await file.close();
   const offsets = file.nextOffsets.map((each): NextOffset => ({ ...each, leaderEpoch: -1 }));

@@ -360,8 +360,12 @@ export class ClassicMembership implements Membership {
       this.#pulse.heard(sentMs);
       return true;
     }
-    const isHeard = classicVerdict("Heartbeat", error) === "rejoin";
+    const verdict = classicVerdict("Heartbeat", error);
+    const isHeard = verdict === "rejoin";
     if (isHeard) this.#pulse.heard(sentMs);
+    // A JoinGroup or SyncGroup is under way, and its answer decides: this heartbeat may have come in behind it, and the two
+    // answers in one piece.
+    if (this.#isAsking && (verdict === "rejoin" || verdict === "behind")) return true;
     this.#settle("Heartbeat", error);
     return isHeard;
   }
