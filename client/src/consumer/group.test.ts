@@ -260,6 +260,22 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     await reader.cluster.close();
   });
 
+  test("a commit that was given up does not leave later, behind one that is newer", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 4));
+    world.offsets.committed.set("orders-0", 0);
+    const reader = new GroupReader(world, { protocol, commitIntervalMs: 1_000 });
+    world.offsets.next("OffsetCommit", { code: ErrorCode.NOT_COORDINATOR });
+    await until(world, () => world.fake.requests("OffsetCommit") === 1);
+    // The coordinator is looked for, for longer than a commit in the background is tried.
+    world.coordinator.next("FindCoordinator", { afterMs: 6_000 });
+    await until(world, () => reader.seen.length === 4);
+    storeRecords(world.partitions[0]!, numbers(4, 3));
+    await until(world, () => world.offsets.committed.get("orders-0") === 7);
+    expect(world.offsets.commits).toEqual(["orders-0@7"]);
+    await reader.cluster.close();
+  });
+
   test("offsets of a partition that is not ours are refused, never silently left out", async () => {
     const world = await groupWorld();
     storeRecords(world.partitions[0]!, numbers(0, 4));
