@@ -55,6 +55,8 @@ export class Member implements Reader {
   readonly #next = new Map<string, { offset: number; readonly early: Map<number, SeenRecord> }>();
   /** What is worked on, with when it was told to come to an end; null: it was not. */
   readonly #working = new Map<SeenRecord, { toldMs: number | null }>();
+  /** Of which partition the batch in hand is, as long as that is not lost. */
+  #batchOf: string | null = null;
   #slowMs = 0;
 
   constructor(host: MemberHost, options: MemberOptions) {
@@ -163,9 +165,10 @@ export class Member implements Reader {
       }
     } else if (front === "batches") {
       for await (const batch of consumer.batches(topics, { from, countMax: 20, waitMs: 100 })) {
+        this.#batchOf = `${batch.topic}-${batch.partition}`;
         for (const record of batch) {
-          // The rest of what was lost is another's.
-          if (!this.owned.has(`${batch.topic}-${batch.partition}`)) break;
+          // The rest of what was lost is another's, who may be this one again.
+          if (this.#batchOf === null) break;
           await this.#handle(record);
         }
         if (commit === "manual") await this.#commit(async () => batch.commit());
@@ -238,6 +241,7 @@ export class Member implements Reader {
     for (const key of keys) {
       this.#next.delete(key);
       this.#positions.delete(key);
+      if (type === "lost" && key === this.#batchOf) this.#batchOf = null;
       if (type === "assigned") this.owned.add(key);
       else this.owned.delete(key);
     }
