@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { describe, expect, test } from "vitest";
 import { groupWorld, GroupReader } from "../../test/group-reader.ts";
@@ -378,6 +379,22 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     // As many records as the one before it had when it was committed last.
     await until(world, () => world.offsets.committed.get("orders-0") === 5, 5_000);
     await reader.cluster.close();
+  });
+
+  test("a cluster keeps nothing of the readings that have ended", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 4));
+    const cluster = world.fake.client();
+    const listening = (): number => getEventListeners(cluster.wire.closed, "abort").length;
+    const before = listening();
+    for (let round = 0; round < 3; round++) {
+      const records = cluster.consumer({ group: "group", protocol }).records("orders", { from: "earliest" });
+      await world.fake.within(60_000, records.next());
+      expect(listening()).toBeGreaterThan(before);
+      await world.fake.within(10_000, records.return());
+    }
+    expect(listening()).toBe(before);
+    await cluster.close();
   });
 
   test("the coordinator away: nobody asks it without pauses, and close() settles in bounded time", async () => {

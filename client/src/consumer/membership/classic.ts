@@ -84,7 +84,7 @@ export class ClassicMembership implements Membership {
     };
     const { heartbeatIntervalMs: intervalMs, sessionTimeoutMs } = settings;
     this.#pulse = new Pulse(wire.world.clock, host, { intervalMs, sessionTimeoutMs });
-    wire.closed.addEventListener("abort", () => this.#pulse.stop(), { once: true });
+    this.#link.onWireClosed(() => this.#pulse.stop());
   }
 
   get identity(): GroupIdentity | null {
