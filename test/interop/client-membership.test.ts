@@ -33,9 +33,11 @@ interface Way {
 }
 
 const all: readonly Way[] = [
+  { name: "defaults", ours: "default", java: "default" },
+  { name: "default-and-range", ours: "default", java: "eager" },
   { name: "cooperative", ours: "cooperative", java: "cooperative" },
   { name: "range", ours: "eager", java: "eager", isLong: true },
-  { name: "range-and-both", ours: "mixed", java: "eager" },
+  { name: "range-and-both", ours: "mixed", java: "eager", isLong: true },
   { name: "static-range", ours: "static", java: "static", prefix: "static-", isLong: true },
   { name: "consumer", ours: "consumer", java: "consumer" },
   { name: "consumer-and-classic", ours: "consumer", java: "cooperative" },

@@ -168,7 +168,11 @@ export class Commits {
     let open = wanted;
     let attemptsCount = 0;
     let refusal: KafkaError | null = null;
-    await this.#wire.retrying({ what: `commit of group ${this.#membership.groupId}`, timeoutMs }, async () => {
+    // An attempt that is given up goes on, and must not leave behind a later commit, or one of the next owner.
+    let isGivenUp = false;
+    const isWanted = (offset: NextOffset): boolean => !isGivenUp && this.#isSame(readings.get(partitionKey(offset)));
+    const what = `commit of group ${this.#membership.groupId}`;
+    const committing = this.#wire.retrying({ what, timeoutMs }, async () => {
       attemptsCount++;
       // Of what was given up meanwhile, the next owner decides; and it may be we again, from another position.
       const gone = open.filter((offset) => !this.#isSame(readings.get(partitionKey(offset))));
@@ -177,7 +181,7 @@ export class Commits {
       open = open.filter((offset) => !gone.includes(offset));
       if (open.length === 0) return;
       const identity = this.identity();
-      const failures = await this.#offsets.commit(open, identity);
+      const failures = await this.#offsets.commit(open, identity, isWanted);
       for (const next of open) {
         const reading = readings.get(partitionKey(next));
         if (reading !== undefined && !failures.has(reading.key)) reading.committedOffset = next.offset;
@@ -193,6 +197,7 @@ export class Commits {
       refusal = new KafkaError(worst.code, worst.message, { retriable: passingRefusals.has(worst.code) });
       throw refusal;
     });
+    await committing.finally(() => (isGivenUp = true));
   }
 
   /** Still ours, and of the topic that was read: one that was made again under its name begins anew. */

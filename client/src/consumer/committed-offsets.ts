@@ -45,12 +45,15 @@ export class CommittedOffsets {
    * Stores where the group goes on. One request: who retries decides anew what is to be committed.
    *
    * @param identity null: of no member, as tools commit for a group that is empty.
+   * @param isWanted is asked when the request is about to leave, which may be a while after the call: where one of them is
+   * not wanted any more, nothing is sent.
    * @returns the failures by "topic-partition"; all others are stored.
    * @throws KafkaError where there was no answer.
    */
   async commit(
     offsets: readonly NextOffset[],
     identity: GroupIdentity | null,
+    isWanted: (offset: NextOffset) => boolean = () => true,
   ): Promise<ReadonlyMap<string, KafkaError>> {
     return this.#asking(async () => {
       const connection = await this.#wire.coordinator("group", this.#groupId);
@@ -59,6 +62,11 @@ export class CommittedOffsets {
       const failures = new Map<string, KafkaError>();
       const { named, names, ids } = await this.#withIds(offsets, hasIds, failures);
       if (named.length === 0) return failures;
+      const late = named.find((offset) => !isWanted(offset));
+      if (late !== undefined) {
+        const sentence = `${partitionKey(late)} was given up before its offset was on its way`;
+        throw new KafkaError("NOT_ASSIGNED", sentence, { retriable: true });
+      }
       const answer = await connection.request(offsetCommit, {
         groupId: this.#groupId,
         generationIdOrMemberEpoch: identity?.epoch ?? -1,

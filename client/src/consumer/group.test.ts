@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { describe, expect, test } from "vitest";
 import { groupWorld, GroupReader } from "../../test/group-reader.ts";
@@ -260,6 +261,22 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     await reader.cluster.close();
   });
 
+  test("a commit that was given up does not leave later, behind one that is newer", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 4));
+    world.offsets.committed.set("orders-0", 0);
+    const reader = new GroupReader(world, { protocol, commitIntervalMs: 1_000 });
+    world.offsets.next("OffsetCommit", { code: ErrorCode.NOT_COORDINATOR });
+    await until(world, () => world.fake.requests("OffsetCommit") === 1);
+    // The coordinator is looked for, for longer than a commit in the background is tried.
+    world.coordinator.next("FindCoordinator", { afterMs: 6_000 });
+    await until(world, () => reader.seen.length === 4);
+    storeRecords(world.partitions[0]!, numbers(4, 3));
+    await until(world, () => world.offsets.committed.get("orders-0") === 7);
+    expect(world.offsets.commits).toEqual(["orders-0@7"]);
+    await reader.cluster.close();
+  });
+
   test("offsets of a partition that is not ours are refused, never silently left out", async () => {
     const world = await groupWorld();
     storeRecords(world.partitions[0]!, numbers(0, 4));
@@ -362,6 +379,22 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     // As many records as the one before it had when it was committed last.
     await until(world, () => world.offsets.committed.get("orders-0") === 5, 5_000);
     await reader.cluster.close();
+  });
+
+  test("a cluster keeps nothing of the readings that have ended", async () => {
+    const world = await groupWorld();
+    storeRecords(world.partitions[0]!, numbers(0, 4));
+    const cluster = world.fake.client();
+    const listening = (): number => getEventListeners(cluster.wire.closed, "abort").length;
+    const before = listening();
+    for (let round = 0; round < 3; round++) {
+      const records = cluster.consumer({ group: "group", protocol }).records("orders", { from: "earliest" });
+      await world.fake.within(60_000, records.next());
+      expect(listening()).toBeGreaterThan(before);
+      await world.fake.within(10_000, records.return());
+    }
+    expect(listening()).toBe(before);
+    await cluster.close();
   });
 
   test("the coordinator away: nobody asks it without pauses, and close() settles in bounded time", async () => {

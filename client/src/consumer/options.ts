@@ -21,7 +21,7 @@ export interface ConsumerOptions {
   readonly heartbeatIntervalMs?: number;
   /** So long a member may take to give partitions up. Default 60,000. */
   readonly rebalanceTimeoutMs?: number;
-  /** Classic groups, see MembershipOptions. Default ["cooperative-sticky"]. */
+  /** Classic groups, see MembershipOptions. Default ["cooperative-sticky", "range"]. */
   readonly assignors?: MembershipOptions["assignors"];
   /** Groups of the protocol "consumer": "uniform", "range", or what else the brokers have. Default: their first. */
   readonly serverAssignor?: string;

@@ -12,6 +12,7 @@ import { runMembers } from "./members.ts";
  * mode "mixed" offers both assignors, as in a rolling change from the one to the other.
  */
 const waysOf: Readonly<Record<string, Partial<MembershipOptions>>> = {
+  default: {},
   eager: { assignors: ["range"] },
   cooperative: { assignors: ["cooperative-sticky"] },
   mixed: { assignors: ["cooperative-sticky", "range"] },

@@ -53,8 +53,11 @@ export class Member implements Reader {
   readonly #positions = new Map<string, (first: SeenRecord) => void>();
   /** Where each partition goes on, for the order in which records are told; and those that were seen before their turn. */
   readonly #next = new Map<string, { offset: number; readonly early: Map<number, SeenRecord> }>();
-  /** What is worked on, with when it was told to come to an end; null: it was not. */
-  readonly #working = new Map<SeenRecord, { toldMs: number | null }>();
+  /** What is worked on, with the signal by which it is told to come to an end; and when each of them was aborted. */
+  readonly #working = new Map<SeenRecord, AbortSignal>();
+  readonly #toldMs = new Map<AbortSignal, number | null>();
+  /** Of which partition the batch in hand is, as long as that is not gone: batches that take too long are given up. */
+  #batchOf: string | null = null;
   #slowMs = 0;
 
   constructor(host: MemberHost, options: MemberOptions) {
@@ -163,9 +166,10 @@ export class Member implements Reader {
       }
     } else if (front === "batches") {
       for await (const batch of consumer.batches(topics, { from, countMax: 20, waitMs: 100 })) {
+        this.#batchOf = `${batch.topic}-${batch.partition}`;
         for (const record of batch) {
-          // The rest of what was lost is another's.
-          if (!this.owned.has(`${batch.topic}-${batch.partition}`)) break;
+          // The rest of what is gone is another's, who may be this one again.
+          if (this.#batchOf === null) break;
           await this.#handle(record);
         }
         if (commit === "manual") await this.#commit(async () => batch.commit());
@@ -207,12 +211,13 @@ export class Member implements Reader {
     this.#saw(seen);
     const ms = prng.chance(0.02) ? this.#slowMs + prng.between(0, 2_000) : prng.between(0, 40);
     const isObedient = prng.chance(0.5);
-    const work: { toldMs: number | null } = { toldMs: null };
-    this.#working.set(seen, work);
-    const told = (): void => void (work.toldMs = this.#host.clock.monotonicMs());
-    record.signal.addEventListener("abort", told);
-    if (ms > 2) await this.#work(ms, isObedient ? record.signal : null);
-    record.signal.removeEventListener("abort", told);
+    const { signal } = record;
+    this.#working.set(seen, signal);
+    if (!this.#toldMs.has(signal)) {
+      this.#toldMs.set(signal, null);
+      signal.addEventListener("abort", () => this.#toldMs.set(signal, this.#host.clock.monotonicMs()), { once: true });
+    }
+    if (ms > 2) await this.#work(ms, isObedient ? signal : null);
     this.#working.delete(seen);
     if (!this.isGone) ledger.done(seen);
   }
@@ -238,6 +243,7 @@ export class Member implements Reader {
     for (const key of keys) {
       this.#next.delete(key);
       this.#positions.delete(key);
+      if (type !== "assigned" && key === this.#batchOf) this.#batchOf = null;
       if (type === "assigned") this.owned.add(key);
       else this.owned.delete(key);
     }
@@ -253,8 +259,9 @@ export class Member implements Reader {
   /** What is given up in order is not worked on any more, or was told to come to an end and had its time. */
   #lookForWork(keys: readonly string[]): void {
     const { clock, ledger } = this.#host;
-    for (const [{ topic, partition, offset }, { toldMs }] of this.#working) {
+    for (const [{ topic, partition, offset }, signal] of this.#working) {
       if (!keys.includes(`${topic}-${partition}`)) continue;
+      const toldMs = this.#toldMs.get(signal) ?? null;
       const hadMs = toldMs === null ? 0 : clock.monotonicMs() - toldMs;
       if (hadMs < revokeTimeoutMs - 1)
         ledger.fault(`${this.name} gives ${topic}-${partition} up, works on ${offset}, and gave it ${hadMs} ms`);

@@ -1,6 +1,6 @@
 import { compareTexts, isAlike, unlessChanged } from "./assignment.ts";
-import { balancedCounts } from "./balance.ts";
-import type { Subscriptions } from "./balance.ts";
+import { balancedCounts } from "@millrace/base/balanced-counts";
+import type { Subscriptions } from "@millrace/base/balanced-counts";
 import type { Assignment, Assignor, AssignorMember, AssignorTopic } from "./types.ts";
 
 /**

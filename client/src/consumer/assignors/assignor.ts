@@ -51,8 +51,8 @@ export interface Assignor {
   /** What members call it among each other: those of the same name must give the same results. */
   readonly name: string;
   /**
-   * Cooperative: members keep reading while they join, and give up only what the result takes from them (KIP-429). It is
-   * used where all assignors of a member are cooperative.
+   * Cooperative: members keep reading while they join, and give up only what the result takes from them (KIP-429). A member
+   * does so as long as the group agrees on such a one.
    */
   readonly protocol: "eager" | "cooperative";
   /** What the leader is told of this member besides its subscription. */

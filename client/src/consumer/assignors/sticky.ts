@@ -1,10 +1,9 @@
 import { must } from "@millrace/base/assert";
+import { balancedCounts } from "@millrace/base/balanced-counts";
 import { partitionKey } from "../../topic-partition.ts";
 import type { TopicPartition } from "../../topic-partition.ts";
 import { comparePartitions, sortedMembers, subscribersByTopic } from "./assignor.ts";
 import type { Assignments, Assignor, AssignorMember, AssignorTopic, LastAssignment } from "./assignor.ts";
-import { balancedCounts } from "./balance.ts";
-import type { Pool } from "./balance.ts";
 import { cooperativeUserData, readCooperativeUserData, readStickyUserData, stickyUserData } from "./user-data.ts";
 
 /**
@@ -86,14 +85,7 @@ function assign(members: readonly AssignorMember[], topics: ReadonlyMap<string, 
   const sorted = sortedMembers(members);
   const hands = new Map<string, TopicPartition[]>(sorted.map(({ memberId }) => [memberId, []]));
   const pools = poolsOf(sorted, topics);
-  const counts = balancedCounts(
-    sorted.length,
-    pools.map(({ partitionCount, subscribers, kept }) => ({
-      partitionCount,
-      subscribers,
-      kept: kept.map(({ length }) => length),
-    })),
-  );
+  const counts = countsOf(sorted.length, pools);
   for (const [index, pool] of pools.entries()) {
     const free = [...pool.free];
     const wanting: { readonly hand: TopicPartition[]; left: number }[] = [];
@@ -108,6 +100,26 @@ function assign(members: readonly AssignorMember[], topics: ReadonlyMap<string, 
     deal(free.sort(comparePartitions), wanting);
   }
   return hands;
+}
+
+/** By pool and subscriber: how many partitions it is to have. */
+function countsOf(memberCount: number, pools: readonly Pool[]): readonly (readonly number[])[] {
+  const edges = pools
+    .flatMap(({ subscribers, kept }, pool) =>
+      subscribers.map((member, place) => ({ member, pool, place, kept: kept[place]?.length ?? 0 })),
+    )
+    .sort((left, right) => left.member - right.member || left.pool - right.pool);
+  const found = balancedCounts({
+    memberCount,
+    topicCount: pools.length,
+    memberOf: Int32Array.from(edges, ({ member }) => member),
+    topicOf: Int32Array.from(edges, ({ pool }) => pool),
+    kept: Int32Array.from(edges, ({ kept }) => kept),
+    free: Int32Array.from(pools, ({ free }) => free.length),
+  });
+  const counts = pools.map(({ subscribers }) => subscribers.map(() => 0));
+  for (const [edge, { pool, place }] of edges.entries()) must(counts[pool], "a pool")[place] = found[edge] ?? 0;
+  return counts;
 }
 
 /** Like cards, so that the partitions of one topic, which may be the busy one, go to many. */
@@ -128,13 +140,17 @@ function deal(
   }
 }
 
-type FilledPool = Omit<Pool, "kept"> & {
+/** Topics whose subscribers are the same count as one: which of their partitions goes where does not change the numbers. */
+interface Pool {
+  /** Members by number, in rising order. */
+  readonly subscribers: readonly number[];
+  /** What each of them keeps if nothing moves. */
   readonly kept: readonly (readonly TopicPartition[])[];
   /** What nobody has. */
   readonly free: readonly TopicPartition[];
-};
+}
 
-function poolsOf(sorted: readonly AssignorMember[], topics: ReadonlyMap<string, AssignorTopic>): readonly FilledPool[] {
+function poolsOf(sorted: readonly AssignorMember[], topics: ReadonlyMap<string, AssignorTopic>): readonly Pool[] {
   const numbers = new Map(sorted.map(({ memberId }, index) => [memberId, index]));
   const holders = holdersOf(sorted);
   const byTopic = Array.from(subscribersByTopic(sorted, topics), ([topic, members]) => ({
@@ -147,10 +163,8 @@ function poolsOf(sorted: readonly AssignorMember[], topics: ReadonlyMap<string, 
     const places = new Map(subscribers.map((member, place) => [member, place]));
     const kept = subscribers.map(() => [] as TopicPartition[]);
     const free: TopicPartition[] = [];
-    let partitionCount = 0;
     for (const { topic } of alike) {
       const count = topics.get(topic)?.partitionCount ?? 0;
-      partitionCount += count;
       for (let partition = 0; partition < count; partition++) {
         const holder = holders.get(partitionKey({ topic, partition }))?.memberId ?? null;
         const place = holder === null ? undefined : places.get(numbers.get(holder) ?? -1);
@@ -158,6 +172,6 @@ function poolsOf(sorted: readonly AssignorMember[], topics: ReadonlyMap<string, 
         pile.push({ topic, partition });
       }
     }
-    return { partitionCount, subscribers, kept, free };
+    return { subscribers, kept, free };
   });
 }

@@ -78,6 +78,75 @@ describe("joining", () => {
     expect(a.owner.events).toHaveLength(3);
   });
 
+  describe("a group of members with the defaults", () => {
+    /** Whether anybody was given what another one had. */
+    function watch(...members: readonly TestMember[]): string[] {
+      const faults: string[] = [];
+      for (const member of members) {
+        member.owner.onAssign = (partitions) => {
+          for (const other of members) {
+            const both = other === member ? [] : partitions.filter((each) => other.owner.held.has(each));
+            if (both.length > 0) faults.push(`${member.name} was given ${both.join(" ")}, which ${other.name} has`);
+          }
+        };
+      }
+      return faults;
+    }
+
+    test("moves only what must move, as long as all can", async () => {
+      const group = await TestGroup.start();
+      const a = group.join("a");
+      await group.settled([[a, 6]]);
+      const b = group.join("b", { assignors: ["range", "cooperative-sticky"] });
+      const c = group.join("c");
+      await group.settled([
+        [a, 2],
+        [b, 2],
+        [c, 2],
+      ]);
+      expect(group.coordinator.classic().protocol).toBe("cooperative-sticky");
+      expect(a.owner.events.filter((event) => event.startsWith("lost"))).toEqual([]);
+    });
+
+    test("takes in members that know range alone: what it has is lost once, and nothing has two owners", async () => {
+      const group = await TestGroup.start();
+      const [a, b] = [group.make("a"), group.make("b")];
+      const other = group.make("other", { assignors: ["range"] });
+      const late = group.make("late");
+      const faults = watch(a, b, other, late);
+      a.membership.start();
+      b.membership.start();
+      await group.settled([
+        [a, 3],
+        [b, 3],
+      ]);
+      other.membership.start();
+      await group.settled([
+        [a, 2],
+        [b, 2],
+        [other, 2],
+      ]);
+      expect(group.coordinator.classic().protocol).toBe("range");
+      const lost = (): string[] => [...a.owner.events, ...b.owner.events].filter((event) => event.startsWith("lost"));
+      expect(lost()).toHaveLength(2);
+      // From now on in order, and no member that comes makes it change to and fro.
+      await group.fake.within(5_000, other.membership.leave());
+      await group.settled([
+        [a, 3],
+        [b, 3],
+      ]);
+      late.membership.start();
+      await group.settled([
+        [a, 2],
+        [b, 2],
+        [late, 2],
+      ]);
+      expect(group.coordinator.classic().protocol).toBe("range");
+      expect(lost()).toHaveLength(2);
+      expect(faults).toEqual([]);
+    });
+  });
+
   test("eager members come with nothing", async () => {
     const group = await TestGroup.start({ assignors: ["range", "cooperative-sticky"] });
     const a = group.join("a");

@@ -52,8 +52,8 @@ export class ClassicMembership implements Membership {
   readonly #settings: MembershipSettings;
   readonly #pulse: Pulse;
   readonly #watch: TopicsWatch;
-  /** Cooperative where every assignor is: with one eager member among them nobody could be sure (KIP-429). */
-  readonly #isCooperative: boolean;
+  /** The assignor that the group has agreed on last; null before the first time. */
+  #agreed: Assignor | AsyncAssignor | null = null;
   #subscription: Subscription;
   #memberId = "";
   #tenure: Tenure | null = null;
@@ -75,7 +75,6 @@ export class ClassicMembership implements Membership {
     this.#settings = settings;
     this.#link = new GroupLink(wire, settings, owner);
     this.#watch = new TopicsWatch(wire);
-    this.#isCooperative = settings.assignors.every(({ protocol }) => protocol === "cooperative");
     this.#subscription = subscription;
     const host = {
       beat: async () => this.#beat(),
@@ -85,7 +84,7 @@ export class ClassicMembership implements Membership {
     };
     const { heartbeatIntervalMs: intervalMs, sessionTimeoutMs } = settings;
     this.#pulse = new Pulse(wire.world.clock, host, { intervalMs, sessionTimeoutMs });
-    wire.closed.addEventListener("abort", () => this.#pulse.stop(), { once: true });
+    this.#link.onWireClosed(() => this.#pulse.stop());
   }
 
   get identity(): GroupIdentity | null {
@@ -148,6 +147,7 @@ export class ClassicMembership implements Membership {
     const joined = await this.#join(topics);
     if (joined === null || link.isEnding) return;
     const tenure = this.#begin(joined);
+    await this.#loseToEager(tenure);
     const groupTopics = await this.#lead(tenure, joined);
     const isHere = (): boolean => this.#tenure === tenure && !link.isEnding;
     if (!isHere()) return;
@@ -170,11 +170,30 @@ export class ClassicMembership implements Membership {
     return [...new Set([...topics, ...matching])].sort();
   }
 
-  /** Eager members come with nothing; cooperative ones with what they may still read. */
+  /**
+   * Members of a group that shares out eagerly come with nothing; those of a cooperative one with what they may still read
+   * (KIP-429).
+   */
   async #giveUpBefore(topics: readonly string[]): Promise<void> {
     const { holdings } = this.#link;
     const subscribed = new Set(topics);
-    await holdings.revoke(holdings.all.filter(({ topic }) => !this.#isCooperative || !subscribed.has(topic)));
+    const isEager = this.#agreed?.protocol === "eager";
+    await holdings.revoke(holdings.all.filter(({ topic }) => isEager || !subscribed.has(topic)));
+  }
+
+  /**
+   * Somebody has joined who knows no cooperative assignor: this leader does not ask who has what, and gives it to anybody.
+   * It is late for an orderly end, since nothing is committed before the new generation is complete.
+   */
+  async #loseToEager({ assignor, identity }: Tenure): Promise<void> {
+    const { holdings, logger } = this.#link;
+    if (assignor.protocol === "cooperative" || holdings.all.length === 0) return;
+    logger.warn("the group shares out eagerly from now on: what this member has is anybody's", {
+      assignor: assignor.name,
+      generation: identity.epoch,
+    });
+    holdings.lose();
+    await holdings.lossesSettled;
   }
 
   // --- JoinGroup --------------------------------------------------------------------------------------------------------
@@ -186,7 +205,7 @@ export class ClassicMembership implements Membership {
     const reason = this.#rejoin?.slice(0, reasonLengthMax) ?? null;
     const owned = link.holdings.all;
     const last = { partitions: this.#lastAssignment, generation: this.#ownedGeneration };
-    const protocols = settings.assignors.map(({ name, userData }) => ({
+    const protocols = this.#assignors.map(({ name, userData }) => ({
       name,
       metadata: subscriptionBytes({
         topics,
@@ -222,6 +241,17 @@ export class ClassicMembership implements Membership {
     return null;
   }
 
+  /**
+   * The preferred ones first. In a group that has agreed on an eager one that comes first: who prefers the other would have
+   * the group change to and fro with each member that comes, and lose something each time.
+   */
+  get #assignors(): readonly (Assignor | AsyncAssignor)[] {
+    const { assignors } = this.#settings;
+    const agreed = this.#agreed;
+    if (agreed?.protocol !== "eager") return assignors;
+    return [agreed, ...assignors.filter((each) => each !== agreed)];
+  }
+
   /** A member of a new generation, with what it had in the one before. */
   #begin({ generationId, memberId, leader, protocolName }: JoinGroupResponse): Tenure {
     const settings = this.#settings;
@@ -234,6 +264,7 @@ export class ClassicMembership implements Membership {
     const identity = { groupId, memberId, epoch: generationId, instanceId: settings.instanceId };
     const tenure = { identity, assignor, isLeader: leader === memberId, leaderId: leader };
     this.#tenure = tenure;
+    this.#agreed = assignor;
     this.#rejoin = null;
     this.#pulse.heard();
     return tenure;

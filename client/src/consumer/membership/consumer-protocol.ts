@@ -82,7 +82,7 @@ export class ConsumerMembership implements Membership {
     const { sessionTimeoutMs } = settings;
     const intervalMs = Math.min(intervalMsDefault, sessionTimeoutMs / 3);
     this.#pulse = new Pulse(wire.world.clock, host, { intervalMs, sessionTimeoutMs });
-    wire.closed.addEventListener("abort", () => this.#pulse.stop(), { once: true });
+    this.#link.onWireClosed(() => this.#pulse.stop());
   }
 
   readonly #afterLoss: () => Promise<void>;

@@ -27,6 +27,7 @@ export class GroupLink {
   isEnding = false;
   readonly #owner: Owner;
   readonly #purpose: Purpose;
+  readonly #over = new AbortController();
   #isClosed = false;
 
   constructor(wire: Wire, settings: MembershipSettings, owner: Owner) {
@@ -38,11 +39,15 @@ export class GroupLink {
     this.holdings = new Holdings(owner, { ...settings, bell: this.bell, logger: this.logger });
     this.#owner = owner;
     this.#purpose = wire.newPurpose("group");
-    const onClosed = (): void => {
+    this.onWireClosed(() => {
       this.end();
       this.holdings.lose();
-    };
-    wire.closed.addEventListener("abort", onClosed, { once: true });
+    });
+  }
+
+  /** Called when the cluster is closed before this membership has ended: a cluster outlives many of them. */
+  onWireClosed(call: () => void): void {
+    this.wire.closed.addEventListener("abort", call, { once: true, signal: this.#over.signal });
   }
 
   /** So long a request may take at most that is answered at once: a session holds two attempts more. */
@@ -109,6 +114,7 @@ export class GroupLink {
   /** Requests under way fail, and no others are sent. */
   closeConnection(): void {
     this.#isClosed = true;
+    this.#over.abort();
     this.wire.closePurpose(this.#purpose);
   }
 

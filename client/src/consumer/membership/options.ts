@@ -38,7 +38,8 @@ export interface MembershipOptions {
   readonly rebalanceTimeoutMs?: number;
   /**
    * Classic only, the preferred one first; all members of a group need one in common. A rebalance stops only what moves where
-   * each of them is cooperative. Default ["cooperative-sticky"].
+   * the group agrees on a cooperative one. Default ["cooperative-sticky", "range"]: the second is for groups with members of
+   * other clients, most of which have it among their defaults.
    */
   readonly assignors?: readonly (AssignorName | Assignor | AsyncAssignor)[];
   /** Consumer protocol only: "uniform" or "range", or what else the brokers have. Default: their first. */
@@ -65,7 +66,7 @@ export interface MembershipSettings {
 
 /** @throws KafkaError INVALID_CONFIG, naming the option. */
 export function membershipSettings(options: MembershipOptions): MembershipSettings {
-  const { groupId, protocol = "classic", assignors = ["cooperative-sticky"] } = options;
+  const { groupId, protocol = "classic", assignors = ["cooperative-sticky", "range"] } = options;
   if (groupId === "") throw new KafkaError("INVALID_CONFIG", "groupId: an empty name is no group");
   if (options.instanceId === "")
     throw new KafkaError("INVALID_CONFIG", "instanceId: it is empty; leave it out instead");

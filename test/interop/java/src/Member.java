@@ -48,8 +48,10 @@ public final class Member implements Runnable, ConsumerRebalanceListener {
         if (!mode.equals("consumer")) {
             settings.put("session.timeout.ms", 6_000);
             settings.put("heartbeat.interval.ms", 500);
-            String assignor = mode.equals("cooperative") ? "CooperativeStickyAssignor" : "RangeAssignor";
-            settings.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + assignor);
+            if (!mode.equals("default")) {
+                String assignor = mode.equals("cooperative") ? "CooperativeStickyAssignor" : "RangeAssignor";
+                settings.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + assignor);
+            }
         }
         if (mode.equals("static")) {
             settings.put("group.instance.id", name);

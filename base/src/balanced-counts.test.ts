@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { balancedCounts } from "./balance.ts";
-import type { Subscriptions } from "./balance.ts";
+import { balancedCounts } from "./balanced-counts.ts";
+import type { Subscriptions } from "./balanced-counts.ts";
 
 interface Problem {
   /** By member, by topic: how many it keeps, or null where it does not subscribe. */
