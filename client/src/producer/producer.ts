@@ -22,6 +22,7 @@ export interface SendOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Of what a producer lets its caller wait for. */
 export interface WaitOptions {
   /** Ends the waiting, and nothing else. */
   readonly signal?: AbortSignal;
