@@ -183,7 +183,8 @@ class ClientBench {
     const { batchBytes, flatRecords } = this.#scene;
     const records = isFlat ? flatRecords : Math.round((this.#scene.records * 100) / recordBytes);
     const topic = `bench-filled-${key}`;
-    await createTopic(port, topic, partitions);
+    // Its records are of long ago: retention would take them while they are read.
+    await createTopic(port, topic, partitions, { "retention.ms": "-1" });
     const checksum = await fillTopic({ port, topic, partitions, records, recordBytes, batchBytes });
     const filled = { topic, records, checksum };
     this.#filled.set(key, filled);
