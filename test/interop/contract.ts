@@ -91,6 +91,8 @@ export type MemberEvent =
   | { readonly event: "committing" | "committed"; readonly offsets: Readonly<Record<string, number>> }
   /** A commit came too late: the partitions are another's. */
   | { readonly event: "uncommitted" }
+  /** It leaves: from now on others may be given what it had, and it processes nothing of that any more. */
+  | { readonly event: "closing" }
   | { readonly event: "closed" }
   | { readonly event: "failed"; readonly error: string }
   /** Written by the test, when the process is gone. */

@@ -38,6 +38,16 @@ describe("what the log of a group says", () => {
     );
   });
 
+  test("who leaves may be succeeded before it says that it has left, and works no more then", () => {
+    const closing = { member: "A", event: "closing" } as const;
+    const left = [...processed, commit("A", "committed", 5), closing, assigned("B")];
+    expect(faultsOf(...left, { member: "A", event: "closed" }, records("B", 5, 9))).toEqual([]);
+    expect(faultsOf(...left, records("A", 5, 6))).toEqual(["A processed 0 from 5 on, which B had"]);
+    expect(faultsOf(...left, { member: "A", event: "closed" }, assigned("A"))).toEqual([
+      "0 was assigned to A while B had it",
+    ]);
+  });
+
   test("records that are left out are found", () => {
     const faults = faultsOf(...processed, commit("A", "committed", 5), records("A", 6, 7));
     expect(faults).toEqual(["A went on in 0 at 6, where 5 was due", "A left out 5 to 6 of 0"]);

@@ -11,6 +11,7 @@ export type LoggedEvent = MemberEvent & { readonly member: string };
  */
 export class Ownership {
   readonly #owners = new Map<number, string>();
+  readonly #leaving = new Set<string>();
   /** Where each owner stands in its partitions; missing until its first records. */
   readonly #positions = new Map<number, number>();
   readonly #committed = new Map<number, number>();
@@ -71,15 +72,20 @@ export class Ownership {
       case "failed":
         this.faults.push(`${member} failed: ${event.error}`);
         return;
+      case "closing":
+        this.#leaving.add(member);
+        return;
       case "closed":
       case "dead":
+        this.#leaving.delete(member);
         for (const partition of this.partitionsOf(member)) this.#release(partition, member);
     }
   }
 
   #assign(partition: number, member: string): void {
     const owner = this.#owners.get(partition);
-    if (owner !== undefined && owner !== member) {
+    // Who has left says so after its coordinator, which may have told others already.
+    if (owner !== undefined && owner !== member && !this.#leaving.has(owner)) {
       this.faults.push(`${partition} was assigned to ${member} while ${owner} had it`);
     }
     this.#owners.set(partition, member);

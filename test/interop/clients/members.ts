@@ -30,6 +30,7 @@ export async function runMembers(join: (args: MemberArgs, log: MemberLog) => Pro
   await text(process.stdin);
   await Promise.all(
     members.map(async ({ log, leave }) => {
+      log.tell({ event: "closing" });
       await leave();
       log.tell({ event: "closed" });
     }),
