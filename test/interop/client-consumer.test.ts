@@ -11,7 +11,6 @@ import { whyTargetMissing } from "./target.ts";
  * The consumer of our own client in groups, against Millrace and against Apache Kafka: the same cases, the same outcomes.
  * What needs a broker that breaks is in client-consumer-faults.test.ts.
  */
-const isLong = process.env["MILLRACE_INTEROP_LONG"] === "1";
 // Most of the time they wait.
 vi.setConfig({ maxConcurrency: 8 });
 
@@ -24,75 +23,69 @@ describe.for(["millrace", "kafka"] as const)("%s", (name) => {
   describe.concurrent.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     const label = (what: string): string => `${what}-${protocol}`;
 
-    // With all the others beside it, one run in many with Apache Kafka says NOT_ASSIGNED to a commit that a rebalance overtook.
-    const isSteady = isLong || name === "millrace" || protocol === "consumer";
-    const handovers = [
+    test.concurrent.for([
       ["run", "auto"],
       ["records", "auto"],
       ["batches", "auto"],
-      ...(isSteady ? ([["batches", "manual"]] as const) : []),
-    ] as const;
-    test.concurrent.for(handovers)(
-      "an orderly handover loses and doubles nothing: %s, commits %s",
-      async ([mode, commit]) => {
-        const into = await world.newTopic(6);
-        const group = `${label("handover")}-${mode}-${commit}`;
-        const seen: string[] = [];
-        const failures: unknown[] = [];
-        const losses: string[] = [];
-        const start = (): { readonly consumer: Consumer; readonly own: Cluster; readonly done: Promise<void> } => {
-          const own = new Cluster({ brokers: [world.address], metadataMaxAgeMs: 1_000 });
-          const consumer = own.consumer({ ...member(group, protocol), commit });
-          consumer.on("lost", (partitions) => void losses.push(...partitions.map(({ partition }) => `${partition}`)));
-          const see = async (record: ConsumedRecord): Promise<void> => {
-            await sleep(1);
-            seen.push(`${record.topic}-${record.partition}@${record.offset}`);
-          };
-          const read = { from: "earliest" } as const;
-          const work = async (): Promise<void> => {
-            if (mode === "run") await consumer.run(into, see, { ...read, concurrency: 4 });
-            else if (mode === "records") for await (const record of consumer.records(into, read)) await see(record);
-            else {
-              for await (const batch of consumer.batches(into, { ...read, countMax: 20 })) {
-                for (const record of batch) await see(record);
-                if (commit === "manual") await batch.commit();
-              }
-            }
-          };
-          return { consumer, own, done: work().catch((error: unknown) => void failures.push(error)) };
+      ["batches", "manual"],
+    ] as const)("an orderly handover loses and doubles nothing: %s, commits %s", async ([mode, commit]) => {
+      const into = await world.newTopic(6);
+      const group = `${label("handover")}-${mode}-${commit}`;
+      const seen: string[] = [];
+      const failures: unknown[] = [];
+      const losses: string[] = [];
+      const start = (): { readonly consumer: Consumer; readonly own: Cluster; readonly done: Promise<void> } => {
+        const own = new Cluster({ brokers: [world.address], metadataMaxAgeMs: 1_000 });
+        const consumer = own.consumer({ ...member(group, protocol), commit });
+        consumer.on("lost", (partitions) => void losses.push(...partitions.map(({ partition }) => `${partition}`)));
+        const see = async (record: ConsumedRecord): Promise<void> => {
+          await sleep(1);
+          seen.push(`${record.topic}-${record.partition}@${record.offset}`);
         };
-        const feeding = (async () => {
-          for (let from = 0; from < 400; from += 50) {
-            await world.fill(into, { partitions: 6, from, count: 50 });
-            await sleep(200);
+        const read = { from: "earliest" } as const;
+        const work = async (): Promise<void> => {
+          if (mode === "run") await consumer.run(into, see, { ...read, concurrency: 4 });
+          else if (mode === "records") for await (const record of consumer.records(into, read)) await see(record);
+          else {
+            for await (const batch of consumer.batches(into, { ...read, countMax: 20 })) {
+              for (const record of batch) await see(record);
+              if (commit === "manual") await batch.commit();
+            }
           }
-        })();
-        const members = [start()];
-        await until(() => seen.length > 100, "the first reads");
-        members.push(start());
-        await sleep(800);
-        members.push(start());
-        await sleep(800);
-        for (const gone of members.splice(0, 2)) {
-          await gone.consumer.close();
-          await gone.own.close();
-          await gone.done;
-          await sleep(500);
+        };
+        return { consumer, own, done: work().catch((error: unknown) => void failures.push(error)) };
+      };
+      const feeding = (async () => {
+        for (let from = 0; from < 400; from += 50) {
+          await world.fill(into, { partitions: 6, from, count: 50 });
+          await sleep(200);
         }
-        await feeding;
-        await until(() => seen.length >= 2_400 || failures.length > 0, `all are seen: ${seen.length}`);
-        for (const left of members) {
-          await left.consumer.close();
-          await left.own.close();
-          await left.done;
-        }
-        expect(failures).toEqual([]);
-        expect(losses).toEqual([]);
-        expectOnce(seen, offsets(into, 6, 400));
-        for (let partition = 0; partition < 6; partition++)
-          expect(await world.committed(group, into, partition)).toBe(400);
-      },
-    );
+      })();
+      const members = [start()];
+      await until(() => seen.length > 100, "the first reads");
+      members.push(start());
+      await sleep(800);
+      members.push(start());
+      await sleep(800);
+      for (const gone of members.splice(0, 2)) {
+        await gone.consumer.close();
+        await gone.own.close();
+        await gone.done;
+        await sleep(500);
+      }
+      await feeding;
+      await until(() => seen.length >= 2_400 || failures.length > 0, `all are seen: ${seen.length}`);
+      for (const left of members) {
+        await left.consumer.close();
+        await left.own.close();
+        await left.done;
+      }
+      expect(failures).toEqual([]);
+      expect(losses).toEqual([]);
+      expectOnce(seen, offsets(into, 6, 400));
+      for (let partition = 0; partition < 6; partition++)
+        expect(await world.committed(group, into, partition)).toBe(400);
+    });
 
     test.concurrent("a handler that takes longer than a session costs nobody the membership", async () => {
       const into = await world.newTopic(2);

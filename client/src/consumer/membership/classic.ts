@@ -144,9 +144,13 @@ export class ClassicMembership implements Membership {
     if (this.#rejoin !== null) link.rejoins(this.#rejoin);
     await link.holdings.lossesSettled;
     if (link.isEnding) return;
-    const joined = await this.#join(topics);
-    if (joined === null || link.isEnding) return;
-    const tenure = this.#begin(joined);
+    // Until the new generation has begun, not only until the answer is there: a heartbeat's may come in the same piece.
+    const begun = await this.#ask(async () => {
+      const joined = await this.#join(topics);
+      return joined === null || link.isEnding ? null : { joined, tenure: this.#begin(joined) };
+    });
+    if (begun === null) return;
+    const { joined, tenure } = begun;
     await this.#loseToEager(tenure);
     const groupTopics = await this.#lead(tenure, joined);
     const isHere = (): boolean => this.#tenure === tenure && !link.isEnding;
@@ -215,21 +219,19 @@ export class ClassicMembership implements Membership {
         rack: settings.rack,
       }),
     }));
-    const answer = await this.#ask(async () =>
-      link.request(
-        joinGroup,
-        {
-          groupId: this.groupId,
-          sessionTimeoutMs: settings.sessionTimeoutMs,
-          rebalanceTimeoutMs: settings.rebalanceTimeoutMs,
-          memberId: this.#memberId,
-          groupInstanceId: settings.instanceId,
-          protocolType,
-          protocols,
-          reason,
-        },
-        link.rebalanceTimeoutMs,
-      ),
+    const answer = await link.request(
+      joinGroup,
+      {
+        groupId: this.groupId,
+        sessionTimeoutMs: settings.sessionTimeoutMs,
+        rebalanceTimeoutMs: settings.rebalanceTimeoutMs,
+        memberId: this.#memberId,
+        groupInstanceId: settings.instanceId,
+        protocolType,
+        protocols,
+        reason,
+      },
+      link.rebalanceTimeoutMs,
     );
     // Two steps: nobody counts a member that may never have heard of its id.
     if (answer.errorCode === ErrorCode.MEMBER_ID_REQUIRED) this.#memberId = answer.memberId;
