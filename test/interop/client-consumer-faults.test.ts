@@ -55,7 +55,7 @@ describe.for(["millrace", "kafka"] as const)("%s", (name) => {
     await slow.until(({ of }) => of.call(slow, "memory").length === 2, "it says so again");
     for (const { arrayBuffers } of slow.of("memory")) {
       // The buffer, the answer that is on its way, and what a chunk is cut out of.
-      expect(arrayBuffers).toBeLessThan(30 * 1024 * 1024);
+      expect(arrayBuffers).toBeLessThan(20 * 1024 * 1024);
     }
     slow.tell("close");
     await slow.ends();
