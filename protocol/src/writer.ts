@@ -57,7 +57,8 @@ export class ByteWriter {
   #start: number;
   #end: number;
   #position: number;
-  readonly #cuts: Cut[] = [];
+  /** Null until there is one: most messages have none. */
+  #cuts: Cut[] | null = null;
   #cutBytes = 0;
   /** Inside tagged fields: their size stands in front of them, so that everything is copied. */
   #taggedDepth = 0;
@@ -102,14 +103,13 @@ export class ByteWriter {
 
   /** Everything in one buffer, where no part lies outside of memory. The writer must not be used afterwards. */
   toBuffer(): Buffer {
-    const [only, ...others] = this.finish();
-    if (others.length === 0 && only instanceof Uint8Array) return only;
-    return Buffer.concat([only, ...others].map((part) => (part instanceof Uint8Array ? part : failExternal())));
+    if (this.#cuts === null) return this.#ownBytes(frameLengthBytes);
+    return Buffer.concat(this.finish().map((part) => (part instanceof Uint8Array ? part : failExternal())));
   }
 
   #partsFrom(offset: number): readonly Part[] {
+    if (this.#cuts === null) return [this.#ownBytes(offset)];
     this.#giveBack();
-    if (this.#cuts.length === 0) return [this.#bytes.subarray(this.#start + offset, this.#position)];
     const parts: Part[] = [];
     let from = this.#start + offset;
     for (const cut of this.#cuts) {
@@ -120,6 +120,11 @@ export class ByteWriter {
     }
     if (this.#position > from) parts.push(this.#bytes.subarray(from, this.#position));
     return parts;
+  }
+
+  #ownBytes(offset: number): Buffer {
+    this.#giveBack();
+    return this.#bytes.subarray(this.#start + offset, this.#position);
   }
 
   /** The end of the slab that was not needed goes to the next writer, if this one was the last to take some. */
@@ -298,6 +303,7 @@ export class ByteWriter {
   }
 
   #cut(part: Part, sizeBytes: number): void {
+    this.#cuts ??= [];
     this.#cuts.push({ offset: this.#position - this.#start, part });
     this.#cutBytes += sizeBytes;
   }

@@ -38,8 +38,10 @@ function readConsumerProtocolSubscriptionTopicPartition(r: ByteReader, v: number
 }
 
 function readConsumerProtocolSubscriptionTopicPartitionArray(r: ByteReader, v: number): ConsumerProtocolSubscriptionTopicPartition[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readConsumerProtocolSubscriptionTopicPartition(r, v)];
   const items: ConsumerProtocolSubscriptionTopicPartition[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readConsumerProtocolSubscriptionTopicPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerProtocolSubscriptionTopicPartition(r, v));
   return items;
 }
 
@@ -100,8 +102,10 @@ function readConsumerProtocolAssignmentTopicPartition(r: ByteReader, v: number):
 }
 
 function readConsumerProtocolAssignmentTopicPartitionArray(r: ByteReader, v: number): ConsumerProtocolAssignmentTopicPartition[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readConsumerProtocolAssignmentTopicPartition(r, v)];
   const items: ConsumerProtocolAssignmentTopicPartition[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readConsumerProtocolAssignmentTopicPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerProtocolAssignmentTopicPartition(r, v));
   return items;
 }
 

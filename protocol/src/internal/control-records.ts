@@ -81,8 +81,10 @@ function readLeaderChangeMessageVoter(r: ByteReader, v: number): LeaderChangeMes
 }
 
 function readLeaderChangeMessageVoterArray(r: ByteReader, v: number): LeaderChangeMessageVoter[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readLeaderChangeMessageVoter(r, v)];
   const items: LeaderChangeMessageVoter[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readLeaderChangeMessageVoter(r, v));
+  for (let left = count; left > 0; left--) items.push(readLeaderChangeMessageVoter(r, v));
   return items;
 }
 
@@ -236,8 +238,10 @@ function readVotersRecordEndpoint(r: ByteReader, v: number): VotersRecordEndpoin
 }
 
 function readVotersRecordEndpointArray(r: ByteReader, v: number): VotersRecordEndpoint[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readVotersRecordEndpoint(r, v)];
   const items: VotersRecordEndpoint[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readVotersRecordEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readVotersRecordEndpoint(r, v));
   return items;
 }
 
@@ -258,8 +262,10 @@ function readVotersRecordVoter(r: ByteReader, v: number): VotersRecordVoter {
 }
 
 function readVotersRecordVoterArray(r: ByteReader, v: number): VotersRecordVoter[] {
+  const count = r.arrayLength(27);
+  if (count === 1) return [readVotersRecordVoter(r, v)];
   const items: VotersRecordVoter[] = [];
-  for (let left = r.arrayLength(27); left > 0; left--) items.push(readVotersRecordVoter(r, v));
+  for (let left = count; left > 0; left--) items.push(readVotersRecordVoter(r, v));
   return items;
 }
 

@@ -229,8 +229,10 @@ function readGroupMetadataValueMemberMetadata(r: ByteReader, v: number): GroupMe
 }
 
 function readGroupMetadataValueMemberMetadataArray(r: ByteReader, v: number): GroupMetadataValueMemberMetadata[] {
+  const count = r.arrayLength(15);
+  if (count === 1) return [readGroupMetadataValueMemberMetadata(r, v)];
   const items: GroupMetadataValueMemberMetadata[] = [];
-  for (let left = r.arrayLength(15); left > 0; left--) items.push(readGroupMetadataValueMemberMetadata(r, v));
+  for (let left = count; left > 0; left--) items.push(readGroupMetadataValueMemberMetadata(r, v));
   return items;
 }
 
@@ -395,8 +397,10 @@ function readConsumerGroupPartitionMetadataValuePartitionMetadata(r: ByteReader,
 }
 
 function readConsumerGroupPartitionMetadataValuePartitionMetadataArray(r: ByteReader, v: number): ConsumerGroupPartitionMetadataValuePartitionMetadata[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readConsumerGroupPartitionMetadataValuePartitionMetadata(r, v)];
   const items: ConsumerGroupPartitionMetadataValuePartitionMetadata[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readConsumerGroupPartitionMetadataValuePartitionMetadata(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupPartitionMetadataValuePartitionMetadata(r, v));
   return items;
 }
 
@@ -410,8 +414,10 @@ function readConsumerGroupPartitionMetadataValueTopicMetadata(r: ByteReader, v: 
 }
 
 function readConsumerGroupPartitionMetadataValueTopicMetadataArray(r: ByteReader, v: number): ConsumerGroupPartitionMetadataValueTopicMetadata[] {
+  const count = r.arrayLength(23);
+  if (count === 1) return [readConsumerGroupPartitionMetadataValueTopicMetadata(r, v)];
   const items: ConsumerGroupPartitionMetadataValueTopicMetadata[] = [];
-  for (let left = r.arrayLength(23); left > 0; left--) items.push(readConsumerGroupPartitionMetadataValueTopicMetadata(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupPartitionMetadataValueTopicMetadata(r, v));
   return items;
 }
 
@@ -536,8 +542,10 @@ function readConsumerGroupMemberMetadataValueClassicProtocol(r: ByteReader, v: n
 }
 
 function readConsumerGroupMemberMetadataValueClassicProtocolArray(r: ByteReader, v: number): ConsumerGroupMemberMetadataValueClassicProtocol[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readConsumerGroupMemberMetadataValueClassicProtocol(r, v)];
   const items: ConsumerGroupMemberMetadataValueClassicProtocol[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readConsumerGroupMemberMetadataValueClassicProtocol(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupMemberMetadataValueClassicProtocol(r, v));
   return items;
 }
 
@@ -726,8 +734,10 @@ function readConsumerGroupTargetAssignmentMemberValueTopicPartition(r: ByteReade
 }
 
 function readConsumerGroupTargetAssignmentMemberValueTopicPartitionArray(r: ByteReader, v: number): ConsumerGroupTargetAssignmentMemberValueTopicPartition[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readConsumerGroupTargetAssignmentMemberValueTopicPartition(r, v)];
   const items: ConsumerGroupTargetAssignmentMemberValueTopicPartition[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readConsumerGroupTargetAssignmentMemberValueTopicPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupTargetAssignmentMemberValueTopicPartition(r, v));
   return items;
 }
 
@@ -828,8 +838,10 @@ function readConsumerGroupCurrentMemberAssignmentValueTopicPartitions(r: ByteRea
 }
 
 function readConsumerGroupCurrentMemberAssignmentValueTopicPartitionsArray(r: ByteReader, v: number): ConsumerGroupCurrentMemberAssignmentValueTopicPartitions[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readConsumerGroupCurrentMemberAssignmentValueTopicPartitions(r, v)];
   const items: ConsumerGroupCurrentMemberAssignmentValueTopicPartitions[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readConsumerGroupCurrentMemberAssignmentValueTopicPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupCurrentMemberAssignmentValueTopicPartitions(r, v));
   return items;
 }
 
@@ -1094,8 +1106,10 @@ function readShareGroupTargetAssignmentMemberValueTopicPartition(r: ByteReader, 
 }
 
 function readShareGroupTargetAssignmentMemberValueTopicPartitionArray(r: ByteReader, v: number): ShareGroupTargetAssignmentMemberValueTopicPartition[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareGroupTargetAssignmentMemberValueTopicPartition(r, v)];
   const items: ShareGroupTargetAssignmentMemberValueTopicPartition[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareGroupTargetAssignmentMemberValueTopicPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareGroupTargetAssignmentMemberValueTopicPartition(r, v));
   return items;
 }
 
@@ -1177,8 +1191,10 @@ function readShareGroupCurrentMemberAssignmentValueTopicPartitions(r: ByteReader
 }
 
 function readShareGroupCurrentMemberAssignmentValueTopicPartitionsArray(r: ByteReader, v: number): ShareGroupCurrentMemberAssignmentValueTopicPartitions[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareGroupCurrentMemberAssignmentValueTopicPartitions(r, v)];
   const items: ShareGroupCurrentMemberAssignmentValueTopicPartitions[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareGroupCurrentMemberAssignmentValueTopicPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareGroupCurrentMemberAssignmentValueTopicPartitions(r, v));
   return items;
 }
 
@@ -1271,8 +1287,10 @@ function readShareGroupStatePartitionMetadataValueTopicPartitionsInfo(r: ByteRea
 }
 
 function readShareGroupStatePartitionMetadataValueTopicPartitionsInfoArray(r: ByteReader, v: number): ShareGroupStatePartitionMetadataValueTopicPartitionsInfo[] {
+  const count = r.arrayLength(19);
+  if (count === 1) return [readShareGroupStatePartitionMetadataValueTopicPartitionsInfo(r, v)];
   const items: ShareGroupStatePartitionMetadataValueTopicPartitionsInfo[] = [];
-  for (let left = r.arrayLength(19); left > 0; left--) items.push(readShareGroupStatePartitionMetadataValueTopicPartitionsInfo(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareGroupStatePartitionMetadataValueTopicPartitionsInfo(r, v));
   return items;
 }
 
@@ -1284,8 +1302,10 @@ function readShareGroupStatePartitionMetadataValueTopicInfo(r: ByteReader, v: nu
 }
 
 function readShareGroupStatePartitionMetadataValueTopicInfoArray(r: ByteReader, v: number): ShareGroupStatePartitionMetadataValueTopicInfo[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareGroupStatePartitionMetadataValueTopicInfo(r, v)];
   const items: ShareGroupStatePartitionMetadataValueTopicInfo[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareGroupStatePartitionMetadataValueTopicInfo(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareGroupStatePartitionMetadataValueTopicInfo(r, v));
   return items;
 }
 
@@ -1440,10 +1460,11 @@ function readStreamsGroupMetadataValueLastAssignmentConfig(r: ByteReader, v: num
 }
 
 function readStreamsGroupMetadataValueLastAssignmentConfigArrayOrNull(r: ByteReader, v: number): StreamsGroupMetadataValueLastAssignmentConfig[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readStreamsGroupMetadataValueLastAssignmentConfig(r, v)];
   const items: StreamsGroupMetadataValueLastAssignmentConfig[] = [];
-  for (; left > 0; left--) items.push(readStreamsGroupMetadataValueLastAssignmentConfig(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupMetadataValueLastAssignmentConfig(r, v));
   return items;
 }
 
@@ -1580,8 +1601,10 @@ function readStreamsGroupMemberMetadataValueKeyValue(r: ByteReader, v: number): 
 }
 
 function readStreamsGroupMemberMetadataValueKeyValueArray(r: ByteReader, v: number): StreamsGroupMemberMetadataValueKeyValue[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readStreamsGroupMemberMetadataValueKeyValue(r, v)];
   const items: StreamsGroupMemberMetadataValueKeyValue[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readStreamsGroupMemberMetadataValueKeyValue(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupMemberMetadataValueKeyValue(r, v));
   return items;
 }
 
@@ -1750,8 +1773,10 @@ function readStreamsGroupTargetAssignmentMemberValueTaskIds(r: ByteReader, v: nu
 }
 
 function readStreamsGroupTargetAssignmentMemberValueTaskIdsArray(r: ByteReader, v: number): StreamsGroupTargetAssignmentMemberValueTaskIds[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readStreamsGroupTargetAssignmentMemberValueTaskIds(r, v)];
   const items: StreamsGroupTargetAssignmentMemberValueTaskIds[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readStreamsGroupTargetAssignmentMemberValueTaskIds(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupTargetAssignmentMemberValueTaskIds(r, v));
   return items;
 }
 
@@ -1864,8 +1889,10 @@ function readStreamsGroupCurrentMemberAssignmentValueTaskIds(r: ByteReader, v: n
 }
 
 function readStreamsGroupCurrentMemberAssignmentValueTaskIdsArray(r: ByteReader, v: number): StreamsGroupCurrentMemberAssignmentValueTaskIds[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readStreamsGroupCurrentMemberAssignmentValueTaskIds(r, v)];
   const items: StreamsGroupCurrentMemberAssignmentValueTaskIds[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readStreamsGroupCurrentMemberAssignmentValueTaskIds(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupCurrentMemberAssignmentValueTaskIds(r, v));
   return items;
 }
 
@@ -1994,8 +2021,10 @@ function readStreamsGroupTopologyValueTopicConfig(r: ByteReader, v: number): Str
 }
 
 function readStreamsGroupTopologyValueTopicConfigArray(r: ByteReader, v: number): StreamsGroupTopologyValueTopicConfig[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readStreamsGroupTopologyValueTopicConfig(r, v)];
   const items: StreamsGroupTopologyValueTopicConfig[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readStreamsGroupTopologyValueTopicConfig(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupTopologyValueTopicConfig(r, v));
   return items;
 }
 
@@ -2009,8 +2038,10 @@ function readStreamsGroupTopologyValueTopicInfo(r: ByteReader, v: number): Strea
 }
 
 function readStreamsGroupTopologyValueTopicInfoArray(r: ByteReader, v: number): StreamsGroupTopologyValueTopicInfo[] {
+  const count = r.arrayLength(9);
+  if (count === 1) return [readStreamsGroupTopologyValueTopicInfo(r, v)];
   const items: StreamsGroupTopologyValueTopicInfo[] = [];
-  for (let left = r.arrayLength(9); left > 0; left--) items.push(readStreamsGroupTopologyValueTopicInfo(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupTopologyValueTopicInfo(r, v));
   return items;
 }
 
@@ -2023,8 +2054,10 @@ function readStreamsGroupTopologyValueCopartitionGroup(r: ByteReader, v: number)
 }
 
 function readStreamsGroupTopologyValueCopartitionGroupArray(r: ByteReader, v: number): StreamsGroupTopologyValueCopartitionGroup[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readStreamsGroupTopologyValueCopartitionGroup(r, v)];
   const items: StreamsGroupTopologyValueCopartitionGroup[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readStreamsGroupTopologyValueCopartitionGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupTopologyValueCopartitionGroup(r, v));
   return items;
 }
 
@@ -2041,8 +2074,10 @@ function readStreamsGroupTopologyValueSubtopology(r: ByteReader, v: number): Str
 }
 
 function readStreamsGroupTopologyValueSubtopologyArray(r: ByteReader, v: number): StreamsGroupTopologyValueSubtopology[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readStreamsGroupTopologyValueSubtopology(r, v)];
   const items: StreamsGroupTopologyValueSubtopology[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readStreamsGroupTopologyValueSubtopology(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupTopologyValueSubtopology(r, v));
   return items;
 }
 

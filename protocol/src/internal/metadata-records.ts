@@ -64,8 +64,10 @@ function readRegisterBrokerRecordBrokerEndpoint(r: ByteReader, v: number): Regis
 }
 
 function readRegisterBrokerRecordBrokerEndpointArray(r: ByteReader, v: number): RegisterBrokerRecordBrokerEndpoint[] {
+  const count = r.arrayLength(7);
+  if (count === 1) return [readRegisterBrokerRecordBrokerEndpoint(r, v)];
   const items: RegisterBrokerRecordBrokerEndpoint[] = [];
-  for (let left = r.arrayLength(7); left > 0; left--) items.push(readRegisterBrokerRecordBrokerEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readRegisterBrokerRecordBrokerEndpoint(r, v));
   return items;
 }
 
@@ -78,8 +80,10 @@ function readRegisterBrokerRecordBrokerFeature(r: ByteReader, v: number): Regist
 }
 
 function readRegisterBrokerRecordBrokerFeatureArray(r: ByteReader, v: number): RegisterBrokerRecordBrokerFeature[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readRegisterBrokerRecordBrokerFeature(r, v)];
   const items: RegisterBrokerRecordBrokerFeature[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readRegisterBrokerRecordBrokerFeature(r, v));
+  for (let left = count; left > 0; left--) items.push(readRegisterBrokerRecordBrokerFeature(r, v));
   return items;
 }
 
@@ -712,8 +716,10 @@ function readClientQuotaRecordEntityData(r: ByteReader, v: number): ClientQuotaR
 }
 
 function readClientQuotaRecordEntityDataArray(r: ByteReader, v: number): ClientQuotaRecordEntityData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readClientQuotaRecordEntityData(r, v)];
   const items: ClientQuotaRecordEntityData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readClientQuotaRecordEntityData(r, v));
+  for (let left = count; left > 0; left--) items.push(readClientQuotaRecordEntityData(r, v));
   return items;
 }
 
@@ -1159,8 +1165,10 @@ function readRegisterControllerRecordControllerEndpoint(r: ByteReader, v: number
 }
 
 function readRegisterControllerRecordControllerEndpointArray(r: ByteReader, v: number): RegisterControllerRecordControllerEndpoint[] {
+  const count = r.arrayLength(7);
+  if (count === 1) return [readRegisterControllerRecordControllerEndpoint(r, v)];
   const items: RegisterControllerRecordControllerEndpoint[] = [];
-  for (let left = r.arrayLength(7); left > 0; left--) items.push(readRegisterControllerRecordControllerEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readRegisterControllerRecordControllerEndpoint(r, v));
   return items;
 }
 
@@ -1173,8 +1181,10 @@ function readRegisterControllerRecordControllerFeature(r: ByteReader, v: number)
 }
 
 function readRegisterControllerRecordControllerFeatureArray(r: ByteReader, v: number): RegisterControllerRecordControllerFeature[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readRegisterControllerRecordControllerFeature(r, v)];
   const items: RegisterControllerRecordControllerFeature[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readRegisterControllerRecordControllerFeature(r, v));
+  for (let left = count; left > 0; left--) items.push(readRegisterControllerRecordControllerFeature(r, v));
   return items;
 }
 

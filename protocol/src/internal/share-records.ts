@@ -71,8 +71,10 @@ function readShareSnapshotValueStateBatch(r: ByteReader, v: number): ShareSnapsh
 }
 
 function readShareSnapshotValueStateBatchArray(r: ByteReader, v: number): ShareSnapshotValueStateBatch[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readShareSnapshotValueStateBatch(r, v)];
   const items: ShareSnapshotValueStateBatch[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readShareSnapshotValueStateBatch(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareSnapshotValueStateBatch(r, v));
   return items;
 }
 
@@ -196,8 +198,10 @@ function readShareUpdateValueStateBatch(r: ByteReader, v: number): ShareUpdateVa
 }
 
 function readShareUpdateValueStateBatchArray(r: ByteReader, v: number): ShareUpdateValueStateBatch[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readShareUpdateValueStateBatch(r, v)];
   const items: ShareUpdateValueStateBatch[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readShareUpdateValueStateBatch(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareUpdateValueStateBatch(r, v));
   return items;
 }
 

@@ -76,10 +76,11 @@ function readTransactionLogValueTopicPartitions(r: ByteReader, v: number): Trans
 }
 
 function readTransactionLogValueTopicPartitionsArrayOrNull(r: ByteReader, v: number): TransactionLogValueTopicPartitions[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readTransactionLogValueTopicPartitions(r, v)];
   const items: TransactionLogValueTopicPartitions[] = [];
-  for (; left > 0; left--) items.push(readTransactionLogValueTopicPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readTransactionLogValueTopicPartitions(r, v));
   return items;
 }
 

@@ -57,8 +57,10 @@ function readProduceRequestPartitionProduceData(r: ByteReader, v: number): Produ
 }
 
 function readProduceRequestPartitionProduceDataArray(r: ByteReader, v: number): ProduceRequestPartitionProduceData[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readProduceRequestPartitionProduceData(r, v)];
   const items: ProduceRequestPartitionProduceData[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readProduceRequestPartitionProduceData(r, v));
+  for (let left = count; left > 0; left--) items.push(readProduceRequestPartitionProduceData(r, v));
   return items;
 }
 
@@ -71,8 +73,10 @@ function readProduceRequestTopicProduceData(r: ByteReader, v: number): ProduceRe
 }
 
 function readProduceRequestTopicProduceDataArray(r: ByteReader, v: number): ProduceRequestTopicProduceData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readProduceRequestTopicProduceData(r, v)];
   const items: ProduceRequestTopicProduceData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readProduceRequestTopicProduceData(r, v));
+  for (let left = count; left > 0; left--) items.push(readProduceRequestTopicProduceData(r, v));
   return items;
 }
 
@@ -220,8 +224,10 @@ function readProduceResponseBatchIndexAndErrorMessage(r: ByteReader, v: number):
 }
 
 function readProduceResponseBatchIndexAndErrorMessageArray(r: ByteReader, v: number): ProduceResponseBatchIndexAndErrorMessage[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readProduceResponseBatchIndexAndErrorMessage(r, v)];
   const items: ProduceResponseBatchIndexAndErrorMessage[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readProduceResponseBatchIndexAndErrorMessage(r, v));
+  for (let left = count; left > 0; left--) items.push(readProduceResponseBatchIndexAndErrorMessage(r, v));
   return items;
 }
 
@@ -252,8 +258,10 @@ function readProduceResponsePartitionProduce(r: ByteReader, v: number): ProduceR
 }
 
 function readProduceResponsePartitionProduceArray(r: ByteReader, v: number): ProduceResponsePartitionProduce[] {
+  const count = r.arrayLength(22);
+  if (count === 1) return [readProduceResponsePartitionProduce(r, v)];
   const items: ProduceResponsePartitionProduce[] = [];
-  for (let left = r.arrayLength(22); left > 0; left--) items.push(readProduceResponsePartitionProduce(r, v));
+  for (let left = count; left > 0; left--) items.push(readProduceResponsePartitionProduce(r, v));
   return items;
 }
 
@@ -266,8 +274,10 @@ function readProduceResponseTopicProduce(r: ByteReader, v: number): ProduceRespo
 }
 
 function readProduceResponseTopicProduceArray(r: ByteReader, v: number): ProduceResponseTopicProduce[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readProduceResponseTopicProduce(r, v)];
   const items: ProduceResponseTopicProduce[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readProduceResponseTopicProduce(r, v));
+  for (let left = count; left > 0; left--) items.push(readProduceResponseTopicProduce(r, v));
   return items;
 }
 
@@ -281,8 +291,10 @@ function readProduceResponseNodeEndpoint(r: ByteReader, v: number): ProduceRespo
 }
 
 function readProduceResponseNodeEndpointArray(r: ByteReader, v: number): ProduceResponseNodeEndpoint[] {
+  const count = r.arrayLength(11);
+  if (count === 1) return [readProduceResponseNodeEndpoint(r, v)];
   const items: ProduceResponseNodeEndpoint[] = [];
-  for (let left = r.arrayLength(11); left > 0; left--) items.push(readProduceResponseNodeEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readProduceResponseNodeEndpoint(r, v));
   return items;
 }
 

@@ -144,8 +144,10 @@ function readFetchRequestPartition(r: ByteReader, v: number): FetchRequestPartit
 }
 
 function readFetchRequestPartitionArray(r: ByteReader, v: number): FetchRequestPartition[] {
+  const count = r.arrayLength(16);
+  if (count === 1) return [readFetchRequestPartition(r, v)];
   const items: FetchRequestPartition[] = [];
-  for (let left = r.arrayLength(16); left > 0; left--) items.push(readFetchRequestPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchRequestPartition(r, v));
   return items;
 }
 
@@ -158,8 +160,10 @@ function readFetchRequestTopic(r: ByteReader, v: number): FetchRequestTopic {
 }
 
 function readFetchRequestTopicArray(r: ByteReader, v: number): FetchRequestTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readFetchRequestTopic(r, v)];
   const items: FetchRequestTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readFetchRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchRequestTopic(r, v));
   return items;
 }
 
@@ -172,8 +176,10 @@ function readFetchRequestForgottenTopic(r: ByteReader, v: number): FetchRequestF
 }
 
 function readFetchRequestForgottenTopicArray(r: ByteReader, v: number): FetchRequestForgottenTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readFetchRequestForgottenTopic(r, v)];
   const items: FetchRequestForgottenTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readFetchRequestForgottenTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchRequestForgottenTopic(r, v));
   return items;
 }
 
@@ -458,10 +464,11 @@ function readFetchResponseAbortedTransaction(r: ByteReader, v: number): FetchRes
 }
 
 function readFetchResponseAbortedTransactionArrayOrNull(r: ByteReader, v: number): FetchResponseAbortedTransaction[] | null {
-  let left = r.nullableArrayLength(16);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(16);
+  if (count < 0) return null;
+  if (count === 1) return [readFetchResponseAbortedTransaction(r, v)];
   const items: FetchResponseAbortedTransaction[] = [];
-  for (; left > 0; left--) items.push(readFetchResponseAbortedTransaction(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchResponseAbortedTransaction(r, v));
   return items;
 }
 
@@ -490,8 +497,10 @@ function readFetchResponsePartitionData(r: ByteReader, v: number): FetchResponse
 }
 
 function readFetchResponsePartitionDataArray(r: ByteReader, v: number): FetchResponsePartitionData[] {
+  const count = r.arrayLength(30);
+  if (count === 1) return [readFetchResponsePartitionData(r, v)];
   const items: FetchResponsePartitionData[] = [];
-  for (let left = r.arrayLength(30); left > 0; left--) items.push(readFetchResponsePartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchResponsePartitionData(r, v));
   return items;
 }
 
@@ -504,8 +513,10 @@ function readFetchResponseFetchableTopic(r: ByteReader, v: number): FetchRespons
 }
 
 function readFetchResponseFetchableTopicArray(r: ByteReader, v: number): FetchResponseFetchableTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readFetchResponseFetchableTopic(r, v)];
   const items: FetchResponseFetchableTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readFetchResponseFetchableTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchResponseFetchableTopic(r, v));
   return items;
 }
 
@@ -519,8 +530,10 @@ function readFetchResponseNodeEndpoint(r: ByteReader, v: number): FetchResponseN
 }
 
 function readFetchResponseNodeEndpointArray(r: ByteReader, v: number): FetchResponseNodeEndpoint[] {
+  const count = r.arrayLength(11);
+  if (count === 1) return [readFetchResponseNodeEndpoint(r, v)];
   const items: FetchResponseNodeEndpoint[] = [];
-  for (let left = r.arrayLength(11); left > 0; left--) items.push(readFetchResponseNodeEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchResponseNodeEndpoint(r, v));
   return items;
 }
 

@@ -59,8 +59,10 @@ function readListOffsetsRequestPartition(r: ByteReader, v: number): ListOffsetsR
 }
 
 function readListOffsetsRequestPartitionArray(r: ByteReader, v: number): ListOffsetsRequestPartition[] {
+  const count = r.arrayLength(12);
+  if (count === 1) return [readListOffsetsRequestPartition(r, v)];
   const items: ListOffsetsRequestPartition[] = [];
-  for (let left = r.arrayLength(12); left > 0; left--) items.push(readListOffsetsRequestPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readListOffsetsRequestPartition(r, v));
   return items;
 }
 
@@ -72,8 +74,10 @@ function readListOffsetsRequestTopic(r: ByteReader, v: number): ListOffsetsReque
 }
 
 function readListOffsetsRequestTopicArray(r: ByteReader, v: number): ListOffsetsRequestTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readListOffsetsRequestTopic(r, v)];
   const items: ListOffsetsRequestTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readListOffsetsRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readListOffsetsRequestTopic(r, v));
   return items;
 }
 
@@ -174,8 +178,10 @@ function readListOffsetsResponsePartition(r: ByteReader, v: number): ListOffsets
 }
 
 function readListOffsetsResponsePartitionArray(r: ByteReader, v: number): ListOffsetsResponsePartition[] {
+  const count = r.arrayLength(22);
+  if (count === 1) return [readListOffsetsResponsePartition(r, v)];
   const items: ListOffsetsResponsePartition[] = [];
-  for (let left = r.arrayLength(22); left > 0; left--) items.push(readListOffsetsResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readListOffsetsResponsePartition(r, v));
   return items;
 }
 
@@ -187,8 +193,10 @@ function readListOffsetsResponseTopic(r: ByteReader, v: number): ListOffsetsResp
 }
 
 function readListOffsetsResponseTopicArray(r: ByteReader, v: number): ListOffsetsResponseTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readListOffsetsResponseTopic(r, v)];
   const items: ListOffsetsResponseTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readListOffsetsResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readListOffsetsResponseTopic(r, v));
   return items;
 }
 

@@ -45,16 +45,19 @@ function readMetadataRequestTopic(r: ByteReader, v: number): MetadataRequestTopi
 }
 
 function readMetadataRequestTopicArray(r: ByteReader, v: number): MetadataRequestTopic[] {
+  const count = r.arrayLength(2);
+  if (count === 1) return [readMetadataRequestTopic(r, v)];
   const items: MetadataRequestTopic[] = [];
-  for (let left = r.arrayLength(2); left > 0; left--) items.push(readMetadataRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readMetadataRequestTopic(r, v));
   return items;
 }
 
 function readMetadataRequestTopicArrayOrNull(r: ByteReader, v: number): MetadataRequestTopic[] | null {
-  let left = r.nullableArrayLength(2);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(2);
+  if (count < 0) return null;
+  if (count === 1) return [readMetadataRequestTopic(r, v)];
   const items: MetadataRequestTopic[] = [];
-  for (; left > 0; left--) items.push(readMetadataRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readMetadataRequestTopic(r, v));
   return items;
 }
 
@@ -191,8 +194,10 @@ function readMetadataResponseBroker(r: ByteReader, v: number): MetadataResponseB
 }
 
 function readMetadataResponseBrokerArray(r: ByteReader, v: number): MetadataResponseBroker[] {
+  const count = r.arrayLength(10);
+  if (count === 1) return [readMetadataResponseBroker(r, v)];
   const items: MetadataResponseBroker[] = [];
-  for (let left = r.arrayLength(10); left > 0; left--) items.push(readMetadataResponseBroker(r, v));
+  for (let left = count; left > 0; left--) items.push(readMetadataResponseBroker(r, v));
   return items;
 }
 
@@ -209,8 +214,10 @@ function readMetadataResponsePartition(r: ByteReader, v: number): MetadataRespon
 }
 
 function readMetadataResponsePartitionArray(r: ByteReader, v: number): MetadataResponsePartition[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readMetadataResponsePartition(r, v)];
   const items: MetadataResponsePartition[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readMetadataResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readMetadataResponsePartition(r, v));
   return items;
 }
 
@@ -226,8 +233,10 @@ function readMetadataResponseTopic(r: ByteReader, v: number): MetadataResponseTo
 }
 
 function readMetadataResponseTopicArray(r: ByteReader, v: number): MetadataResponseTopic[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readMetadataResponseTopic(r, v)];
   const items: MetadataResponseTopic[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readMetadataResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readMetadataResponseTopic(r, v));
   return items;
 }
 

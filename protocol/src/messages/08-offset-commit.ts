@@ -67,8 +67,10 @@ function readOffsetCommitRequestPartition(r: ByteReader, v: number): OffsetCommi
 }
 
 function readOffsetCommitRequestPartitionArray(r: ByteReader, v: number): OffsetCommitRequestPartition[] {
+  const count = r.arrayLength(14);
+  if (count === 1) return [readOffsetCommitRequestPartition(r, v)];
   const items: OffsetCommitRequestPartition[] = [];
-  for (let left = r.arrayLength(14); left > 0; left--) items.push(readOffsetCommitRequestPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetCommitRequestPartition(r, v));
   return items;
 }
 
@@ -81,8 +83,10 @@ function readOffsetCommitRequestTopic(r: ByteReader, v: number): OffsetCommitReq
 }
 
 function readOffsetCommitRequestTopicArray(r: ByteReader, v: number): OffsetCommitRequestTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readOffsetCommitRequestTopic(r, v)];
   const items: OffsetCommitRequestTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readOffsetCommitRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetCommitRequestTopic(r, v));
   return items;
 }
 
@@ -178,8 +182,10 @@ function readOffsetCommitResponsePartition(r: ByteReader, v: number): OffsetComm
 }
 
 function readOffsetCommitResponsePartitionArray(r: ByteReader, v: number): OffsetCommitResponsePartition[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readOffsetCommitResponsePartition(r, v)];
   const items: OffsetCommitResponsePartition[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readOffsetCommitResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetCommitResponsePartition(r, v));
   return items;
 }
 
@@ -192,8 +198,10 @@ function readOffsetCommitResponseTopic(r: ByteReader, v: number): OffsetCommitRe
 }
 
 function readOffsetCommitResponseTopicArray(r: ByteReader, v: number): OffsetCommitResponseTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readOffsetCommitResponseTopic(r, v)];
   const items: OffsetCommitResponseTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readOffsetCommitResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetCommitResponseTopic(r, v));
   return items;
 }
 

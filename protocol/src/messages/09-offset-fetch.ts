@@ -71,16 +71,19 @@ function readOffsetFetchRequestTopic(r: ByteReader, v: number): OffsetFetchReque
 }
 
 function readOffsetFetchRequestTopicArray(r: ByteReader, v: number): OffsetFetchRequestTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readOffsetFetchRequestTopic(r, v)];
   const items: OffsetFetchRequestTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readOffsetFetchRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetFetchRequestTopic(r, v));
   return items;
 }
 
 function readOffsetFetchRequestTopicArrayOrNull(r: ByteReader, v: number): OffsetFetchRequestTopic[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readOffsetFetchRequestTopic(r, v)];
   const items: OffsetFetchRequestTopic[] = [];
-  for (; left > 0; left--) items.push(readOffsetFetchRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetFetchRequestTopic(r, v));
   return items;
 }
 
@@ -93,10 +96,11 @@ function readOffsetFetchRequestGroupTopic(r: ByteReader, v: number): OffsetFetch
 }
 
 function readOffsetFetchRequestGroupTopicArrayOrNull(r: ByteReader, v: number): OffsetFetchRequestGroupTopic[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readOffsetFetchRequestGroupTopic(r, v)];
   const items: OffsetFetchRequestGroupTopic[] = [];
-  for (; left > 0; left--) items.push(readOffsetFetchRequestGroupTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetFetchRequestGroupTopic(r, v));
   return items;
 }
 
@@ -110,8 +114,10 @@ function readOffsetFetchRequestGroup(r: ByteReader, v: number): OffsetFetchReque
 }
 
 function readOffsetFetchRequestGroupArray(r: ByteReader, v: number): OffsetFetchRequestGroup[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readOffsetFetchRequestGroup(r, v)];
   const items: OffsetFetchRequestGroup[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readOffsetFetchRequestGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetFetchRequestGroup(r, v));
   return items;
 }
 
@@ -283,8 +289,10 @@ function readOffsetFetchResponsePartition(r: ByteReader, v: number): OffsetFetch
 }
 
 function readOffsetFetchResponsePartitionArray(r: ByteReader, v: number): OffsetFetchResponsePartition[] {
+  const count = r.arrayLength(16);
+  if (count === 1) return [readOffsetFetchResponsePartition(r, v)];
   const items: OffsetFetchResponsePartition[] = [];
-  for (let left = r.arrayLength(16); left > 0; left--) items.push(readOffsetFetchResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetFetchResponsePartition(r, v));
   return items;
 }
 
@@ -296,8 +304,10 @@ function readOffsetFetchResponseTopic(r: ByteReader, v: number): OffsetFetchResp
 }
 
 function readOffsetFetchResponseTopicArray(r: ByteReader, v: number): OffsetFetchResponseTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readOffsetFetchResponseTopic(r, v)];
   const items: OffsetFetchResponseTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readOffsetFetchResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetFetchResponseTopic(r, v));
   return items;
 }
 
@@ -312,8 +322,10 @@ function readOffsetFetchResponseGroupPartition(r: ByteReader, v: number): Offset
 }
 
 function readOffsetFetchResponseGroupPartitionArray(r: ByteReader, v: number): OffsetFetchResponseGroupPartition[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readOffsetFetchResponseGroupPartition(r, v)];
   const items: OffsetFetchResponseGroupPartition[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readOffsetFetchResponseGroupPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetFetchResponseGroupPartition(r, v));
   return items;
 }
 
@@ -326,8 +338,10 @@ function readOffsetFetchResponseGroupTopic(r: ByteReader, v: number): OffsetFetc
 }
 
 function readOffsetFetchResponseGroupTopicArray(r: ByteReader, v: number): OffsetFetchResponseGroupTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readOffsetFetchResponseGroupTopic(r, v)];
   const items: OffsetFetchResponseGroupTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readOffsetFetchResponseGroupTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetFetchResponseGroupTopic(r, v));
   return items;
 }
 
@@ -340,8 +354,10 @@ function readOffsetFetchResponseGroup(r: ByteReader, v: number): OffsetFetchResp
 }
 
 function readOffsetFetchResponseGroupArray(r: ByteReader, v: number): OffsetFetchResponseGroup[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readOffsetFetchResponseGroup(r, v)];
   const items: OffsetFetchResponseGroup[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readOffsetFetchResponseGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetFetchResponseGroup(r, v));
   return items;
 }
 

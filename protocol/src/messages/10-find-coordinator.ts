@@ -94,8 +94,10 @@ function readFindCoordinatorResponseCoordinator(r: ByteReader, v: number): FindC
 }
 
 function readFindCoordinatorResponseCoordinatorArray(r: ByteReader, v: number): FindCoordinatorResponseCoordinator[] {
+  const count = r.arrayLength(14);
+  if (count === 1) return [readFindCoordinatorResponseCoordinator(r, v)];
   const items: FindCoordinatorResponseCoordinator[] = [];
-  for (let left = r.arrayLength(14); left > 0; left--) items.push(readFindCoordinatorResponseCoordinator(r, v));
+  for (let left = count; left > 0; left--) items.push(readFindCoordinatorResponseCoordinator(r, v));
   return items;
 }
 

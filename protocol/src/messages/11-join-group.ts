@@ -52,8 +52,10 @@ function readJoinGroupRequestProtocol(r: ByteReader, v: number): JoinGroupReques
 }
 
 function readJoinGroupRequestProtocolArray(r: ByteReader, v: number): JoinGroupRequestProtocol[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readJoinGroupRequestProtocol(r, v)];
   const items: JoinGroupRequestProtocol[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readJoinGroupRequestProtocol(r, v));
+  for (let left = count; left > 0; left--) items.push(readJoinGroupRequestProtocol(r, v));
   return items;
 }
 
@@ -151,8 +153,10 @@ function readJoinGroupResponseMember(r: ByteReader, v: number): JoinGroupRespons
 }
 
 function readJoinGroupResponseMemberArray(r: ByteReader, v: number): JoinGroupResponseMember[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readJoinGroupResponseMember(r, v)];
   const items: JoinGroupResponseMember[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readJoinGroupResponseMember(r, v));
+  for (let left = count; left > 0; left--) items.push(readJoinGroupResponseMember(r, v));
   return items;
 }
 

@@ -43,8 +43,10 @@ function readLeaveGroupRequestMemberIdentity(r: ByteReader, v: number): LeaveGro
 }
 
 function readLeaveGroupRequestMemberIdentityArray(r: ByteReader, v: number): LeaveGroupRequestMemberIdentity[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readLeaveGroupRequestMemberIdentity(r, v)];
   const items: LeaveGroupRequestMemberIdentity[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readLeaveGroupRequestMemberIdentity(r, v));
+  for (let left = count; left > 0; left--) items.push(readLeaveGroupRequestMemberIdentity(r, v));
   return items;
 }
 
@@ -113,8 +115,10 @@ function readLeaveGroupResponseMember(r: ByteReader, v: number): LeaveGroupRespo
 }
 
 function readLeaveGroupResponseMemberArray(r: ByteReader, v: number): LeaveGroupResponseMember[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readLeaveGroupResponseMember(r, v)];
   const items: LeaveGroupResponseMember[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readLeaveGroupResponseMember(r, v));
+  for (let left = count; left > 0; left--) items.push(readLeaveGroupResponseMember(r, v));
   return items;
 }
 

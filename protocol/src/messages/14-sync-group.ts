@@ -48,8 +48,10 @@ function readSyncGroupRequestAssignment(r: ByteReader, v: number): SyncGroupRequ
 }
 
 function readSyncGroupRequestAssignmentArray(r: ByteReader, v: number): SyncGroupRequestAssignment[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readSyncGroupRequestAssignment(r, v)];
   const items: SyncGroupRequestAssignment[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readSyncGroupRequestAssignment(r, v));
+  for (let left = count; left > 0; left--) items.push(readSyncGroupRequestAssignment(r, v));
   return items;
 }
 

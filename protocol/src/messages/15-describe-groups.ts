@@ -102,8 +102,10 @@ function readDescribeGroupsResponseDescribedGroupMember(r: ByteReader, v: number
 }
 
 function readDescribeGroupsResponseDescribedGroupMemberArray(r: ByteReader, v: number): DescribeGroupsResponseDescribedGroupMember[] {
+  const count = r.arrayLength(7);
+  if (count === 1) return [readDescribeGroupsResponseDescribedGroupMember(r, v)];
   const items: DescribeGroupsResponseDescribedGroupMember[] = [];
-  for (let left = r.arrayLength(7); left > 0; left--) items.push(readDescribeGroupsResponseDescribedGroupMember(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeGroupsResponseDescribedGroupMember(r, v));
   return items;
 }
 
@@ -121,8 +123,10 @@ function readDescribeGroupsResponseDescribedGroup(r: ByteReader, v: number): Des
 }
 
 function readDescribeGroupsResponseDescribedGroupArray(r: ByteReader, v: number): DescribeGroupsResponseDescribedGroup[] {
+  const count = r.arrayLength(12);
+  if (count === 1) return [readDescribeGroupsResponseDescribedGroup(r, v)];
   const items: DescribeGroupsResponseDescribedGroup[] = [];
-  for (let left = r.arrayLength(12); left > 0; left--) items.push(readDescribeGroupsResponseDescribedGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeGroupsResponseDescribedGroup(r, v));
   return items;
 }
 

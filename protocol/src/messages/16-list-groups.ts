@@ -77,8 +77,10 @@ function readListGroupsResponseListedGroup(r: ByteReader, v: number): ListGroups
 }
 
 function readListGroupsResponseListedGroupArray(r: ByteReader, v: number): ListGroupsResponseListedGroup[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readListGroupsResponseListedGroup(r, v)];
   const items: ListGroupsResponseListedGroup[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readListGroupsResponseListedGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readListGroupsResponseListedGroup(r, v));
   return items;
 }
 

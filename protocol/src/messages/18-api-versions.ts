@@ -94,8 +94,10 @@ function readApiVersionsResponseApiVersion(r: ByteReader, v: number): ApiVersion
 }
 
 function readApiVersionsResponseApiVersionArray(r: ByteReader, v: number): ApiVersionsResponseApiVersion[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readApiVersionsResponseApiVersion(r, v)];
   const items: ApiVersionsResponseApiVersion[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readApiVersionsResponseApiVersion(r, v));
+  for (let left = count; left > 0; left--) items.push(readApiVersionsResponseApiVersion(r, v));
   return items;
 }
 
@@ -108,8 +110,10 @@ function readApiVersionsResponseSupportedFeatureKey(r: ByteReader, v: number): A
 }
 
 function readApiVersionsResponseSupportedFeatureKeyArray(r: ByteReader, v: number): ApiVersionsResponseSupportedFeatureKey[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readApiVersionsResponseSupportedFeatureKey(r, v)];
   const items: ApiVersionsResponseSupportedFeatureKey[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readApiVersionsResponseSupportedFeatureKey(r, v));
+  for (let left = count; left > 0; left--) items.push(readApiVersionsResponseSupportedFeatureKey(r, v));
   return items;
 }
 
@@ -122,8 +126,10 @@ function readApiVersionsResponseFinalizedFeatureKey(r: ByteReader, v: number): A
 }
 
 function readApiVersionsResponseFinalizedFeatureKeyArray(r: ByteReader, v: number): ApiVersionsResponseFinalizedFeatureKey[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readApiVersionsResponseFinalizedFeatureKey(r, v)];
   const items: ApiVersionsResponseFinalizedFeatureKey[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readApiVersionsResponseFinalizedFeatureKey(r, v));
+  for (let left = count; left > 0; left--) items.push(readApiVersionsResponseFinalizedFeatureKey(r, v));
   return items;
 }
 

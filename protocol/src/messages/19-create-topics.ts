@@ -54,8 +54,10 @@ function readCreateTopicsRequestCreatableReplicaAssignment(r: ByteReader, v: num
 }
 
 function readCreateTopicsRequestCreatableReplicaAssignmentArray(r: ByteReader, v: number): CreateTopicsRequestCreatableReplicaAssignment[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readCreateTopicsRequestCreatableReplicaAssignment(r, v)];
   const items: CreateTopicsRequestCreatableReplicaAssignment[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readCreateTopicsRequestCreatableReplicaAssignment(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreateTopicsRequestCreatableReplicaAssignment(r, v));
   return items;
 }
 
@@ -67,8 +69,10 @@ function readCreateTopicsRequestCreatableTopicConfig(r: ByteReader, v: number): 
 }
 
 function readCreateTopicsRequestCreatableTopicConfigArray(r: ByteReader, v: number): CreateTopicsRequestCreatableTopicConfig[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readCreateTopicsRequestCreatableTopicConfig(r, v)];
   const items: CreateTopicsRequestCreatableTopicConfig[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readCreateTopicsRequestCreatableTopicConfig(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreateTopicsRequestCreatableTopicConfig(r, v));
   return items;
 }
 
@@ -83,8 +87,10 @@ function readCreateTopicsRequestCreatableTopic(r: ByteReader, v: number): Create
 }
 
 function readCreateTopicsRequestCreatableTopicArray(r: ByteReader, v: number): CreateTopicsRequestCreatableTopic[] {
+  const count = r.arrayLength(10);
+  if (count === 1) return [readCreateTopicsRequestCreatableTopic(r, v)];
   const items: CreateTopicsRequestCreatableTopic[] = [];
-  for (let left = r.arrayLength(10); left > 0; left--) items.push(readCreateTopicsRequestCreatableTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreateTopicsRequestCreatableTopic(r, v));
   return items;
 }
 
@@ -209,10 +215,11 @@ function readCreateTopicsResponseTopicConfig(r: ByteReader, v: number): CreateTo
 }
 
 function readCreateTopicsResponseTopicConfigArrayOrNull(r: ByteReader, v: number): CreateTopicsResponseTopicConfig[] | null {
-  let left = r.nullableArrayLength(6);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(6);
+  if (count < 0) return null;
+  if (count === 1) return [readCreateTopicsResponseTopicConfig(r, v)];
   const items: CreateTopicsResponseTopicConfig[] = [];
-  for (; left > 0; left--) items.push(readCreateTopicsResponseTopicConfig(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreateTopicsResponseTopicConfig(r, v));
   return items;
 }
 
@@ -236,8 +243,10 @@ function readCreateTopicsResponseCreatableTopicResult(r: ByteReader, v: number):
 }
 
 function readCreateTopicsResponseCreatableTopicResultArray(r: ByteReader, v: number): CreateTopicsResponseCreatableTopicResult[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readCreateTopicsResponseCreatableTopicResult(r, v)];
   const items: CreateTopicsResponseCreatableTopicResult[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readCreateTopicsResponseCreatableTopicResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreateTopicsResponseCreatableTopicResult(r, v));
   return items;
 }
 

@@ -39,8 +39,10 @@ function readDeleteTopicsRequestDeleteTopicState(r: ByteReader, v: number): Dele
 }
 
 function readDeleteTopicsRequestDeleteTopicStateArray(r: ByteReader, v: number): DeleteTopicsRequestDeleteTopicState[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readDeleteTopicsRequestDeleteTopicState(r, v)];
   const items: DeleteTopicsRequestDeleteTopicState[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readDeleteTopicsRequestDeleteTopicState(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteTopicsRequestDeleteTopicState(r, v));
   return items;
 }
 
@@ -112,8 +114,10 @@ function readDeleteTopicsResponseDeletableTopicResult(r: ByteReader, v: number):
 }
 
 function readDeleteTopicsResponseDeletableTopicResultArray(r: ByteReader, v: number): DeleteTopicsResponseDeletableTopicResult[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readDeleteTopicsResponseDeletableTopicResult(r, v)];
   const items: DeleteTopicsResponseDeletableTopicResult[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readDeleteTopicsResponseDeletableTopicResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteTopicsResponseDeletableTopicResult(r, v));
   return items;
 }
 

@@ -36,8 +36,10 @@ function readDeleteRecordsRequestPartition(r: ByteReader, v: number): DeleteReco
 }
 
 function readDeleteRecordsRequestPartitionArray(r: ByteReader, v: number): DeleteRecordsRequestPartition[] {
+  const count = r.arrayLength(12);
+  if (count === 1) return [readDeleteRecordsRequestPartition(r, v)];
   const items: DeleteRecordsRequestPartition[] = [];
-  for (let left = r.arrayLength(12); left > 0; left--) items.push(readDeleteRecordsRequestPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteRecordsRequestPartition(r, v));
   return items;
 }
 
@@ -49,8 +51,10 @@ function readDeleteRecordsRequestTopic(r: ByteReader, v: number): DeleteRecordsR
 }
 
 function readDeleteRecordsRequestTopicArray(r: ByteReader, v: number): DeleteRecordsRequestTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDeleteRecordsRequestTopic(r, v)];
   const items: DeleteRecordsRequestTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDeleteRecordsRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteRecordsRequestTopic(r, v));
   return items;
 }
 
@@ -126,8 +130,10 @@ function readDeleteRecordsResponsePartitionResult(r: ByteReader, v: number): Del
 }
 
 function readDeleteRecordsResponsePartitionResultArray(r: ByteReader, v: number): DeleteRecordsResponsePartitionResult[] {
+  const count = r.arrayLength(14);
+  if (count === 1) return [readDeleteRecordsResponsePartitionResult(r, v)];
   const items: DeleteRecordsResponsePartitionResult[] = [];
-  for (let left = r.arrayLength(14); left > 0; left--) items.push(readDeleteRecordsResponsePartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteRecordsResponsePartitionResult(r, v));
   return items;
 }
 
@@ -139,8 +145,10 @@ function readDeleteRecordsResponseTopicResult(r: ByteReader, v: number): DeleteR
 }
 
 function readDeleteRecordsResponseTopicResultArray(r: ByteReader, v: number): DeleteRecordsResponseTopicResult[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDeleteRecordsResponseTopicResult(r, v)];
   const items: DeleteRecordsResponseTopicResult[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDeleteRecordsResponseTopicResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteRecordsResponseTopicResult(r, v));
   return items;
 }
 

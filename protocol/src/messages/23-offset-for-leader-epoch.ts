@@ -48,8 +48,10 @@ function readOffsetForLeaderEpochRequestOffsetForLeaderPartition(r: ByteReader, 
 }
 
 function readOffsetForLeaderEpochRequestOffsetForLeaderPartitionArray(r: ByteReader, v: number): OffsetForLeaderEpochRequestOffsetForLeaderPartition[] {
+  const count = r.arrayLength(12);
+  if (count === 1) return [readOffsetForLeaderEpochRequestOffsetForLeaderPartition(r, v)];
   const items: OffsetForLeaderEpochRequestOffsetForLeaderPartition[] = [];
-  for (let left = r.arrayLength(12); left > 0; left--) items.push(readOffsetForLeaderEpochRequestOffsetForLeaderPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetForLeaderEpochRequestOffsetForLeaderPartition(r, v));
   return items;
 }
 
@@ -61,8 +63,10 @@ function readOffsetForLeaderEpochRequestOffsetForLeaderTopic(r: ByteReader, v: n
 }
 
 function readOffsetForLeaderEpochRequestOffsetForLeaderTopicArray(r: ByteReader, v: number): OffsetForLeaderEpochRequestOffsetForLeaderTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readOffsetForLeaderEpochRequestOffsetForLeaderTopic(r, v)];
   const items: OffsetForLeaderEpochRequestOffsetForLeaderTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readOffsetForLeaderEpochRequestOffsetForLeaderTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetForLeaderEpochRequestOffsetForLeaderTopic(r, v));
   return items;
 }
 
@@ -152,8 +156,10 @@ function readOffsetForLeaderEpochResponseEpochEndOffset(r: ByteReader, v: number
 }
 
 function readOffsetForLeaderEpochResponseEpochEndOffsetArray(r: ByteReader, v: number): OffsetForLeaderEpochResponseEpochEndOffset[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readOffsetForLeaderEpochResponseEpochEndOffset(r, v)];
   const items: OffsetForLeaderEpochResponseEpochEndOffset[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readOffsetForLeaderEpochResponseEpochEndOffset(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetForLeaderEpochResponseEpochEndOffset(r, v));
   return items;
 }
 
@@ -165,8 +171,10 @@ function readOffsetForLeaderEpochResponseOffsetForLeaderTopicResult(r: ByteReade
 }
 
 function readOffsetForLeaderEpochResponseOffsetForLeaderTopicResultArray(r: ByteReader, v: number): OffsetForLeaderEpochResponseOffsetForLeaderTopicResult[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readOffsetForLeaderEpochResponseOffsetForLeaderTopicResult(r, v)];
   const items: OffsetForLeaderEpochResponseOffsetForLeaderTopicResult[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readOffsetForLeaderEpochResponseOffsetForLeaderTopicResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetForLeaderEpochResponseOffsetForLeaderTopicResult(r, v));
   return items;
 }
 

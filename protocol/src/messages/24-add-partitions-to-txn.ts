@@ -58,8 +58,10 @@ function readAddPartitionsToTxnRequestTopic(r: ByteReader, v: number): AddPartit
 }
 
 function readAddPartitionsToTxnRequestTopicArray(r: ByteReader, v: number): AddPartitionsToTxnRequestTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAddPartitionsToTxnRequestTopic(r, v)];
   const items: AddPartitionsToTxnRequestTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAddPartitionsToTxnRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readAddPartitionsToTxnRequestTopic(r, v));
   return items;
 }
 
@@ -74,8 +76,10 @@ function readAddPartitionsToTxnRequestTransaction(r: ByteReader, v: number): Add
 }
 
 function readAddPartitionsToTxnRequestTransactionArray(r: ByteReader, v: number): AddPartitionsToTxnRequestTransaction[] {
+  const count = r.arrayLength(14);
+  if (count === 1) return [readAddPartitionsToTxnRequestTransaction(r, v)];
   const items: AddPartitionsToTxnRequestTransaction[] = [];
-  for (let left = r.arrayLength(14); left > 0; left--) items.push(readAddPartitionsToTxnRequestTransaction(r, v));
+  for (let left = count; left > 0; left--) items.push(readAddPartitionsToTxnRequestTransaction(r, v));
   return items;
 }
 
@@ -179,8 +183,10 @@ function readAddPartitionsToTxnResponsePartitionResult(r: ByteReader, v: number)
 }
 
 function readAddPartitionsToTxnResponsePartitionResultArray(r: ByteReader, v: number): AddPartitionsToTxnResponsePartitionResult[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readAddPartitionsToTxnResponsePartitionResult(r, v)];
   const items: AddPartitionsToTxnResponsePartitionResult[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readAddPartitionsToTxnResponsePartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readAddPartitionsToTxnResponsePartitionResult(r, v));
   return items;
 }
 
@@ -192,8 +198,10 @@ function readAddPartitionsToTxnResponseTopicResult(r: ByteReader, v: number): Ad
 }
 
 function readAddPartitionsToTxnResponseTopicResultArray(r: ByteReader, v: number): AddPartitionsToTxnResponseTopicResult[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAddPartitionsToTxnResponseTopicResult(r, v)];
   const items: AddPartitionsToTxnResponseTopicResult[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAddPartitionsToTxnResponseTopicResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readAddPartitionsToTxnResponseTopicResult(r, v));
   return items;
 }
 
@@ -205,8 +213,10 @@ function readAddPartitionsToTxnResponseResult(r: ByteReader, v: number): AddPart
 }
 
 function readAddPartitionsToTxnResponseResultArray(r: ByteReader, v: number): AddPartitionsToTxnResponseResult[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAddPartitionsToTxnResponseResult(r, v)];
   const items: AddPartitionsToTxnResponseResult[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAddPartitionsToTxnResponseResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readAddPartitionsToTxnResponseResult(r, v));
   return items;
 }
 

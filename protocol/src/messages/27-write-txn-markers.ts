@@ -49,8 +49,10 @@ function readWriteTxnMarkersRequestWritableTxnMarkerTopic(r: ByteReader, v: numb
 }
 
 function readWriteTxnMarkersRequestWritableTxnMarkerTopicArray(r: ByteReader, v: number): WriteTxnMarkersRequestWritableTxnMarkerTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readWriteTxnMarkersRequestWritableTxnMarkerTopic(r, v)];
   const items: WriteTxnMarkersRequestWritableTxnMarkerTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readWriteTxnMarkersRequestWritableTxnMarkerTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteTxnMarkersRequestWritableTxnMarkerTopic(r, v));
   return items;
 }
 
@@ -66,8 +68,10 @@ function readWriteTxnMarkersRequestWritableTxnMarker(r: ByteReader, v: number): 
 }
 
 function readWriteTxnMarkersRequestWritableTxnMarkerArray(r: ByteReader, v: number): WriteTxnMarkersRequestWritableTxnMarker[] {
+  const count = r.arrayLength(17);
+  if (count === 1) return [readWriteTxnMarkersRequestWritableTxnMarker(r, v)];
   const items: WriteTxnMarkersRequestWritableTxnMarker[] = [];
-  for (let left = r.arrayLength(17); left > 0; left--) items.push(readWriteTxnMarkersRequestWritableTxnMarker(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteTxnMarkersRequestWritableTxnMarker(r, v));
   return items;
 }
 
@@ -148,8 +152,10 @@ function readWriteTxnMarkersResponseWritableTxnMarkerPartitionResult(r: ByteRead
 }
 
 function readWriteTxnMarkersResponseWritableTxnMarkerPartitionResultArray(r: ByteReader, v: number): WriteTxnMarkersResponseWritableTxnMarkerPartitionResult[] {
+  const count = r.arrayLength(7);
+  if (count === 1) return [readWriteTxnMarkersResponseWritableTxnMarkerPartitionResult(r, v)];
   const items: WriteTxnMarkersResponseWritableTxnMarkerPartitionResult[] = [];
-  for (let left = r.arrayLength(7); left > 0; left--) items.push(readWriteTxnMarkersResponseWritableTxnMarkerPartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteTxnMarkersResponseWritableTxnMarkerPartitionResult(r, v));
   return items;
 }
 
@@ -161,8 +167,10 @@ function readWriteTxnMarkersResponseWritableTxnMarkerTopicResult(r: ByteReader, 
 }
 
 function readWriteTxnMarkersResponseWritableTxnMarkerTopicResultArray(r: ByteReader, v: number): WriteTxnMarkersResponseWritableTxnMarkerTopicResult[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readWriteTxnMarkersResponseWritableTxnMarkerTopicResult(r, v)];
   const items: WriteTxnMarkersResponseWritableTxnMarkerTopicResult[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readWriteTxnMarkersResponseWritableTxnMarkerTopicResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteTxnMarkersResponseWritableTxnMarkerTopicResult(r, v));
   return items;
 }
 
@@ -174,8 +182,10 @@ function readWriteTxnMarkersResponseWritableTxnMarkerResult(r: ByteReader, v: nu
 }
 
 function readWriteTxnMarkersResponseWritableTxnMarkerResultArray(r: ByteReader, v: number): WriteTxnMarkersResponseWritableTxnMarkerResult[] {
+  const count = r.arrayLength(10);
+  if (count === 1) return [readWriteTxnMarkersResponseWritableTxnMarkerResult(r, v)];
   const items: WriteTxnMarkersResponseWritableTxnMarkerResult[] = [];
-  for (let left = r.arrayLength(10); left > 0; left--) items.push(readWriteTxnMarkersResponseWritableTxnMarkerResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteTxnMarkersResponseWritableTxnMarkerResult(r, v));
   return items;
 }
 

@@ -66,8 +66,10 @@ function readTxnOffsetCommitRequestPartition(r: ByteReader, v: number): TxnOffse
 }
 
 function readTxnOffsetCommitRequestPartitionArray(r: ByteReader, v: number): TxnOffsetCommitRequestPartition[] {
+  const count = r.arrayLength(14);
+  if (count === 1) return [readTxnOffsetCommitRequestPartition(r, v)];
   const items: TxnOffsetCommitRequestPartition[] = [];
-  for (let left = r.arrayLength(14); left > 0; left--) items.push(readTxnOffsetCommitRequestPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readTxnOffsetCommitRequestPartition(r, v));
   return items;
 }
 
@@ -79,8 +81,10 @@ function readTxnOffsetCommitRequestTopic(r: ByteReader, v: number): TxnOffsetCom
 }
 
 function readTxnOffsetCommitRequestTopicArray(r: ByteReader, v: number): TxnOffsetCommitRequestTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readTxnOffsetCommitRequestTopic(r, v)];
   const items: TxnOffsetCommitRequestTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readTxnOffsetCommitRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readTxnOffsetCommitRequestTopic(r, v));
   return items;
 }
 
@@ -170,8 +174,10 @@ function readTxnOffsetCommitResponsePartition(r: ByteReader, v: number): TxnOffs
 }
 
 function readTxnOffsetCommitResponsePartitionArray(r: ByteReader, v: number): TxnOffsetCommitResponsePartition[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readTxnOffsetCommitResponsePartition(r, v)];
   const items: TxnOffsetCommitResponsePartition[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readTxnOffsetCommitResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readTxnOffsetCommitResponsePartition(r, v));
   return items;
 }
 
@@ -183,8 +189,10 @@ function readTxnOffsetCommitResponseTopic(r: ByteReader, v: number): TxnOffsetCo
 }
 
 function readTxnOffsetCommitResponseTopicArray(r: ByteReader, v: number): TxnOffsetCommitResponseTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readTxnOffsetCommitResponseTopic(r, v)];
   const items: TxnOffsetCommitResponseTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readTxnOffsetCommitResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readTxnOffsetCommitResponseTopic(r, v));
   return items;
 }
 

@@ -108,8 +108,10 @@ function readDescribeAclsResponseAclDescription(r: ByteReader, v: number): Descr
 }
 
 function readDescribeAclsResponseAclDescriptionArray(r: ByteReader, v: number): DescribeAclsResponseAclDescription[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readDescribeAclsResponseAclDescription(r, v)];
   const items: DescribeAclsResponseAclDescription[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readDescribeAclsResponseAclDescription(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeAclsResponseAclDescription(r, v));
   return items;
 }
 
@@ -123,8 +125,10 @@ function readDescribeAclsResponseResource(r: ByteReader, v: number): DescribeAcl
 }
 
 function readDescribeAclsResponseResourceArray(r: ByteReader, v: number): DescribeAclsResponseResource[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readDescribeAclsResponseResource(r, v)];
   const items: DescribeAclsResponseResource[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readDescribeAclsResponseResource(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeAclsResponseResource(r, v));
   return items;
 }
 

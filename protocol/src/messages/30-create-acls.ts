@@ -47,8 +47,10 @@ function readCreateAclsRequestAclCreation(r: ByteReader, v: number): CreateAclsR
 }
 
 function readCreateAclsRequestAclCreationArray(r: ByteReader, v: number): CreateAclsRequestAclCreation[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readCreateAclsRequestAclCreation(r, v)];
   const items: CreateAclsRequestAclCreation[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readCreateAclsRequestAclCreation(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreateAclsRequestAclCreation(r, v));
   return items;
 }
 
@@ -106,8 +108,10 @@ function readCreateAclsResponseAclCreationResult(r: ByteReader, v: number): Crea
 }
 
 function readCreateAclsResponseAclCreationResultArray(r: ByteReader, v: number): CreateAclsResponseAclCreationResult[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readCreateAclsResponseAclCreationResult(r, v)];
   const items: CreateAclsResponseAclCreationResult[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readCreateAclsResponseAclCreationResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreateAclsResponseAclCreationResult(r, v));
   return items;
 }
 

@@ -47,8 +47,10 @@ function readDeleteAclsRequestFilter(r: ByteReader, v: number): DeleteAclsReques
 }
 
 function readDeleteAclsRequestFilterArray(r: ByteReader, v: number): DeleteAclsRequestFilter[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readDeleteAclsRequestFilter(r, v)];
   const items: DeleteAclsRequestFilter[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readDeleteAclsRequestFilter(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteAclsRequestFilter(r, v));
   return items;
 }
 
@@ -145,8 +147,10 @@ function readDeleteAclsResponseMatchingAcl(r: ByteReader, v: number): DeleteAcls
 }
 
 function readDeleteAclsResponseMatchingAclArray(r: ByteReader, v: number): DeleteAclsResponseMatchingAcl[] {
+  const count = r.arrayLength(11);
+  if (count === 1) return [readDeleteAclsResponseMatchingAcl(r, v)];
   const items: DeleteAclsResponseMatchingAcl[] = [];
-  for (let left = r.arrayLength(11); left > 0; left--) items.push(readDeleteAclsResponseMatchingAcl(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteAclsResponseMatchingAcl(r, v));
   return items;
 }
 
@@ -159,8 +163,10 @@ function readDeleteAclsResponseFilterResult(r: ByteReader, v: number): DeleteAcl
 }
 
 function readDeleteAclsResponseFilterResultArray(r: ByteReader, v: number): DeleteAclsResponseFilterResult[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readDeleteAclsResponseFilterResult(r, v)];
   const items: DeleteAclsResponseFilterResult[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readDeleteAclsResponseFilterResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteAclsResponseFilterResult(r, v));
   return items;
 }
 

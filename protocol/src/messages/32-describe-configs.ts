@@ -38,8 +38,10 @@ function readDescribeConfigsRequestResource(r: ByteReader, v: number): DescribeC
 }
 
 function readDescribeConfigsRequestResourceArray(r: ByteReader, v: number): DescribeConfigsRequestResource[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readDescribeConfigsRequestResource(r, v)];
   const items: DescribeConfigsRequestResource[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readDescribeConfigsRequestResource(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeConfigsRequestResource(r, v));
   return items;
 }
 
@@ -145,8 +147,10 @@ function readDescribeConfigsResponseSynonym(r: ByteReader, v: number): DescribeC
 }
 
 function readDescribeConfigsResponseSynonymArray(r: ByteReader, v: number): DescribeConfigsResponseSynonym[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readDescribeConfigsResponseSynonym(r, v)];
   const items: DescribeConfigsResponseSynonym[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readDescribeConfigsResponseSynonym(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeConfigsResponseSynonym(r, v));
   return items;
 }
 
@@ -164,8 +168,10 @@ function readDescribeConfigsResponseResourceResult(r: ByteReader, v: number): De
 }
 
 function readDescribeConfigsResponseResourceResultArray(r: ByteReader, v: number): DescribeConfigsResponseResourceResult[] {
+  const count = r.arrayLength(9);
+  if (count === 1) return [readDescribeConfigsResponseResourceResult(r, v)];
   const items: DescribeConfigsResponseResourceResult[] = [];
-  for (let left = r.arrayLength(9); left > 0; left--) items.push(readDescribeConfigsResponseResourceResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeConfigsResponseResourceResult(r, v));
   return items;
 }
 
@@ -180,8 +186,10 @@ function readDescribeConfigsResponseResult(r: ByteReader, v: number): DescribeCo
 }
 
 function readDescribeConfigsResponseResultArray(r: ByteReader, v: number): DescribeConfigsResponseResult[] {
+  const count = r.arrayLength(7);
+  if (count === 1) return [readDescribeConfigsResponseResult(r, v)];
   const items: DescribeConfigsResponseResult[] = [];
-  for (let left = r.arrayLength(7); left > 0; left--) items.push(readDescribeConfigsResponseResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeConfigsResponseResult(r, v));
   return items;
 }
 

@@ -37,8 +37,10 @@ function readAlterConfigsRequestAlterableConfig(r: ByteReader, v: number): Alter
 }
 
 function readAlterConfigsRequestAlterableConfigArray(r: ByteReader, v: number): AlterConfigsRequestAlterableConfig[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterConfigsRequestAlterableConfig(r, v)];
   const items: AlterConfigsRequestAlterableConfig[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterConfigsRequestAlterableConfig(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterConfigsRequestAlterableConfig(r, v));
   return items;
 }
 
@@ -51,8 +53,10 @@ function readAlterConfigsRequestResource(r: ByteReader, v: number): AlterConfigs
 }
 
 function readAlterConfigsRequestResourceArray(r: ByteReader, v: number): AlterConfigsRequestResource[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readAlterConfigsRequestResource(r, v)];
   const items: AlterConfigsRequestResource[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readAlterConfigsRequestResource(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterConfigsRequestResource(r, v));
   return items;
 }
 
@@ -123,8 +127,10 @@ function readAlterConfigsResponseResource(r: ByteReader, v: number): AlterConfig
 }
 
 function readAlterConfigsResponseResourceArray(r: ByteReader, v: number): AlterConfigsResponseResource[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readAlterConfigsResponseResource(r, v)];
   const items: AlterConfigsResponseResource[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readAlterConfigsResponseResource(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterConfigsResponseResource(r, v));
   return items;
 }
 

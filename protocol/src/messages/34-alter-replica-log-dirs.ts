@@ -34,8 +34,10 @@ function readAlterReplicaLogDirsRequestAlterReplicaLogDirTopic(r: ByteReader, v:
 }
 
 function readAlterReplicaLogDirsRequestAlterReplicaLogDirTopicArray(r: ByteReader, v: number): AlterReplicaLogDirsRequestAlterReplicaLogDirTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterReplicaLogDirsRequestAlterReplicaLogDirTopic(r, v)];
   const items: AlterReplicaLogDirsRequestAlterReplicaLogDirTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterReplicaLogDirsRequestAlterReplicaLogDirTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterReplicaLogDirsRequestAlterReplicaLogDirTopic(r, v));
   return items;
 }
 
@@ -47,8 +49,10 @@ function readAlterReplicaLogDirsRequestAlterReplicaLogDir(r: ByteReader, v: numb
 }
 
 function readAlterReplicaLogDirsRequestAlterReplicaLogDirArray(r: ByteReader, v: number): AlterReplicaLogDirsRequestAlterReplicaLogDir[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterReplicaLogDirsRequestAlterReplicaLogDir(r, v)];
   const items: AlterReplicaLogDirsRequestAlterReplicaLogDir[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterReplicaLogDirsRequestAlterReplicaLogDir(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterReplicaLogDirsRequestAlterReplicaLogDir(r, v));
   return items;
 }
 
@@ -119,8 +123,10 @@ function readAlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult(r: Byt
 }
 
 function readAlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResultArray(r: ByteReader, v: number): AlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readAlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult(r, v)];
   const items: AlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readAlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult(r, v));
   return items;
 }
 
@@ -132,8 +138,10 @@ function readAlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult(r: ByteRea
 }
 
 function readAlterReplicaLogDirsResponseAlterReplicaLogDirTopicResultArray(r: ByteReader, v: number): AlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult(r, v)];
   const items: AlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult(r, v));
   return items;
 }
 

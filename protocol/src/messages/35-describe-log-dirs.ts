@@ -28,10 +28,11 @@ function readDescribeLogDirsRequestDescribableLogDirTopic(r: ByteReader, v: numb
 }
 
 function readDescribeLogDirsRequestDescribableLogDirTopicArrayOrNull(r: ByteReader, v: number): DescribeLogDirsRequestDescribableLogDirTopic[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readDescribeLogDirsRequestDescribableLogDirTopic(r, v)];
   const items: DescribeLogDirsRequestDescribableLogDirTopic[] = [];
-  for (; left > 0; left--) items.push(readDescribeLogDirsRequestDescribableLogDirTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeLogDirsRequestDescribableLogDirTopic(r, v));
   return items;
 }
 
@@ -125,8 +126,10 @@ function readDescribeLogDirsResponsePartition(r: ByteReader, v: number): Describ
 }
 
 function readDescribeLogDirsResponsePartitionArray(r: ByteReader, v: number): DescribeLogDirsResponsePartition[] {
+  const count = r.arrayLength(21);
+  if (count === 1) return [readDescribeLogDirsResponsePartition(r, v)];
   const items: DescribeLogDirsResponsePartition[] = [];
-  for (let left = r.arrayLength(21); left > 0; left--) items.push(readDescribeLogDirsResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeLogDirsResponsePartition(r, v));
   return items;
 }
 
@@ -138,8 +141,10 @@ function readDescribeLogDirsResponseTopic(r: ByteReader, v: number): DescribeLog
 }
 
 function readDescribeLogDirsResponseTopicArray(r: ByteReader, v: number): DescribeLogDirsResponseTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDescribeLogDirsResponseTopic(r, v)];
   const items: DescribeLogDirsResponseTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDescribeLogDirsResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeLogDirsResponseTopic(r, v));
   return items;
 }
 
@@ -155,8 +160,10 @@ function readDescribeLogDirsResponseResult(r: ByteReader, v: number): DescribeLo
 }
 
 function readDescribeLogDirsResponseResultArray(r: ByteReader, v: number): DescribeLogDirsResponseResult[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readDescribeLogDirsResponseResult(r, v)];
   const items: DescribeLogDirsResponseResult[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readDescribeLogDirsResponseResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeLogDirsResponseResult(r, v));
   return items;
 }
 

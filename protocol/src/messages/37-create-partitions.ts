@@ -36,10 +36,11 @@ function readCreatePartitionsRequestAssignment(r: ByteReader, v: number): Create
 }
 
 function readCreatePartitionsRequestAssignmentArrayOrNull(r: ByteReader, v: number): CreatePartitionsRequestAssignment[] | null {
-  let left = r.nullableArrayLength(2);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(2);
+  if (count < 0) return null;
+  if (count === 1) return [readCreatePartitionsRequestAssignment(r, v)];
   const items: CreatePartitionsRequestAssignment[] = [];
-  for (; left > 0; left--) items.push(readCreatePartitionsRequestAssignment(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreatePartitionsRequestAssignment(r, v));
   return items;
 }
 
@@ -52,8 +53,10 @@ function readCreatePartitionsRequestTopic(r: ByteReader, v: number): CreateParti
 }
 
 function readCreatePartitionsRequestTopicArray(r: ByteReader, v: number): CreatePartitionsRequestTopic[] {
+  const count = r.arrayLength(7);
+  if (count === 1) return [readCreatePartitionsRequestTopic(r, v)];
   const items: CreatePartitionsRequestTopic[] = [];
-  for (let left = r.arrayLength(7); left > 0; left--) items.push(readCreatePartitionsRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreatePartitionsRequestTopic(r, v));
   return items;
 }
 
@@ -131,8 +134,10 @@ function readCreatePartitionsResponseTopicResult(r: ByteReader, v: number): Crea
 }
 
 function readCreatePartitionsResponseTopicResultArray(r: ByteReader, v: number): CreatePartitionsResponseTopicResult[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readCreatePartitionsResponseTopicResult(r, v)];
   const items: CreatePartitionsResponseTopicResult[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readCreatePartitionsResponseTopicResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreatePartitionsResponseTopicResult(r, v));
   return items;
 }
 

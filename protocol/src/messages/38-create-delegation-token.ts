@@ -37,8 +37,10 @@ function readCreateDelegationTokenRequestCreatableRenewer(r: ByteReader, v: numb
 }
 
 function readCreateDelegationTokenRequestCreatableRenewerArray(r: ByteReader, v: number): CreateDelegationTokenRequestCreatableRenewer[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readCreateDelegationTokenRequestCreatableRenewer(r, v)];
   const items: CreateDelegationTokenRequestCreatableRenewer[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readCreateDelegationTokenRequestCreatableRenewer(r, v));
+  for (let left = count; left > 0; left--) items.push(readCreateDelegationTokenRequestCreatableRenewer(r, v));
   return items;
 }
 

@@ -29,10 +29,11 @@ function readDescribeDelegationTokenRequestOwner(r: ByteReader, v: number): Desc
 }
 
 function readDescribeDelegationTokenRequestOwnerArrayOrNull(r: ByteReader, v: number): DescribeDelegationTokenRequestOwner[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readDescribeDelegationTokenRequestOwner(r, v)];
   const items: DescribeDelegationTokenRequestOwner[] = [];
-  for (; left > 0; left--) items.push(readDescribeDelegationTokenRequestOwner(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeDelegationTokenRequestOwner(r, v));
   return items;
 }
 
@@ -121,8 +122,10 @@ function readDescribeDelegationTokenResponseDescribedDelegationTokenRenewer(r: B
 }
 
 function readDescribeDelegationTokenResponseDescribedDelegationTokenRenewerArray(r: ByteReader, v: number): DescribeDelegationTokenResponseDescribedDelegationTokenRenewer[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDescribeDelegationTokenResponseDescribedDelegationTokenRenewer(r, v)];
   const items: DescribeDelegationTokenResponseDescribedDelegationTokenRenewer[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDescribeDelegationTokenResponseDescribedDelegationTokenRenewer(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeDelegationTokenResponseDescribedDelegationTokenRenewer(r, v));
   return items;
 }
 
@@ -142,8 +145,10 @@ function readDescribeDelegationTokenResponseDescribedDelegationToken(r: ByteRead
 }
 
 function readDescribeDelegationTokenResponseDescribedDelegationTokenArray(r: ByteReader, v: number): DescribeDelegationTokenResponseDescribedDelegationToken[] {
+  const count = r.arrayLength(30);
+  if (count === 1) return [readDescribeDelegationTokenResponseDescribedDelegationToken(r, v)];
   const items: DescribeDelegationTokenResponseDescribedDelegationToken[] = [];
-  for (let left = r.arrayLength(30); left > 0; left--) items.push(readDescribeDelegationTokenResponseDescribedDelegationToken(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeDelegationTokenResponseDescribedDelegationToken(r, v));
   return items;
 }
 

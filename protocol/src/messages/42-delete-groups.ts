@@ -50,8 +50,10 @@ function readDeleteGroupsResponseDeletableGroupResult(r: ByteReader, v: number):
 }
 
 function readDeleteGroupsResponseDeletableGroupResultArray(r: ByteReader, v: number): DeleteGroupsResponseDeletableGroupResult[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readDeleteGroupsResponseDeletableGroupResult(r, v)];
   const items: DeleteGroupsResponseDeletableGroupResult[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readDeleteGroupsResponseDeletableGroupResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteGroupsResponseDeletableGroupResult(r, v));
   return items;
 }
 

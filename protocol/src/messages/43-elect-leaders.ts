@@ -35,10 +35,11 @@ function readElectLeadersRequestTopicPartitions(r: ByteReader, v: number): Elect
 }
 
 function readElectLeadersRequestTopicPartitionsArrayOrNull(r: ByteReader, v: number): ElectLeadersRequestTopicPartitions[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readElectLeadersRequestTopicPartitions(r, v)];
   const items: ElectLeadersRequestTopicPartitions[] = [];
-  for (; left > 0; left--) items.push(readElectLeadersRequestTopicPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readElectLeadersRequestTopicPartitions(r, v));
   return items;
 }
 
@@ -112,8 +113,10 @@ function readElectLeadersResponsePartitionResult(r: ByteReader, v: number): Elec
 }
 
 function readElectLeadersResponsePartitionResultArray(r: ByteReader, v: number): ElectLeadersResponsePartitionResult[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readElectLeadersResponsePartitionResult(r, v)];
   const items: ElectLeadersResponsePartitionResult[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readElectLeadersResponsePartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readElectLeadersResponsePartitionResult(r, v));
   return items;
 }
 
@@ -125,8 +128,10 @@ function readElectLeadersResponseReplicaElectionResult(r: ByteReader, v: number)
 }
 
 function readElectLeadersResponseReplicaElectionResultArray(r: ByteReader, v: number): ElectLeadersResponseReplicaElectionResult[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readElectLeadersResponseReplicaElectionResult(r, v)];
   const items: ElectLeadersResponseReplicaElectionResult[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readElectLeadersResponseReplicaElectionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readElectLeadersResponseReplicaElectionResult(r, v));
   return items;
 }
 

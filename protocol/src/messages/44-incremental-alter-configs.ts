@@ -42,8 +42,10 @@ function readIncrementalAlterConfigsRequestAlterableConfig(r: ByteReader, v: num
 }
 
 function readIncrementalAlterConfigsRequestAlterableConfigArray(r: ByteReader, v: number): IncrementalAlterConfigsRequestAlterableConfig[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readIncrementalAlterConfigsRequestAlterableConfig(r, v)];
   const items: IncrementalAlterConfigsRequestAlterableConfig[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readIncrementalAlterConfigsRequestAlterableConfig(r, v));
+  for (let left = count; left > 0; left--) items.push(readIncrementalAlterConfigsRequestAlterableConfig(r, v));
   return items;
 }
 
@@ -56,8 +58,10 @@ function readIncrementalAlterConfigsRequestAlterConfigsResource(r: ByteReader, v
 }
 
 function readIncrementalAlterConfigsRequestAlterConfigsResourceArray(r: ByteReader, v: number): IncrementalAlterConfigsRequestAlterConfigsResource[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readIncrementalAlterConfigsRequestAlterConfigsResource(r, v)];
   const items: IncrementalAlterConfigsRequestAlterConfigsResource[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readIncrementalAlterConfigsRequestAlterConfigsResource(r, v));
+  for (let left = count; left > 0; left--) items.push(readIncrementalAlterConfigsRequestAlterConfigsResource(r, v));
   return items;
 }
 
@@ -131,8 +135,10 @@ function readIncrementalAlterConfigsResponseAlterConfigsResource(r: ByteReader, 
 }
 
 function readIncrementalAlterConfigsResponseAlterConfigsResourceArray(r: ByteReader, v: number): IncrementalAlterConfigsResponseAlterConfigsResource[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readIncrementalAlterConfigsResponseAlterConfigsResource(r, v)];
   const items: IncrementalAlterConfigsResponseAlterConfigsResource[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readIncrementalAlterConfigsResponseAlterConfigsResource(r, v));
+  for (let left = count; left > 0; left--) items.push(readIncrementalAlterConfigsResponseAlterConfigsResource(r, v));
   return items;
 }
 

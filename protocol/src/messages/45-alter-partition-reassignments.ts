@@ -51,8 +51,10 @@ function readAlterPartitionReassignmentsRequestReassignablePartition(r: ByteRead
 }
 
 function readAlterPartitionReassignmentsRequestReassignablePartitionArray(r: ByteReader, v: number): AlterPartitionReassignmentsRequestReassignablePartition[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readAlterPartitionReassignmentsRequestReassignablePartition(r, v)];
   const items: AlterPartitionReassignmentsRequestReassignablePartition[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readAlterPartitionReassignmentsRequestReassignablePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterPartitionReassignmentsRequestReassignablePartition(r, v));
   return items;
 }
 
@@ -64,8 +66,10 @@ function readAlterPartitionReassignmentsRequestReassignableTopic(r: ByteReader, 
 }
 
 function readAlterPartitionReassignmentsRequestReassignableTopicArray(r: ByteReader, v: number): AlterPartitionReassignmentsRequestReassignableTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterPartitionReassignmentsRequestReassignableTopic(r, v)];
   const items: AlterPartitionReassignmentsRequestReassignableTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterPartitionReassignmentsRequestReassignableTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterPartitionReassignmentsRequestReassignableTopic(r, v));
   return items;
 }
 
@@ -156,8 +160,10 @@ function readAlterPartitionReassignmentsResponseReassignablePartition(r: ByteRea
 }
 
 function readAlterPartitionReassignmentsResponseReassignablePartitionArray(r: ByteReader, v: number): AlterPartitionReassignmentsResponseReassignablePartition[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readAlterPartitionReassignmentsResponseReassignablePartition(r, v)];
   const items: AlterPartitionReassignmentsResponseReassignablePartition[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readAlterPartitionReassignmentsResponseReassignablePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterPartitionReassignmentsResponseReassignablePartition(r, v));
   return items;
 }
 
@@ -169,8 +175,10 @@ function readAlterPartitionReassignmentsResponseReassignableTopic(r: ByteReader,
 }
 
 function readAlterPartitionReassignmentsResponseReassignableTopicArray(r: ByteReader, v: number): AlterPartitionReassignmentsResponseReassignableTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterPartitionReassignmentsResponseReassignableTopic(r, v)];
   const items: AlterPartitionReassignmentsResponseReassignableTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterPartitionReassignmentsResponseReassignableTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterPartitionReassignmentsResponseReassignableTopic(r, v));
   return items;
 }
 

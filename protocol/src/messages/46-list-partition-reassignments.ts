@@ -35,10 +35,11 @@ function readListPartitionReassignmentsRequestTopic(r: ByteReader, v: number): L
 }
 
 function readListPartitionReassignmentsRequestTopicArrayOrNull(r: ByteReader, v: number): ListPartitionReassignmentsRequestTopic[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readListPartitionReassignmentsRequestTopic(r, v)];
   const items: ListPartitionReassignmentsRequestTopic[] = [];
-  for (; left > 0; left--) items.push(readListPartitionReassignmentsRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readListPartitionReassignmentsRequestTopic(r, v));
   return items;
 }
 
@@ -110,8 +111,10 @@ function readListPartitionReassignmentsResponseOngoingPartitionReassignment(r: B
 }
 
 function readListPartitionReassignmentsResponseOngoingPartitionReassignmentArray(r: ByteReader, v: number): ListPartitionReassignmentsResponseOngoingPartitionReassignment[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readListPartitionReassignmentsResponseOngoingPartitionReassignment(r, v)];
   const items: ListPartitionReassignmentsResponseOngoingPartitionReassignment[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readListPartitionReassignmentsResponseOngoingPartitionReassignment(r, v));
+  for (let left = count; left > 0; left--) items.push(readListPartitionReassignmentsResponseOngoingPartitionReassignment(r, v));
   return items;
 }
 
@@ -123,8 +126,10 @@ function readListPartitionReassignmentsResponseOngoingTopicReassignment(r: ByteR
 }
 
 function readListPartitionReassignmentsResponseOngoingTopicReassignmentArray(r: ByteReader, v: number): ListPartitionReassignmentsResponseOngoingTopicReassignment[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readListPartitionReassignmentsResponseOngoingTopicReassignment(r, v)];
   const items: ListPartitionReassignmentsResponseOngoingTopicReassignment[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readListPartitionReassignmentsResponseOngoingTopicReassignment(r, v));
+  for (let left = count; left > 0; left--) items.push(readListPartitionReassignmentsResponseOngoingTopicReassignment(r, v));
   return items;
 }
 

@@ -32,8 +32,10 @@ function readOffsetDeleteRequestPartition(r: ByteReader, v: number): OffsetDelet
 }
 
 function readOffsetDeleteRequestPartitionArray(r: ByteReader, v: number): OffsetDeleteRequestPartition[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readOffsetDeleteRequestPartition(r, v)];
   const items: OffsetDeleteRequestPartition[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readOffsetDeleteRequestPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetDeleteRequestPartition(r, v));
   return items;
 }
 
@@ -44,8 +46,10 @@ function readOffsetDeleteRequestTopic(r: ByteReader, v: number): OffsetDeleteReq
 }
 
 function readOffsetDeleteRequestTopicArray(r: ByteReader, v: number): OffsetDeleteRequestTopic[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readOffsetDeleteRequestTopic(r, v)];
   const items: OffsetDeleteRequestTopic[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readOffsetDeleteRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetDeleteRequestTopic(r, v));
   return items;
 }
 
@@ -113,8 +117,10 @@ function readOffsetDeleteResponsePartition(r: ByteReader, v: number): OffsetDele
 }
 
 function readOffsetDeleteResponsePartitionArray(r: ByteReader, v: number): OffsetDeleteResponsePartition[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readOffsetDeleteResponsePartition(r, v)];
   const items: OffsetDeleteResponsePartition[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readOffsetDeleteResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetDeleteResponsePartition(r, v));
   return items;
 }
 
@@ -125,8 +131,10 @@ function readOffsetDeleteResponseTopic(r: ByteReader, v: number): OffsetDeleteRe
 }
 
 function readOffsetDeleteResponseTopicArray(r: ByteReader, v: number): OffsetDeleteResponseTopic[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readOffsetDeleteResponseTopic(r, v)];
   const items: OffsetDeleteResponseTopic[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readOffsetDeleteResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readOffsetDeleteResponseTopic(r, v));
   return items;
 }
 

@@ -31,8 +31,10 @@ function readDescribeClientQuotasRequestComponentData(r: ByteReader, v: number):
 }
 
 function readDescribeClientQuotasRequestComponentDataArray(r: ByteReader, v: number): DescribeClientQuotasRequestComponentData[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readDescribeClientQuotasRequestComponentData(r, v)];
   const items: DescribeClientQuotasRequestComponentData[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readDescribeClientQuotasRequestComponentData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeClientQuotasRequestComponentData(r, v));
   return items;
 }
 
@@ -104,8 +106,10 @@ function readDescribeClientQuotasResponseEntityData(r: ByteReader, v: number): D
 }
 
 function readDescribeClientQuotasResponseEntityDataArray(r: ByteReader, v: number): DescribeClientQuotasResponseEntityData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDescribeClientQuotasResponseEntityData(r, v)];
   const items: DescribeClientQuotasResponseEntityData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDescribeClientQuotasResponseEntityData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeClientQuotasResponseEntityData(r, v));
   return items;
 }
 
@@ -117,8 +121,10 @@ function readDescribeClientQuotasResponseValueData(r: ByteReader, v: number): De
 }
 
 function readDescribeClientQuotasResponseValueDataArray(r: ByteReader, v: number): DescribeClientQuotasResponseValueData[] {
+  const count = r.arrayLength(10);
+  if (count === 1) return [readDescribeClientQuotasResponseValueData(r, v)];
   const items: DescribeClientQuotasResponseValueData[] = [];
-  for (let left = r.arrayLength(10); left > 0; left--) items.push(readDescribeClientQuotasResponseValueData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeClientQuotasResponseValueData(r, v));
   return items;
 }
 
@@ -130,10 +136,11 @@ function readDescribeClientQuotasResponseEntryData(r: ByteReader, v: number): De
 }
 
 function readDescribeClientQuotasResponseEntryDataArrayOrNull(r: ByteReader, v: number): DescribeClientQuotasResponseEntryData[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readDescribeClientQuotasResponseEntryData(r, v)];
   const items: DescribeClientQuotasResponseEntryData[] = [];
-  for (; left > 0; left--) items.push(readDescribeClientQuotasResponseEntryData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeClientQuotasResponseEntryData(r, v));
   return items;
 }
 

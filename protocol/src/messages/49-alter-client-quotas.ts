@@ -44,8 +44,10 @@ function readAlterClientQuotasRequestEntityData(r: ByteReader, v: number): Alter
 }
 
 function readAlterClientQuotasRequestEntityDataArray(r: ByteReader, v: number): AlterClientQuotasRequestEntityData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterClientQuotasRequestEntityData(r, v)];
   const items: AlterClientQuotasRequestEntityData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterClientQuotasRequestEntityData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterClientQuotasRequestEntityData(r, v));
   return items;
 }
 
@@ -58,8 +60,10 @@ function readAlterClientQuotasRequestOpData(r: ByteReader, v: number): AlterClie
 }
 
 function readAlterClientQuotasRequestOpDataArray(r: ByteReader, v: number): AlterClientQuotasRequestOpData[] {
+  const count = r.arrayLength(11);
+  if (count === 1) return [readAlterClientQuotasRequestOpData(r, v)];
   const items: AlterClientQuotasRequestOpData[] = [];
-  for (let left = r.arrayLength(11); left > 0; left--) items.push(readAlterClientQuotasRequestOpData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterClientQuotasRequestOpData(r, v));
   return items;
 }
 
@@ -71,8 +75,10 @@ function readAlterClientQuotasRequestEntryData(r: ByteReader, v: number): AlterC
 }
 
 function readAlterClientQuotasRequestEntryDataArray(r: ByteReader, v: number): AlterClientQuotasRequestEntryData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterClientQuotasRequestEntryData(r, v)];
   const items: AlterClientQuotasRequestEntryData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterClientQuotasRequestEntryData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterClientQuotasRequestEntryData(r, v));
   return items;
 }
 
@@ -158,8 +164,10 @@ function readAlterClientQuotasResponseEntityData(r: ByteReader, v: number): Alte
 }
 
 function readAlterClientQuotasResponseEntityDataArray(r: ByteReader, v: number): AlterClientQuotasResponseEntityData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterClientQuotasResponseEntityData(r, v)];
   const items: AlterClientQuotasResponseEntityData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterClientQuotasResponseEntityData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterClientQuotasResponseEntityData(r, v));
   return items;
 }
 
@@ -172,8 +180,10 @@ function readAlterClientQuotasResponseEntryData(r: ByteReader, v: number): Alter
 }
 
 function readAlterClientQuotasResponseEntryDataArray(r: ByteReader, v: number): AlterClientQuotasResponseEntryData[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readAlterClientQuotasResponseEntryData(r, v)];
   const items: AlterClientQuotasResponseEntryData[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readAlterClientQuotasResponseEntryData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterClientQuotasResponseEntryData(r, v));
   return items;
 }
 

@@ -29,10 +29,11 @@ function readDescribeUserScramCredentialsRequestUserName(r: ByteReader, v: numbe
 }
 
 function readDescribeUserScramCredentialsRequestUserNameArrayOrNull(r: ByteReader, v: number): DescribeUserScramCredentialsRequestUserName[] | null {
-  let left = r.nullableArrayLength(2);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(2);
+  if (count < 0) return null;
+  if (count === 1) return [readDescribeUserScramCredentialsRequestUserName(r, v)];
   const items: DescribeUserScramCredentialsRequestUserName[] = [];
-  for (; left > 0; left--) items.push(readDescribeUserScramCredentialsRequestUserName(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeUserScramCredentialsRequestUserName(r, v));
   return items;
 }
 
@@ -99,8 +100,10 @@ function readDescribeUserScramCredentialsResponseCredentialInfo(r: ByteReader, v
 }
 
 function readDescribeUserScramCredentialsResponseCredentialInfoArray(r: ByteReader, v: number): DescribeUserScramCredentialsResponseCredentialInfo[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readDescribeUserScramCredentialsResponseCredentialInfo(r, v)];
   const items: DescribeUserScramCredentialsResponseCredentialInfo[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readDescribeUserScramCredentialsResponseCredentialInfo(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeUserScramCredentialsResponseCredentialInfo(r, v));
   return items;
 }
 
@@ -114,8 +117,10 @@ function readDescribeUserScramCredentialsResponseResult(r: ByteReader, v: number
 }
 
 function readDescribeUserScramCredentialsResponseResultArray(r: ByteReader, v: number): DescribeUserScramCredentialsResponseResult[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readDescribeUserScramCredentialsResponseResult(r, v)];
   const items: DescribeUserScramCredentialsResponseResult[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readDescribeUserScramCredentialsResponseResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeUserScramCredentialsResponseResult(r, v));
   return items;
 }
 

@@ -52,8 +52,10 @@ function readAlterUserScramCredentialsRequestScramCredentialDeletion(r: ByteRead
 }
 
 function readAlterUserScramCredentialsRequestScramCredentialDeletionArray(r: ByteReader, v: number): AlterUserScramCredentialsRequestScramCredentialDeletion[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterUserScramCredentialsRequestScramCredentialDeletion(r, v)];
   const items: AlterUserScramCredentialsRequestScramCredentialDeletion[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterUserScramCredentialsRequestScramCredentialDeletion(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterUserScramCredentialsRequestScramCredentialDeletion(r, v));
   return items;
 }
 
@@ -68,8 +70,10 @@ function readAlterUserScramCredentialsRequestScramCredentialUpsertion(r: ByteRea
 }
 
 function readAlterUserScramCredentialsRequestScramCredentialUpsertionArray(r: ByteReader, v: number): AlterUserScramCredentialsRequestScramCredentialUpsertion[] {
+  const count = r.arrayLength(9);
+  if (count === 1) return [readAlterUserScramCredentialsRequestScramCredentialUpsertion(r, v)];
   const items: AlterUserScramCredentialsRequestScramCredentialUpsertion[] = [];
-  for (let left = r.arrayLength(9); left > 0; left--) items.push(readAlterUserScramCredentialsRequestScramCredentialUpsertion(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterUserScramCredentialsRequestScramCredentialUpsertion(r, v));
   return items;
 }
 
@@ -143,8 +147,10 @@ function readAlterUserScramCredentialsResponseResult(r: ByteReader, v: number): 
 }
 
 function readAlterUserScramCredentialsResponseResultArray(r: ByteReader, v: number): AlterUserScramCredentialsResponseResult[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readAlterUserScramCredentialsResponseResult(r, v)];
   const items: AlterUserScramCredentialsResponseResult[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readAlterUserScramCredentialsResponseResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterUserScramCredentialsResponseResult(r, v));
   return items;
 }
 

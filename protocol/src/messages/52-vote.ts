@@ -69,8 +69,10 @@ function readVoteRequestPartitionData(r: ByteReader, v: number): VoteRequestPart
 }
 
 function readVoteRequestPartitionDataArray(r: ByteReader, v: number): VoteRequestPartitionData[] {
+  const count = r.arrayLength(25);
+  if (count === 1) return [readVoteRequestPartitionData(r, v)];
   const items: VoteRequestPartitionData[] = [];
-  for (let left = r.arrayLength(25); left > 0; left--) items.push(readVoteRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readVoteRequestPartitionData(r, v));
   return items;
 }
 
@@ -82,8 +84,10 @@ function readVoteRequestTopicData(r: ByteReader, v: number): VoteRequestTopicDat
 }
 
 function readVoteRequestTopicDataArray(r: ByteReader, v: number): VoteRequestTopicData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readVoteRequestTopicData(r, v)];
   const items: VoteRequestTopicData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readVoteRequestTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readVoteRequestTopicData(r, v));
   return items;
 }
 
@@ -185,8 +189,10 @@ function readVoteResponsePartitionData(r: ByteReader, v: number): VoteResponsePa
 }
 
 function readVoteResponsePartitionDataArray(r: ByteReader, v: number): VoteResponsePartitionData[] {
+  const count = r.arrayLength(16);
+  if (count === 1) return [readVoteResponsePartitionData(r, v)];
   const items: VoteResponsePartitionData[] = [];
-  for (let left = r.arrayLength(16); left > 0; left--) items.push(readVoteResponsePartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readVoteResponsePartitionData(r, v));
   return items;
 }
 
@@ -198,8 +204,10 @@ function readVoteResponseTopicData(r: ByteReader, v: number): VoteResponseTopicD
 }
 
 function readVoteResponseTopicDataArray(r: ByteReader, v: number): VoteResponseTopicData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readVoteResponseTopicData(r, v)];
   const items: VoteResponseTopicData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readVoteResponseTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readVoteResponseTopicData(r, v));
   return items;
 }
 
@@ -212,8 +220,10 @@ function readVoteResponseNodeEndpoint(r: ByteReader, v: number): VoteResponseNod
 }
 
 function readVoteResponseNodeEndpointArray(r: ByteReader, v: number): VoteResponseNodeEndpoint[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readVoteResponseNodeEndpoint(r, v)];
   const items: VoteResponseNodeEndpoint[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readVoteResponseNodeEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readVoteResponseNodeEndpoint(r, v));
   return items;
 }
 

@@ -66,8 +66,10 @@ function readBeginQuorumEpochRequestPartitionData(r: ByteReader, v: number): Beg
 }
 
 function readBeginQuorumEpochRequestPartitionDataArray(r: ByteReader, v: number): BeginQuorumEpochRequestPartitionData[] {
+  const count = r.arrayLength(12);
+  if (count === 1) return [readBeginQuorumEpochRequestPartitionData(r, v)];
   const items: BeginQuorumEpochRequestPartitionData[] = [];
-  for (let left = r.arrayLength(12); left > 0; left--) items.push(readBeginQuorumEpochRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readBeginQuorumEpochRequestPartitionData(r, v));
   return items;
 }
 
@@ -79,8 +81,10 @@ function readBeginQuorumEpochRequestTopicData(r: ByteReader, v: number): BeginQu
 }
 
 function readBeginQuorumEpochRequestTopicDataArray(r: ByteReader, v: number): BeginQuorumEpochRequestTopicData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readBeginQuorumEpochRequestTopicData(r, v)];
   const items: BeginQuorumEpochRequestTopicData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readBeginQuorumEpochRequestTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readBeginQuorumEpochRequestTopicData(r, v));
   return items;
 }
 
@@ -93,8 +97,10 @@ function readBeginQuorumEpochRequestLeaderEndpoint(r: ByteReader, v: number): Be
 }
 
 function readBeginQuorumEpochRequestLeaderEndpointArray(r: ByteReader, v: number): BeginQuorumEpochRequestLeaderEndpoint[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readBeginQuorumEpochRequestLeaderEndpoint(r, v)];
   const items: BeginQuorumEpochRequestLeaderEndpoint[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readBeginQuorumEpochRequestLeaderEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readBeginQuorumEpochRequestLeaderEndpoint(r, v));
   return items;
 }
 
@@ -203,8 +209,10 @@ function readBeginQuorumEpochResponsePartitionData(r: ByteReader, v: number): Be
 }
 
 function readBeginQuorumEpochResponsePartitionDataArray(r: ByteReader, v: number): BeginQuorumEpochResponsePartitionData[] {
+  const count = r.arrayLength(14);
+  if (count === 1) return [readBeginQuorumEpochResponsePartitionData(r, v)];
   const items: BeginQuorumEpochResponsePartitionData[] = [];
-  for (let left = r.arrayLength(14); left > 0; left--) items.push(readBeginQuorumEpochResponsePartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readBeginQuorumEpochResponsePartitionData(r, v));
   return items;
 }
 
@@ -216,8 +224,10 @@ function readBeginQuorumEpochResponseTopicData(r: ByteReader, v: number): BeginQ
 }
 
 function readBeginQuorumEpochResponseTopicDataArray(r: ByteReader, v: number): BeginQuorumEpochResponseTopicData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readBeginQuorumEpochResponseTopicData(r, v)];
   const items: BeginQuorumEpochResponseTopicData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readBeginQuorumEpochResponseTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readBeginQuorumEpochResponseTopicData(r, v));
   return items;
 }
 
@@ -230,8 +240,10 @@ function readBeginQuorumEpochResponseNodeEndpoint(r: ByteReader, v: number): Beg
 }
 
 function readBeginQuorumEpochResponseNodeEndpointArray(r: ByteReader, v: number): BeginQuorumEpochResponseNodeEndpoint[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readBeginQuorumEpochResponseNodeEndpoint(r, v)];
   const items: BeginQuorumEpochResponseNodeEndpoint[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readBeginQuorumEpochResponseNodeEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readBeginQuorumEpochResponseNodeEndpoint(r, v));
   return items;
 }
 

@@ -70,8 +70,10 @@ function readEndQuorumEpochRequestReplicaInfo(r: ByteReader, v: number): EndQuor
 }
 
 function readEndQuorumEpochRequestReplicaInfoArray(r: ByteReader, v: number): EndQuorumEpochRequestReplicaInfo[] {
+  const count = r.arrayLength(21);
+  if (count === 1) return [readEndQuorumEpochRequestReplicaInfo(r, v)];
   const items: EndQuorumEpochRequestReplicaInfo[] = [];
-  for (let left = r.arrayLength(21); left > 0; left--) items.push(readEndQuorumEpochRequestReplicaInfo(r, v));
+  for (let left = count; left > 0; left--) items.push(readEndQuorumEpochRequestReplicaInfo(r, v));
   return items;
 }
 
@@ -86,8 +88,10 @@ function readEndQuorumEpochRequestPartitionData(r: ByteReader, v: number): EndQu
 }
 
 function readEndQuorumEpochRequestPartitionDataArray(r: ByteReader, v: number): EndQuorumEpochRequestPartitionData[] {
+  const count = r.arrayLength(14);
+  if (count === 1) return [readEndQuorumEpochRequestPartitionData(r, v)];
   const items: EndQuorumEpochRequestPartitionData[] = [];
-  for (let left = r.arrayLength(14); left > 0; left--) items.push(readEndQuorumEpochRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readEndQuorumEpochRequestPartitionData(r, v));
   return items;
 }
 
@@ -99,8 +103,10 @@ function readEndQuorumEpochRequestTopicData(r: ByteReader, v: number): EndQuorum
 }
 
 function readEndQuorumEpochRequestTopicDataArray(r: ByteReader, v: number): EndQuorumEpochRequestTopicData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readEndQuorumEpochRequestTopicData(r, v)];
   const items: EndQuorumEpochRequestTopicData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readEndQuorumEpochRequestTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readEndQuorumEpochRequestTopicData(r, v));
   return items;
 }
 
@@ -113,8 +119,10 @@ function readEndQuorumEpochRequestLeaderEndpoint(r: ByteReader, v: number): EndQ
 }
 
 function readEndQuorumEpochRequestLeaderEndpointArray(r: ByteReader, v: number): EndQuorumEpochRequestLeaderEndpoint[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readEndQuorumEpochRequestLeaderEndpoint(r, v)];
   const items: EndQuorumEpochRequestLeaderEndpoint[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readEndQuorumEpochRequestLeaderEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readEndQuorumEpochRequestLeaderEndpoint(r, v));
   return items;
 }
 
@@ -233,8 +241,10 @@ function readEndQuorumEpochResponsePartitionData(r: ByteReader, v: number): EndQ
 }
 
 function readEndQuorumEpochResponsePartitionDataArray(r: ByteReader, v: number): EndQuorumEpochResponsePartitionData[] {
+  const count = r.arrayLength(14);
+  if (count === 1) return [readEndQuorumEpochResponsePartitionData(r, v)];
   const items: EndQuorumEpochResponsePartitionData[] = [];
-  for (let left = r.arrayLength(14); left > 0; left--) items.push(readEndQuorumEpochResponsePartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readEndQuorumEpochResponsePartitionData(r, v));
   return items;
 }
 
@@ -246,8 +256,10 @@ function readEndQuorumEpochResponseTopicData(r: ByteReader, v: number): EndQuoru
 }
 
 function readEndQuorumEpochResponseTopicDataArray(r: ByteReader, v: number): EndQuorumEpochResponseTopicData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readEndQuorumEpochResponseTopicData(r, v)];
   const items: EndQuorumEpochResponseTopicData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readEndQuorumEpochResponseTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readEndQuorumEpochResponseTopicData(r, v));
   return items;
 }
 
@@ -260,8 +272,10 @@ function readEndQuorumEpochResponseNodeEndpoint(r: ByteReader, v: number): EndQu
 }
 
 function readEndQuorumEpochResponseNodeEndpointArray(r: ByteReader, v: number): EndQuorumEpochResponseNodeEndpoint[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readEndQuorumEpochResponseNodeEndpoint(r, v)];
   const items: EndQuorumEpochResponseNodeEndpoint[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readEndQuorumEpochResponseNodeEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readEndQuorumEpochResponseNodeEndpoint(r, v));
   return items;
 }
 

@@ -33,8 +33,10 @@ function readDescribeQuorumRequestPartitionData(r: ByteReader, v: number): Descr
 }
 
 function readDescribeQuorumRequestPartitionDataArray(r: ByteReader, v: number): DescribeQuorumRequestPartitionData[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readDescribeQuorumRequestPartitionData(r, v)];
   const items: DescribeQuorumRequestPartitionData[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readDescribeQuorumRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeQuorumRequestPartitionData(r, v));
   return items;
 }
 
@@ -46,8 +48,10 @@ function readDescribeQuorumRequestTopicData(r: ByteReader, v: number): DescribeQ
 }
 
 function readDescribeQuorumRequestTopicDataArray(r: ByteReader, v: number): DescribeQuorumRequestTopicData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDescribeQuorumRequestTopicData(r, v)];
   const items: DescribeQuorumRequestTopicData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDescribeQuorumRequestTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeQuorumRequestTopicData(r, v));
   return items;
 }
 
@@ -182,8 +186,10 @@ function readDescribeQuorumResponseReplicaState(r: ByteReader, v: number): Descr
 }
 
 function readDescribeQuorumResponseReplicaStateArray(r: ByteReader, v: number): DescribeQuorumResponseReplicaState[] {
+  const count = r.arrayLength(13);
+  if (count === 1) return [readDescribeQuorumResponseReplicaState(r, v)];
   const items: DescribeQuorumResponseReplicaState[] = [];
-  for (let left = r.arrayLength(13); left > 0; left--) items.push(readDescribeQuorumResponseReplicaState(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeQuorumResponseReplicaState(r, v));
   return items;
 }
 
@@ -201,8 +207,10 @@ function readDescribeQuorumResponsePartitionData(r: ByteReader, v: number): Desc
 }
 
 function readDescribeQuorumResponsePartitionDataArray(r: ByteReader, v: number): DescribeQuorumResponsePartitionData[] {
+  const count = r.arrayLength(25);
+  if (count === 1) return [readDescribeQuorumResponsePartitionData(r, v)];
   const items: DescribeQuorumResponsePartitionData[] = [];
-  for (let left = r.arrayLength(25); left > 0; left--) items.push(readDescribeQuorumResponsePartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeQuorumResponsePartitionData(r, v));
   return items;
 }
 
@@ -214,8 +222,10 @@ function readDescribeQuorumResponseTopicData(r: ByteReader, v: number): Describe
 }
 
 function readDescribeQuorumResponseTopicDataArray(r: ByteReader, v: number): DescribeQuorumResponseTopicData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDescribeQuorumResponseTopicData(r, v)];
   const items: DescribeQuorumResponseTopicData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDescribeQuorumResponseTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeQuorumResponseTopicData(r, v));
   return items;
 }
 
@@ -228,8 +238,10 @@ function readDescribeQuorumResponseListener(r: ByteReader, v: number): DescribeQ
 }
 
 function readDescribeQuorumResponseListenerArray(r: ByteReader, v: number): DescribeQuorumResponseListener[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readDescribeQuorumResponseListener(r, v)];
   const items: DescribeQuorumResponseListener[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readDescribeQuorumResponseListener(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeQuorumResponseListener(r, v));
   return items;
 }
 
@@ -241,8 +253,10 @@ function readDescribeQuorumResponseNode(r: ByteReader, v: number): DescribeQuoru
 }
 
 function readDescribeQuorumResponseNodeArray(r: ByteReader, v: number): DescribeQuorumResponseNode[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readDescribeQuorumResponseNode(r, v)];
   const items: DescribeQuorumResponseNode[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readDescribeQuorumResponseNode(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeQuorumResponseNode(r, v));
   return items;
 }
 

@@ -68,8 +68,10 @@ function readAlterPartitionRequestBrokerState(r: ByteReader, v: number): AlterPa
 }
 
 function readAlterPartitionRequestBrokerStateArray(r: ByteReader, v: number): AlterPartitionRequestBrokerState[] {
+  const count = r.arrayLength(13);
+  if (count === 1) return [readAlterPartitionRequestBrokerState(r, v)];
   const items: AlterPartitionRequestBrokerState[] = [];
-  for (let left = r.arrayLength(13); left > 0; left--) items.push(readAlterPartitionRequestBrokerState(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterPartitionRequestBrokerState(r, v));
   return items;
 }
 
@@ -85,8 +87,10 @@ function readAlterPartitionRequestPartitionData(r: ByteReader, v: number): Alter
 }
 
 function readAlterPartitionRequestPartitionDataArray(r: ByteReader, v: number): AlterPartitionRequestPartitionData[] {
+  const count = r.arrayLength(15);
+  if (count === 1) return [readAlterPartitionRequestPartitionData(r, v)];
   const items: AlterPartitionRequestPartitionData[] = [];
-  for (let left = r.arrayLength(15); left > 0; left--) items.push(readAlterPartitionRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterPartitionRequestPartitionData(r, v));
   return items;
 }
 
@@ -98,8 +102,10 @@ function readAlterPartitionRequestTopicData(r: ByteReader, v: number): AlterPart
 }
 
 function readAlterPartitionRequestTopicDataArray(r: ByteReader, v: number): AlterPartitionRequestTopicData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readAlterPartitionRequestTopicData(r, v)];
   const items: AlterPartitionRequestTopicData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readAlterPartitionRequestTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterPartitionRequestTopicData(r, v));
   return items;
 }
 
@@ -217,8 +223,10 @@ function readAlterPartitionResponsePartitionData(r: ByteReader, v: number): Alte
 }
 
 function readAlterPartitionResponsePartitionDataArray(r: ByteReader, v: number): AlterPartitionResponsePartitionData[] {
+  const count = r.arrayLength(21);
+  if (count === 1) return [readAlterPartitionResponsePartitionData(r, v)];
   const items: AlterPartitionResponsePartitionData[] = [];
-  for (let left = r.arrayLength(21); left > 0; left--) items.push(readAlterPartitionResponsePartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterPartitionResponsePartitionData(r, v));
   return items;
 }
 
@@ -230,8 +238,10 @@ function readAlterPartitionResponseTopicData(r: ByteReader, v: number): AlterPar
 }
 
 function readAlterPartitionResponseTopicDataArray(r: ByteReader, v: number): AlterPartitionResponseTopicData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readAlterPartitionResponseTopicData(r, v)];
   const items: AlterPartitionResponseTopicData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readAlterPartitionResponseTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterPartitionResponseTopicData(r, v));
   return items;
 }
 

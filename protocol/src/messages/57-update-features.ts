@@ -45,8 +45,10 @@ function readUpdateFeaturesRequestFeatureUpdateKey(r: ByteReader, v: number): Up
 }
 
 function readUpdateFeaturesRequestFeatureUpdateKeyArray(r: ByteReader, v: number): UpdateFeaturesRequestFeatureUpdateKey[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readUpdateFeaturesRequestFeatureUpdateKey(r, v)];
   const items: UpdateFeaturesRequestFeatureUpdateKey[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readUpdateFeaturesRequestFeatureUpdateKey(r, v));
+  for (let left = count; left > 0; left--) items.push(readUpdateFeaturesRequestFeatureUpdateKey(r, v));
   return items;
 }
 
@@ -118,8 +120,10 @@ function readUpdateFeaturesResponseUpdatableFeatureResult(r: ByteReader, v: numb
 }
 
 function readUpdateFeaturesResponseUpdatableFeatureResultArray(r: ByteReader, v: number): UpdateFeaturesResponseUpdatableFeatureResult[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readUpdateFeaturesResponseUpdatableFeatureResult(r, v)];
   const items: UpdateFeaturesResponseUpdatableFeatureResult[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readUpdateFeaturesResponseUpdatableFeatureResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readUpdateFeaturesResponseUpdatableFeatureResult(r, v));
   return items;
 }
 

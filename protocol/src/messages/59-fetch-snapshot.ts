@@ -79,8 +79,10 @@ function readFetchSnapshotRequestPartitionSnapshot(r: ByteReader, v: number): Fe
 }
 
 function readFetchSnapshotRequestPartitionSnapshotArray(r: ByteReader, v: number): FetchSnapshotRequestPartitionSnapshot[] {
+  const count = r.arrayLength(30);
+  if (count === 1) return [readFetchSnapshotRequestPartitionSnapshot(r, v)];
   const items: FetchSnapshotRequestPartitionSnapshot[] = [];
-  for (let left = r.arrayLength(30); left > 0; left--) items.push(readFetchSnapshotRequestPartitionSnapshot(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchSnapshotRequestPartitionSnapshot(r, v));
   return items;
 }
 
@@ -92,8 +94,10 @@ function readFetchSnapshotRequestTopicSnapshot(r: ByteReader, v: number): FetchS
 }
 
 function readFetchSnapshotRequestTopicSnapshotArray(r: ByteReader, v: number): FetchSnapshotRequestTopicSnapshot[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readFetchSnapshotRequestTopicSnapshot(r, v)];
   const items: FetchSnapshotRequestTopicSnapshot[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readFetchSnapshotRequestTopicSnapshot(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchSnapshotRequestTopicSnapshot(r, v));
   return items;
 }
 
@@ -270,8 +274,10 @@ function readFetchSnapshotResponsePartitionSnapshot(r: ByteReader, v: number): F
 }
 
 function readFetchSnapshotResponsePartitionSnapshotArray(r: ByteReader, v: number): FetchSnapshotResponsePartitionSnapshot[] {
+  const count = r.arrayLength(37);
+  if (count === 1) return [readFetchSnapshotResponsePartitionSnapshot(r, v)];
   const items: FetchSnapshotResponsePartitionSnapshot[] = [];
-  for (let left = r.arrayLength(37); left > 0; left--) items.push(readFetchSnapshotResponsePartitionSnapshot(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchSnapshotResponsePartitionSnapshot(r, v));
   return items;
 }
 
@@ -283,8 +289,10 @@ function readFetchSnapshotResponseTopicSnapshot(r: ByteReader, v: number): Fetch
 }
 
 function readFetchSnapshotResponseTopicSnapshotArray(r: ByteReader, v: number): FetchSnapshotResponseTopicSnapshot[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readFetchSnapshotResponseTopicSnapshot(r, v)];
   const items: FetchSnapshotResponseTopicSnapshot[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readFetchSnapshotResponseTopicSnapshot(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchSnapshotResponseTopicSnapshot(r, v));
   return items;
 }
 
@@ -297,8 +305,10 @@ function readFetchSnapshotResponseNodeEndpoint(r: ByteReader, v: number): FetchS
 }
 
 function readFetchSnapshotResponseNodeEndpointArray(r: ByteReader, v: number): FetchSnapshotResponseNodeEndpoint[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readFetchSnapshotResponseNodeEndpoint(r, v)];
   const items: FetchSnapshotResponseNodeEndpoint[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readFetchSnapshotResponseNodeEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readFetchSnapshotResponseNodeEndpoint(r, v));
   return items;
 }
 

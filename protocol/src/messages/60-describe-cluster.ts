@@ -94,8 +94,10 @@ function readDescribeClusterResponseBroker(r: ByteReader, v: number): DescribeCl
 }
 
 function readDescribeClusterResponseBrokerArray(r: ByteReader, v: number): DescribeClusterResponseBroker[] {
+  const count = r.arrayLength(11);
+  if (count === 1) return [readDescribeClusterResponseBroker(r, v)];
   const items: DescribeClusterResponseBroker[] = [];
-  for (let left = r.arrayLength(11); left > 0; left--) items.push(readDescribeClusterResponseBroker(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeClusterResponseBroker(r, v));
   return items;
 }
 

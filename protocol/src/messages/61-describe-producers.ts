@@ -27,8 +27,10 @@ function readDescribeProducersRequestTopic(r: ByteReader, v: number): DescribePr
 }
 
 function readDescribeProducersRequestTopicArray(r: ByteReader, v: number): DescribeProducersRequestTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDescribeProducersRequestTopic(r, v)];
   const items: DescribeProducersRequestTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDescribeProducersRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeProducersRequestTopic(r, v));
   return items;
 }
 
@@ -124,8 +126,10 @@ function readDescribeProducersResponseProducerState(r: ByteReader, v: number): D
 }
 
 function readDescribeProducersResponseProducerStateArray(r: ByteReader, v: number): DescribeProducersResponseProducerState[] {
+  const count = r.arrayLength(37);
+  if (count === 1) return [readDescribeProducersResponseProducerState(r, v)];
   const items: DescribeProducersResponseProducerState[] = [];
-  for (let left = r.arrayLength(37); left > 0; left--) items.push(readDescribeProducersResponseProducerState(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeProducersResponseProducerState(r, v));
   return items;
 }
 
@@ -139,8 +143,10 @@ function readDescribeProducersResponsePartition(r: ByteReader, v: number): Descr
 }
 
 function readDescribeProducersResponsePartitionArray(r: ByteReader, v: number): DescribeProducersResponsePartition[] {
+  const count = r.arrayLength(9);
+  if (count === 1) return [readDescribeProducersResponsePartition(r, v)];
   const items: DescribeProducersResponsePartition[] = [];
-  for (let left = r.arrayLength(9); left > 0; left--) items.push(readDescribeProducersResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeProducersResponsePartition(r, v));
   return items;
 }
 
@@ -152,8 +158,10 @@ function readDescribeProducersResponseTopic(r: ByteReader, v: number): DescribeP
 }
 
 function readDescribeProducersResponseTopicArray(r: ByteReader, v: number): DescribeProducersResponseTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDescribeProducersResponseTopic(r, v)];
   const items: DescribeProducersResponseTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDescribeProducersResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeProducersResponseTopic(r, v));
   return items;
 }
 

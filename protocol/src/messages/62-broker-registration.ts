@@ -60,8 +60,10 @@ function readBrokerRegistrationRequestListener(r: ByteReader, v: number): Broker
 }
 
 function readBrokerRegistrationRequestListenerArray(r: ByteReader, v: number): BrokerRegistrationRequestListener[] {
+  const count = r.arrayLength(7);
+  if (count === 1) return [readBrokerRegistrationRequestListener(r, v)];
   const items: BrokerRegistrationRequestListener[] = [];
-  for (let left = r.arrayLength(7); left > 0; left--) items.push(readBrokerRegistrationRequestListener(r, v));
+  for (let left = count; left > 0; left--) items.push(readBrokerRegistrationRequestListener(r, v));
   return items;
 }
 
@@ -74,8 +76,10 @@ function readBrokerRegistrationRequestFeature(r: ByteReader, v: number): BrokerR
 }
 
 function readBrokerRegistrationRequestFeatureArray(r: ByteReader, v: number): BrokerRegistrationRequestFeature[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readBrokerRegistrationRequestFeature(r, v)];
   const items: BrokerRegistrationRequestFeature[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readBrokerRegistrationRequestFeature(r, v));
+  for (let left = count; left > 0; left--) items.push(readBrokerRegistrationRequestFeature(r, v));
   return items;
 }
 

@@ -63,8 +63,10 @@ function readDescribeTransactionsResponseTopicData(r: ByteReader, v: number): De
 }
 
 function readDescribeTransactionsResponseTopicDataArray(r: ByteReader, v: number): DescribeTransactionsResponseTopicData[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDescribeTransactionsResponseTopicData(r, v)];
   const items: DescribeTransactionsResponseTopicData[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDescribeTransactionsResponseTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeTransactionsResponseTopicData(r, v));
   return items;
 }
 
@@ -82,8 +84,10 @@ function readDescribeTransactionsResponseTransactionState(r: ByteReader, v: numb
 }
 
 function readDescribeTransactionsResponseTransactionStateArray(r: ByteReader, v: number): DescribeTransactionsResponseTransactionState[] {
+  const count = r.arrayLength(28);
+  if (count === 1) return [readDescribeTransactionsResponseTransactionState(r, v)];
   const items: DescribeTransactionsResponseTransactionState[] = [];
-  for (let left = r.arrayLength(28); left > 0; left--) items.push(readDescribeTransactionsResponseTransactionState(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeTransactionsResponseTransactionState(r, v));
   return items;
 }
 

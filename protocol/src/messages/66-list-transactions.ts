@@ -72,8 +72,10 @@ function readListTransactionsResponseTransactionState(r: ByteReader, v: number):
 }
 
 function readListTransactionsResponseTransactionStateArray(r: ByteReader, v: number): ListTransactionsResponseTransactionState[] {
+  const count = r.arrayLength(11);
+  if (count === 1) return [readListTransactionsResponseTransactionState(r, v)];
   const items: ListTransactionsResponseTransactionState[] = [];
-  for (let left = r.arrayLength(11); left > 0; left--) items.push(readListTransactionsResponseTransactionState(r, v));
+  for (let left = count; left > 0; left--) items.push(readListTransactionsResponseTransactionState(r, v));
   return items;
 }
 

@@ -52,10 +52,11 @@ function readConsumerGroupHeartbeatRequestTopicPartitions(r: ByteReader, v: numb
 }
 
 function readConsumerGroupHeartbeatRequestTopicPartitionsArrayOrNull(r: ByteReader, v: number): ConsumerGroupHeartbeatRequestTopicPartitions[] | null {
-  let left = r.nullableArrayLength(18);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(18);
+  if (count < 0) return null;
+  if (count === 1) return [readConsumerGroupHeartbeatRequestTopicPartitions(r, v)];
   const items: ConsumerGroupHeartbeatRequestTopicPartitions[] = [];
-  for (; left > 0; left--) items.push(readConsumerGroupHeartbeatRequestTopicPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupHeartbeatRequestTopicPartitions(r, v));
   return items;
 }
 
@@ -150,8 +151,10 @@ function readConsumerGroupHeartbeatResponseTopicPartitions(r: ByteReader, v: num
 }
 
 function readConsumerGroupHeartbeatResponseTopicPartitionsArray(r: ByteReader, v: number): ConsumerGroupHeartbeatResponseTopicPartitions[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readConsumerGroupHeartbeatResponseTopicPartitions(r, v)];
   const items: ConsumerGroupHeartbeatResponseTopicPartitions[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readConsumerGroupHeartbeatResponseTopicPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupHeartbeatResponseTopicPartitions(r, v));
   return items;
 }
 

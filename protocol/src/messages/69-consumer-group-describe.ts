@@ -118,8 +118,10 @@ function readConsumerGroupDescribeResponseTopicPartitions(r: ByteReader, v: numb
 }
 
 function readConsumerGroupDescribeResponseTopicPartitionsArray(r: ByteReader, v: number): ConsumerGroupDescribeResponseTopicPartitions[] {
+  const count = r.arrayLength(19);
+  if (count === 1) return [readConsumerGroupDescribeResponseTopicPartitions(r, v)];
   const items: ConsumerGroupDescribeResponseTopicPartitions[] = [];
-  for (let left = r.arrayLength(19); left > 0; left--) items.push(readConsumerGroupDescribeResponseTopicPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupDescribeResponseTopicPartitions(r, v));
   return items;
 }
 
@@ -146,8 +148,10 @@ function readConsumerGroupDescribeResponseMember(r: ByteReader, v: number): Cons
 }
 
 function readConsumerGroupDescribeResponseMemberArray(r: ByteReader, v: number): ConsumerGroupDescribeResponseMember[] {
+  const count = r.arrayLength(16);
+  if (count === 1) return [readConsumerGroupDescribeResponseMember(r, v)];
   const items: ConsumerGroupDescribeResponseMember[] = [];
-  for (let left = r.arrayLength(16); left > 0; left--) items.push(readConsumerGroupDescribeResponseMember(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupDescribeResponseMember(r, v));
   return items;
 }
 
@@ -166,8 +170,10 @@ function readConsumerGroupDescribeResponseDescribedGroup(r: ByteReader, v: numbe
 }
 
 function readConsumerGroupDescribeResponseDescribedGroupArray(r: ByteReader, v: number): ConsumerGroupDescribeResponseDescribedGroup[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readConsumerGroupDescribeResponseDescribedGroup(r, v)];
   const items: ConsumerGroupDescribeResponseDescribedGroup[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readConsumerGroupDescribeResponseDescribedGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readConsumerGroupDescribeResponseDescribedGroup(r, v));
   return items;
 }
 

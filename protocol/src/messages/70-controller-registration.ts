@@ -43,8 +43,10 @@ function readControllerRegistrationRequestListener(r: ByteReader, v: number): Co
 }
 
 function readControllerRegistrationRequestListenerArray(r: ByteReader, v: number): ControllerRegistrationRequestListener[] {
+  const count = r.arrayLength(7);
+  if (count === 1) return [readControllerRegistrationRequestListener(r, v)];
   const items: ControllerRegistrationRequestListener[] = [];
-  for (let left = r.arrayLength(7); left > 0; left--) items.push(readControllerRegistrationRequestListener(r, v));
+  for (let left = count; left > 0; left--) items.push(readControllerRegistrationRequestListener(r, v));
   return items;
 }
 
@@ -57,8 +59,10 @@ function readControllerRegistrationRequestFeature(r: ByteReader, v: number): Con
 }
 
 function readControllerRegistrationRequestFeatureArray(r: ByteReader, v: number): ControllerRegistrationRequestFeature[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readControllerRegistrationRequestFeature(r, v)];
   const items: ControllerRegistrationRequestFeature[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readControllerRegistrationRequestFeature(r, v));
+  for (let left = count; left > 0; left--) items.push(readControllerRegistrationRequestFeature(r, v));
   return items;
 }
 

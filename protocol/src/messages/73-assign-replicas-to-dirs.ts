@@ -45,8 +45,10 @@ function readAssignReplicasToDirsRequestPartitionData(r: ByteReader, v: number):
 }
 
 function readAssignReplicasToDirsRequestPartitionDataArray(r: ByteReader, v: number): AssignReplicasToDirsRequestPartitionData[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readAssignReplicasToDirsRequestPartitionData(r, v)];
   const items: AssignReplicasToDirsRequestPartitionData[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readAssignReplicasToDirsRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAssignReplicasToDirsRequestPartitionData(r, v));
   return items;
 }
 
@@ -58,8 +60,10 @@ function readAssignReplicasToDirsRequestTopicData(r: ByteReader, v: number): Ass
 }
 
 function readAssignReplicasToDirsRequestTopicDataArray(r: ByteReader, v: number): AssignReplicasToDirsRequestTopicData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readAssignReplicasToDirsRequestTopicData(r, v)];
   const items: AssignReplicasToDirsRequestTopicData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readAssignReplicasToDirsRequestTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAssignReplicasToDirsRequestTopicData(r, v));
   return items;
 }
 
@@ -71,8 +75,10 @@ function readAssignReplicasToDirsRequestDirectoryData(r: ByteReader, v: number):
 }
 
 function readAssignReplicasToDirsRequestDirectoryDataArray(r: ByteReader, v: number): AssignReplicasToDirsRequestDirectoryData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readAssignReplicasToDirsRequestDirectoryData(r, v)];
   const items: AssignReplicasToDirsRequestDirectoryData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readAssignReplicasToDirsRequestDirectoryData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAssignReplicasToDirsRequestDirectoryData(r, v));
   return items;
 }
 
@@ -165,8 +171,10 @@ function readAssignReplicasToDirsResponsePartitionData(r: ByteReader, v: number)
 }
 
 function readAssignReplicasToDirsResponsePartitionDataArray(r: ByteReader, v: number): AssignReplicasToDirsResponsePartitionData[] {
+  const count = r.arrayLength(7);
+  if (count === 1) return [readAssignReplicasToDirsResponsePartitionData(r, v)];
   const items: AssignReplicasToDirsResponsePartitionData[] = [];
-  for (let left = r.arrayLength(7); left > 0; left--) items.push(readAssignReplicasToDirsResponsePartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAssignReplicasToDirsResponsePartitionData(r, v));
   return items;
 }
 
@@ -178,8 +186,10 @@ function readAssignReplicasToDirsResponseTopicData(r: ByteReader, v: number): As
 }
 
 function readAssignReplicasToDirsResponseTopicDataArray(r: ByteReader, v: number): AssignReplicasToDirsResponseTopicData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readAssignReplicasToDirsResponseTopicData(r, v)];
   const items: AssignReplicasToDirsResponseTopicData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readAssignReplicasToDirsResponseTopicData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAssignReplicasToDirsResponseTopicData(r, v));
   return items;
 }
 
@@ -191,8 +201,10 @@ function readAssignReplicasToDirsResponseDirectoryData(r: ByteReader, v: number)
 }
 
 function readAssignReplicasToDirsResponseDirectoryDataArray(r: ByteReader, v: number): AssignReplicasToDirsResponseDirectoryData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readAssignReplicasToDirsResponseDirectoryData(r, v)];
   const items: AssignReplicasToDirsResponseDirectoryData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readAssignReplicasToDirsResponseDirectoryData(r, v));
+  for (let left = count; left > 0; left--) items.push(readAssignReplicasToDirsResponseDirectoryData(r, v));
   return items;
 }
 

@@ -63,8 +63,10 @@ function readListConfigResourcesResponseConfigResource(r: ByteReader, v: number)
 }
 
 function readListConfigResourcesResponseConfigResourceArray(r: ByteReader, v: number): ListConfigResourcesResponseConfigResource[] {
+  const count = r.arrayLength(2);
+  if (count === 1) return [readListConfigResourcesResponseConfigResource(r, v)];
   const items: ListConfigResourcesResponseConfigResource[] = [];
-  for (let left = r.arrayLength(2); left > 0; left--) items.push(readListConfigResourcesResponseConfigResource(r, v));
+  for (let left = count; left > 0; left--) items.push(readListConfigResourcesResponseConfigResource(r, v));
   return items;
 }
 

@@ -41,8 +41,10 @@ function readDescribeTopicPartitionsRequestTopic(r: ByteReader, v: number): Desc
 }
 
 function readDescribeTopicPartitionsRequestTopicArray(r: ByteReader, v: number): DescribeTopicPartitionsRequestTopic[] {
+  const count = r.arrayLength(2);
+  if (count === 1) return [readDescribeTopicPartitionsRequestTopic(r, v)];
   const items: DescribeTopicPartitionsRequestTopic[] = [];
-  for (let left = r.arrayLength(2); left > 0; left--) items.push(readDescribeTopicPartitionsRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeTopicPartitionsRequestTopic(r, v));
   return items;
 }
 
@@ -171,8 +173,10 @@ function readDescribeTopicPartitionsResponsePartition(r: ByteReader, v: number):
 }
 
 function readDescribeTopicPartitionsResponsePartitionArray(r: ByteReader, v: number): DescribeTopicPartitionsResponsePartition[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readDescribeTopicPartitionsResponsePartition(r, v)];
   const items: DescribeTopicPartitionsResponsePartition[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readDescribeTopicPartitionsResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeTopicPartitionsResponsePartition(r, v));
   return items;
 }
 
@@ -188,8 +192,10 @@ function readDescribeTopicPartitionsResponseTopic(r: ByteReader, v: number): Des
 }
 
 function readDescribeTopicPartitionsResponseTopicArray(r: ByteReader, v: number): DescribeTopicPartitionsResponseTopic[] {
+  const count = r.arrayLength(26);
+  if (count === 1) return [readDescribeTopicPartitionsResponseTopic(r, v)];
   const items: DescribeTopicPartitionsResponseTopic[] = [];
-  for (let left = r.arrayLength(26); left > 0; left--) items.push(readDescribeTopicPartitionsResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeTopicPartitionsResponseTopic(r, v));
   return items;
 }
 

@@ -90,8 +90,10 @@ function readShareGroupHeartbeatResponseTopicPartitions(r: ByteReader, v: number
 }
 
 function readShareGroupHeartbeatResponseTopicPartitionsArray(r: ByteReader, v: number): ShareGroupHeartbeatResponseTopicPartitions[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareGroupHeartbeatResponseTopicPartitions(r, v)];
   const items: ShareGroupHeartbeatResponseTopicPartitions[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareGroupHeartbeatResponseTopicPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareGroupHeartbeatResponseTopicPartitions(r, v));
   return items;
 }
 

@@ -109,8 +109,10 @@ function readShareGroupDescribeResponseTopicPartitions(r: ByteReader, v: number)
 }
 
 function readShareGroupDescribeResponseTopicPartitionsArray(r: ByteReader, v: number): ShareGroupDescribeResponseTopicPartitions[] {
+  const count = r.arrayLength(19);
+  if (count === 1) return [readShareGroupDescribeResponseTopicPartitions(r, v)];
   const items: ShareGroupDescribeResponseTopicPartitions[] = [];
-  for (let left = r.arrayLength(19); left > 0; left--) items.push(readShareGroupDescribeResponseTopicPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareGroupDescribeResponseTopicPartitions(r, v));
   return items;
 }
 
@@ -133,8 +135,10 @@ function readShareGroupDescribeResponseMember(r: ByteReader, v: number): ShareGr
 }
 
 function readShareGroupDescribeResponseMemberArray(r: ByteReader, v: number): ShareGroupDescribeResponseMember[] {
+  const count = r.arrayLength(12);
+  if (count === 1) return [readShareGroupDescribeResponseMember(r, v)];
   const items: ShareGroupDescribeResponseMember[] = [];
-  for (let left = r.arrayLength(12); left > 0; left--) items.push(readShareGroupDescribeResponseMember(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareGroupDescribeResponseMember(r, v));
   return items;
 }
 
@@ -153,8 +157,10 @@ function readShareGroupDescribeResponseDescribedGroup(r: ByteReader, v: number):
 }
 
 function readShareGroupDescribeResponseDescribedGroupArray(r: ByteReader, v: number): ShareGroupDescribeResponseDescribedGroup[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readShareGroupDescribeResponseDescribedGroup(r, v)];
   const items: ShareGroupDescribeResponseDescribedGroup[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readShareGroupDescribeResponseDescribedGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareGroupDescribeResponseDescribedGroup(r, v));
   return items;
 }
 

@@ -78,8 +78,10 @@ function readShareFetchRequestAcknowledgementBatch(r: ByteReader, v: number): Sh
 }
 
 function readShareFetchRequestAcknowledgementBatchArray(r: ByteReader, v: number): ShareFetchRequestAcknowledgementBatch[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareFetchRequestAcknowledgementBatch(r, v)];
   const items: ShareFetchRequestAcknowledgementBatch[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareFetchRequestAcknowledgementBatch(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareFetchRequestAcknowledgementBatch(r, v));
   return items;
 }
 
@@ -91,8 +93,10 @@ function readShareFetchRequestFetchPartition(r: ByteReader, v: number): ShareFet
 }
 
 function readShareFetchRequestFetchPartitionArray(r: ByteReader, v: number): ShareFetchRequestFetchPartition[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readShareFetchRequestFetchPartition(r, v)];
   const items: ShareFetchRequestFetchPartition[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readShareFetchRequestFetchPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareFetchRequestFetchPartition(r, v));
   return items;
 }
 
@@ -104,8 +108,10 @@ function readShareFetchRequestFetchTopic(r: ByteReader, v: number): ShareFetchRe
 }
 
 function readShareFetchRequestFetchTopicArray(r: ByteReader, v: number): ShareFetchRequestFetchTopic[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareFetchRequestFetchTopic(r, v)];
   const items: ShareFetchRequestFetchTopic[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareFetchRequestFetchTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareFetchRequestFetchTopic(r, v));
   return items;
 }
 
@@ -117,8 +123,10 @@ function readShareFetchRequestForgottenTopic(r: ByteReader, v: number): ShareFet
 }
 
 function readShareFetchRequestForgottenTopicArray(r: ByteReader, v: number): ShareFetchRequestForgottenTopic[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareFetchRequestForgottenTopic(r, v)];
   const items: ShareFetchRequestForgottenTopic[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareFetchRequestForgottenTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareFetchRequestForgottenTopic(r, v));
   return items;
 }
 
@@ -301,8 +309,10 @@ function readShareFetchResponseAcquiredRecords(r: ByteReader, v: number): ShareF
 }
 
 function readShareFetchResponseAcquiredRecordsArray(r: ByteReader, v: number): ShareFetchResponseAcquiredRecords[] {
+  const count = r.arrayLength(19);
+  if (count === 1) return [readShareFetchResponseAcquiredRecords(r, v)];
   const items: ShareFetchResponseAcquiredRecords[] = [];
-  for (let left = r.arrayLength(19); left > 0; left--) items.push(readShareFetchResponseAcquiredRecords(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareFetchResponseAcquiredRecords(r, v));
   return items;
 }
 
@@ -320,8 +330,10 @@ function readShareFetchResponsePartitionData(r: ByteReader, v: number): ShareFet
 }
 
 function readShareFetchResponsePartitionDataArray(r: ByteReader, v: number): ShareFetchResponsePartitionData[] {
+  const count = r.arrayLength(22);
+  if (count === 1) return [readShareFetchResponsePartitionData(r, v)];
   const items: ShareFetchResponsePartitionData[] = [];
-  for (let left = r.arrayLength(22); left > 0; left--) items.push(readShareFetchResponsePartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareFetchResponsePartitionData(r, v));
   return items;
 }
 
@@ -333,8 +345,10 @@ function readShareFetchResponseShareFetchableTopic(r: ByteReader, v: number): Sh
 }
 
 function readShareFetchResponseShareFetchableTopicArray(r: ByteReader, v: number): ShareFetchResponseShareFetchableTopic[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareFetchResponseShareFetchableTopic(r, v)];
   const items: ShareFetchResponseShareFetchableTopic[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareFetchResponseShareFetchableTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareFetchResponseShareFetchableTopic(r, v));
   return items;
 }
 
@@ -348,8 +362,10 @@ function readShareFetchResponseNodeEndpoint(r: ByteReader, v: number): ShareFetc
 }
 
 function readShareFetchResponseNodeEndpointArray(r: ByteReader, v: number): ShareFetchResponseNodeEndpoint[] {
+  const count = r.arrayLength(11);
+  if (count === 1) return [readShareFetchResponseNodeEndpoint(r, v)];
   const items: ShareFetchResponseNodeEndpoint[] = [];
-  for (let left = r.arrayLength(11); left > 0; left--) items.push(readShareFetchResponseNodeEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareFetchResponseNodeEndpoint(r, v));
   return items;
 }
 

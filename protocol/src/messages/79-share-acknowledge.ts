@@ -55,8 +55,10 @@ function readShareAcknowledgeRequestAcknowledgementBatch(r: ByteReader, v: numbe
 }
 
 function readShareAcknowledgeRequestAcknowledgementBatchArray(r: ByteReader, v: number): ShareAcknowledgeRequestAcknowledgementBatch[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareAcknowledgeRequestAcknowledgementBatch(r, v)];
   const items: ShareAcknowledgeRequestAcknowledgementBatch[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareAcknowledgeRequestAcknowledgementBatch(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareAcknowledgeRequestAcknowledgementBatch(r, v));
   return items;
 }
 
@@ -68,8 +70,10 @@ function readShareAcknowledgeRequestAcknowledgePartition(r: ByteReader, v: numbe
 }
 
 function readShareAcknowledgeRequestAcknowledgePartitionArray(r: ByteReader, v: number): ShareAcknowledgeRequestAcknowledgePartition[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readShareAcknowledgeRequestAcknowledgePartition(r, v)];
   const items: ShareAcknowledgeRequestAcknowledgePartition[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readShareAcknowledgeRequestAcknowledgePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareAcknowledgeRequestAcknowledgePartition(r, v));
   return items;
 }
 
@@ -81,8 +85,10 @@ function readShareAcknowledgeRequestAcknowledgeTopic(r: ByteReader, v: number): 
 }
 
 function readShareAcknowledgeRequestAcknowledgeTopicArray(r: ByteReader, v: number): ShareAcknowledgeRequestAcknowledgeTopic[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareAcknowledgeRequestAcknowledgeTopic(r, v)];
   const items: ShareAcknowledgeRequestAcknowledgeTopic[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareAcknowledgeRequestAcknowledgeTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareAcknowledgeRequestAcknowledgeTopic(r, v));
   return items;
 }
 
@@ -226,8 +232,10 @@ function readShareAcknowledgeResponsePartitionData(r: ByteReader, v: number): Sh
 }
 
 function readShareAcknowledgeResponsePartitionDataArray(r: ByteReader, v: number): ShareAcknowledgeResponsePartitionData[] {
+  const count = r.arrayLength(17);
+  if (count === 1) return [readShareAcknowledgeResponsePartitionData(r, v)];
   const items: ShareAcknowledgeResponsePartitionData[] = [];
-  for (let left = r.arrayLength(17); left > 0; left--) items.push(readShareAcknowledgeResponsePartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareAcknowledgeResponsePartitionData(r, v));
   return items;
 }
 
@@ -239,8 +247,10 @@ function readShareAcknowledgeResponseTopic(r: ByteReader, v: number): ShareAckno
 }
 
 function readShareAcknowledgeResponseTopicArray(r: ByteReader, v: number): ShareAcknowledgeResponseTopic[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readShareAcknowledgeResponseTopic(r, v)];
   const items: ShareAcknowledgeResponseTopic[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readShareAcknowledgeResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareAcknowledgeResponseTopic(r, v));
   return items;
 }
 
@@ -254,8 +264,10 @@ function readShareAcknowledgeResponseNodeEndpoint(r: ByteReader, v: number): Sha
 }
 
 function readShareAcknowledgeResponseNodeEndpointArray(r: ByteReader, v: number): ShareAcknowledgeResponseNodeEndpoint[] {
+  const count = r.arrayLength(11);
+  if (count === 1) return [readShareAcknowledgeResponseNodeEndpoint(r, v)];
   const items: ShareAcknowledgeResponseNodeEndpoint[] = [];
-  for (let left = r.arrayLength(11); left > 0; left--) items.push(readShareAcknowledgeResponseNodeEndpoint(r, v));
+  for (let left = count; left > 0; left--) items.push(readShareAcknowledgeResponseNodeEndpoint(r, v));
   return items;
 }
 

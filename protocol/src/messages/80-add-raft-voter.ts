@@ -42,8 +42,10 @@ function readAddRaftVoterRequestListener(r: ByteReader, v: number): AddRaftVoter
 }
 
 function readAddRaftVoterRequestListenerArray(r: ByteReader, v: number): AddRaftVoterRequestListener[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readAddRaftVoterRequestListener(r, v)];
   const items: AddRaftVoterRequestListener[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readAddRaftVoterRequestListener(r, v));
+  for (let left = count; left > 0; left--) items.push(readAddRaftVoterRequestListener(r, v));
   return items;
 }
 

@@ -41,8 +41,10 @@ function readUpdateRaftVoterRequestListener(r: ByteReader, v: number): UpdateRaf
 }
 
 function readUpdateRaftVoterRequestListenerArray(r: ByteReader, v: number): UpdateRaftVoterRequestListener[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readUpdateRaftVoterRequestListener(r, v)];
   const items: UpdateRaftVoterRequestListener[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readUpdateRaftVoterRequestListener(r, v));
+  for (let left = count; left > 0; left--) items.push(readUpdateRaftVoterRequestListener(r, v));
   return items;
 }
 

@@ -40,8 +40,10 @@ function readInitializeShareGroupStateRequestPartitionData(r: ByteReader, v: num
 }
 
 function readInitializeShareGroupStateRequestPartitionDataArray(r: ByteReader, v: number): InitializeShareGroupStateRequestPartitionData[] {
+  const count = r.arrayLength(17);
+  if (count === 1) return [readInitializeShareGroupStateRequestPartitionData(r, v)];
   const items: InitializeShareGroupStateRequestPartitionData[] = [];
-  for (let left = r.arrayLength(17); left > 0; left--) items.push(readInitializeShareGroupStateRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readInitializeShareGroupStateRequestPartitionData(r, v));
   return items;
 }
 
@@ -53,8 +55,10 @@ function readInitializeShareGroupStateRequestInitializeStateData(r: ByteReader, 
 }
 
 function readInitializeShareGroupStateRequestInitializeStateDataArray(r: ByteReader, v: number): InitializeShareGroupStateRequestInitializeStateData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readInitializeShareGroupStateRequestInitializeStateData(r, v)];
   const items: InitializeShareGroupStateRequestInitializeStateData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readInitializeShareGroupStateRequestInitializeStateData(r, v));
+  for (let left = count; left > 0; left--) items.push(readInitializeShareGroupStateRequestInitializeStateData(r, v));
   return items;
 }
 
@@ -141,8 +145,10 @@ function readInitializeShareGroupStateResponsePartitionResult(r: ByteReader, v: 
 }
 
 function readInitializeShareGroupStateResponsePartitionResultArray(r: ByteReader, v: number): InitializeShareGroupStateResponsePartitionResult[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readInitializeShareGroupStateResponsePartitionResult(r, v)];
   const items: InitializeShareGroupStateResponsePartitionResult[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readInitializeShareGroupStateResponsePartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readInitializeShareGroupStateResponsePartitionResult(r, v));
   return items;
 }
 
@@ -154,8 +160,10 @@ function readInitializeShareGroupStateResponseInitializeStateResult(r: ByteReade
 }
 
 function readInitializeShareGroupStateResponseInitializeStateResultArray(r: ByteReader, v: number): InitializeShareGroupStateResponseInitializeStateResult[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readInitializeShareGroupStateResponseInitializeStateResult(r, v)];
   const items: InitializeShareGroupStateResponseInitializeStateResult[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readInitializeShareGroupStateResponseInitializeStateResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readInitializeShareGroupStateResponseInitializeStateResult(r, v));
   return items;
 }
 

@@ -35,8 +35,10 @@ function readReadShareGroupStateRequestPartitionData(r: ByteReader, v: number): 
 }
 
 function readReadShareGroupStateRequestPartitionDataArray(r: ByteReader, v: number): ReadShareGroupStateRequestPartitionData[] {
+  const count = r.arrayLength(9);
+  if (count === 1) return [readReadShareGroupStateRequestPartitionData(r, v)];
   const items: ReadShareGroupStateRequestPartitionData[] = [];
-  for (let left = r.arrayLength(9); left > 0; left--) items.push(readReadShareGroupStateRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readReadShareGroupStateRequestPartitionData(r, v));
   return items;
 }
 
@@ -48,8 +50,10 @@ function readReadShareGroupStateRequestReadStateData(r: ByteReader, v: number): 
 }
 
 function readReadShareGroupStateRequestReadStateDataArray(r: ByteReader, v: number): ReadShareGroupStateRequestReadStateData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readReadShareGroupStateRequestReadStateData(r, v)];
   const items: ReadShareGroupStateRequestReadStateData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readReadShareGroupStateRequestReadStateData(r, v));
+  for (let left = count; left > 0; left--) items.push(readReadShareGroupStateRequestReadStateData(r, v));
   return items;
 }
 
@@ -148,8 +152,10 @@ function readReadShareGroupStateResponseStateBatch(r: ByteReader, v: number): Re
 }
 
 function readReadShareGroupStateResponseStateBatchArray(r: ByteReader, v: number): ReadShareGroupStateResponseStateBatch[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readReadShareGroupStateResponseStateBatch(r, v)];
   const items: ReadShareGroupStateResponseStateBatch[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readReadShareGroupStateResponseStateBatch(r, v));
+  for (let left = count; left > 0; left--) items.push(readReadShareGroupStateResponseStateBatch(r, v));
   return items;
 }
 
@@ -165,8 +171,10 @@ function readReadShareGroupStateResponsePartitionResult(r: ByteReader, v: number
 }
 
 function readReadShareGroupStateResponsePartitionResultArray(r: ByteReader, v: number): ReadShareGroupStateResponsePartitionResult[] {
+  const count = r.arrayLength(21);
+  if (count === 1) return [readReadShareGroupStateResponsePartitionResult(r, v)];
   const items: ReadShareGroupStateResponsePartitionResult[] = [];
-  for (let left = r.arrayLength(21); left > 0; left--) items.push(readReadShareGroupStateResponsePartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readReadShareGroupStateResponsePartitionResult(r, v));
   return items;
 }
 
@@ -178,8 +186,10 @@ function readReadShareGroupStateResponseReadStateResult(r: ByteReader, v: number
 }
 
 function readReadShareGroupStateResponseReadStateResultArray(r: ByteReader, v: number): ReadShareGroupStateResponseReadStateResult[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readReadShareGroupStateResponseReadStateResult(r, v)];
   const items: ReadShareGroupStateResponseReadStateResult[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readReadShareGroupStateResponseReadStateResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readReadShareGroupStateResponseReadStateResult(r, v));
   return items;
 }
 

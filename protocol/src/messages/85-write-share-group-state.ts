@@ -64,8 +64,10 @@ function readWriteShareGroupStateRequestStateBatch(r: ByteReader, v: number): Wr
 }
 
 function readWriteShareGroupStateRequestStateBatchArray(r: ByteReader, v: number): WriteShareGroupStateRequestStateBatch[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readWriteShareGroupStateRequestStateBatch(r, v)];
   const items: WriteShareGroupStateRequestStateBatch[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readWriteShareGroupStateRequestStateBatch(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteShareGroupStateRequestStateBatch(r, v));
   return items;
 }
 
@@ -81,8 +83,10 @@ function readWriteShareGroupStateRequestPartitionData(r: ByteReader, v: number):
 }
 
 function readWriteShareGroupStateRequestPartitionDataArray(r: ByteReader, v: number): WriteShareGroupStateRequestPartitionData[] {
+  const count = r.arrayLength(22);
+  if (count === 1) return [readWriteShareGroupStateRequestPartitionData(r, v)];
   const items: WriteShareGroupStateRequestPartitionData[] = [];
-  for (let left = r.arrayLength(22); left > 0; left--) items.push(readWriteShareGroupStateRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteShareGroupStateRequestPartitionData(r, v));
   return items;
 }
 
@@ -94,8 +98,10 @@ function readWriteShareGroupStateRequestWriteStateData(r: ByteReader, v: number)
 }
 
 function readWriteShareGroupStateRequestWriteStateDataArray(r: ByteReader, v: number): WriteShareGroupStateRequestWriteStateData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readWriteShareGroupStateRequestWriteStateData(r, v)];
   const items: WriteShareGroupStateRequestWriteStateData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readWriteShareGroupStateRequestWriteStateData(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteShareGroupStateRequestWriteStateData(r, v));
   return items;
 }
 
@@ -195,8 +201,10 @@ function readWriteShareGroupStateResponsePartitionResult(r: ByteReader, v: numbe
 }
 
 function readWriteShareGroupStateResponsePartitionResultArray(r: ByteReader, v: number): WriteShareGroupStateResponsePartitionResult[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readWriteShareGroupStateResponsePartitionResult(r, v)];
   const items: WriteShareGroupStateResponsePartitionResult[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readWriteShareGroupStateResponsePartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteShareGroupStateResponsePartitionResult(r, v));
   return items;
 }
 
@@ -208,8 +216,10 @@ function readWriteShareGroupStateResponseWriteStateResult(r: ByteReader, v: numb
 }
 
 function readWriteShareGroupStateResponseWriteStateResultArray(r: ByteReader, v: number): WriteShareGroupStateResponseWriteStateResult[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readWriteShareGroupStateResponseWriteStateResult(r, v)];
   const items: WriteShareGroupStateResponseWriteStateResult[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readWriteShareGroupStateResponseWriteStateResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readWriteShareGroupStateResponseWriteStateResult(r, v));
   return items;
 }
 

@@ -33,8 +33,10 @@ function readDeleteShareGroupStateRequestPartitionData(r: ByteReader, v: number)
 }
 
 function readDeleteShareGroupStateRequestPartitionDataArray(r: ByteReader, v: number): DeleteShareGroupStateRequestPartitionData[] {
+  const count = r.arrayLength(5);
+  if (count === 1) return [readDeleteShareGroupStateRequestPartitionData(r, v)];
   const items: DeleteShareGroupStateRequestPartitionData[] = [];
-  for (let left = r.arrayLength(5); left > 0; left--) items.push(readDeleteShareGroupStateRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteShareGroupStateRequestPartitionData(r, v));
   return items;
 }
 
@@ -46,8 +48,10 @@ function readDeleteShareGroupStateRequestDeleteStateData(r: ByteReader, v: numbe
 }
 
 function readDeleteShareGroupStateRequestDeleteStateDataArray(r: ByteReader, v: number): DeleteShareGroupStateRequestDeleteStateData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readDeleteShareGroupStateRequestDeleteStateData(r, v)];
   const items: DeleteShareGroupStateRequestDeleteStateData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readDeleteShareGroupStateRequestDeleteStateData(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteShareGroupStateRequestDeleteStateData(r, v));
   return items;
 }
 
@@ -129,8 +133,10 @@ function readDeleteShareGroupStateResponsePartitionResult(r: ByteReader, v: numb
 }
 
 function readDeleteShareGroupStateResponsePartitionResultArray(r: ByteReader, v: number): DeleteShareGroupStateResponsePartitionResult[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readDeleteShareGroupStateResponsePartitionResult(r, v)];
   const items: DeleteShareGroupStateResponsePartitionResult[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readDeleteShareGroupStateResponsePartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteShareGroupStateResponsePartitionResult(r, v));
   return items;
 }
 
@@ -142,8 +148,10 @@ function readDeleteShareGroupStateResponseDeleteStateResult(r: ByteReader, v: nu
 }
 
 function readDeleteShareGroupStateResponseDeleteStateResultArray(r: ByteReader, v: number): DeleteShareGroupStateResponseDeleteStateResult[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readDeleteShareGroupStateResponseDeleteStateResult(r, v)];
   const items: DeleteShareGroupStateResponseDeleteStateResult[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readDeleteShareGroupStateResponseDeleteStateResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteShareGroupStateResponseDeleteStateResult(r, v));
   return items;
 }
 

@@ -38,8 +38,10 @@ function readReadShareGroupStateSummaryRequestPartitionData(r: ByteReader, v: nu
 }
 
 function readReadShareGroupStateSummaryRequestPartitionDataArray(r: ByteReader, v: number): ReadShareGroupStateSummaryRequestPartitionData[] {
+  const count = r.arrayLength(9);
+  if (count === 1) return [readReadShareGroupStateSummaryRequestPartitionData(r, v)];
   const items: ReadShareGroupStateSummaryRequestPartitionData[] = [];
-  for (let left = r.arrayLength(9); left > 0; left--) items.push(readReadShareGroupStateSummaryRequestPartitionData(r, v));
+  for (let left = count; left > 0; left--) items.push(readReadShareGroupStateSummaryRequestPartitionData(r, v));
   return items;
 }
 
@@ -51,8 +53,10 @@ function readReadShareGroupStateSummaryRequestReadStateSummaryData(r: ByteReader
 }
 
 function readReadShareGroupStateSummaryRequestReadStateSummaryDataArray(r: ByteReader, v: number): ReadShareGroupStateSummaryRequestReadStateSummaryData[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readReadShareGroupStateSummaryRequestReadStateSummaryData(r, v)];
   const items: ReadShareGroupStateSummaryRequestReadStateSummaryData[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readReadShareGroupStateSummaryRequestReadStateSummaryData(r, v));
+  for (let left = count; left > 0; left--) items.push(readReadShareGroupStateSummaryRequestReadStateSummaryData(r, v));
   return items;
 }
 
@@ -151,8 +155,10 @@ function readReadShareGroupStateSummaryResponsePartitionResult(r: ByteReader, v:
 }
 
 function readReadShareGroupStateSummaryResponsePartitionResultArray(r: ByteReader, v: number): ReadShareGroupStateSummaryResponsePartitionResult[] {
+  const count = r.arrayLength(24);
+  if (count === 1) return [readReadShareGroupStateSummaryResponsePartitionResult(r, v)];
   const items: ReadShareGroupStateSummaryResponsePartitionResult[] = [];
-  for (let left = r.arrayLength(24); left > 0; left--) items.push(readReadShareGroupStateSummaryResponsePartitionResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readReadShareGroupStateSummaryResponsePartitionResult(r, v));
   return items;
 }
 
@@ -164,8 +170,10 @@ function readReadShareGroupStateSummaryResponseReadStateSummaryResult(r: ByteRea
 }
 
 function readReadShareGroupStateSummaryResponseReadStateSummaryResultArray(r: ByteReader, v: number): ReadShareGroupStateSummaryResponseReadStateSummaryResult[] {
+  const count = r.arrayLength(18);
+  if (count === 1) return [readReadShareGroupStateSummaryResponseReadStateSummaryResult(r, v)];
   const items: ReadShareGroupStateSummaryResponseReadStateSummaryResult[] = [];
-  for (let left = r.arrayLength(18); left > 0; left--) items.push(readReadShareGroupStateSummaryResponseReadStateSummaryResult(r, v));
+  for (let left = count; left > 0; left--) items.push(readReadShareGroupStateSummaryResponseReadStateSummaryResult(r, v));
   return items;
 }
 

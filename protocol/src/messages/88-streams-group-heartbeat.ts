@@ -121,16 +121,19 @@ function readStreamsGroupHeartbeatRequestKeyValue(r: ByteReader, v: number): Str
 }
 
 function readStreamsGroupHeartbeatRequestKeyValueArray(r: ByteReader, v: number): StreamsGroupHeartbeatRequestKeyValue[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readStreamsGroupHeartbeatRequestKeyValue(r, v)];
   const items: StreamsGroupHeartbeatRequestKeyValue[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readStreamsGroupHeartbeatRequestKeyValue(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestKeyValue(r, v));
   return items;
 }
 
 function readStreamsGroupHeartbeatRequestKeyValueArrayOrNull(r: ByteReader, v: number): StreamsGroupHeartbeatRequestKeyValue[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readStreamsGroupHeartbeatRequestKeyValue(r, v)];
   const items: StreamsGroupHeartbeatRequestKeyValue[] = [];
-  for (; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestKeyValue(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestKeyValue(r, v));
   return items;
 }
 
@@ -144,8 +147,10 @@ function readStreamsGroupHeartbeatRequestTopicInfo(r: ByteReader, v: number): St
 }
 
 function readStreamsGroupHeartbeatRequestTopicInfoArray(r: ByteReader, v: number): StreamsGroupHeartbeatRequestTopicInfo[] {
+  const count = r.arrayLength(9);
+  if (count === 1) return [readStreamsGroupHeartbeatRequestTopicInfo(r, v)];
   const items: StreamsGroupHeartbeatRequestTopicInfo[] = [];
-  for (let left = r.arrayLength(9); left > 0; left--) items.push(readStreamsGroupHeartbeatRequestTopicInfo(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestTopicInfo(r, v));
   return items;
 }
 
@@ -158,8 +163,10 @@ function readStreamsGroupHeartbeatRequestCopartitionGroup(r: ByteReader, v: numb
 }
 
 function readStreamsGroupHeartbeatRequestCopartitionGroupArray(r: ByteReader, v: number): StreamsGroupHeartbeatRequestCopartitionGroup[] {
+  const count = r.arrayLength(4);
+  if (count === 1) return [readStreamsGroupHeartbeatRequestCopartitionGroup(r, v)];
   const items: StreamsGroupHeartbeatRequestCopartitionGroup[] = [];
-  for (let left = r.arrayLength(4); left > 0; left--) items.push(readStreamsGroupHeartbeatRequestCopartitionGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestCopartitionGroup(r, v));
   return items;
 }
 
@@ -176,8 +183,10 @@ function readStreamsGroupHeartbeatRequestSubtopology(r: ByteReader, v: number): 
 }
 
 function readStreamsGroupHeartbeatRequestSubtopologyArray(r: ByteReader, v: number): StreamsGroupHeartbeatRequestSubtopology[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readStreamsGroupHeartbeatRequestSubtopology(r, v)];
   const items: StreamsGroupHeartbeatRequestSubtopology[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readStreamsGroupHeartbeatRequestSubtopology(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestSubtopology(r, v));
   return items;
 }
 
@@ -196,10 +205,11 @@ function readStreamsGroupHeartbeatRequestTaskIds(r: ByteReader, v: number): Stre
 }
 
 function readStreamsGroupHeartbeatRequestTaskIdsArrayOrNull(r: ByteReader, v: number): StreamsGroupHeartbeatRequestTaskIds[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readStreamsGroupHeartbeatRequestTaskIds(r, v)];
   const items: StreamsGroupHeartbeatRequestTaskIds[] = [];
-  for (; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestTaskIds(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestTaskIds(r, v));
   return items;
 }
 
@@ -219,10 +229,11 @@ function readStreamsGroupHeartbeatRequestTaskOffset(r: ByteReader, v: number): S
 }
 
 function readStreamsGroupHeartbeatRequestTaskOffsetArrayOrNull(r: ByteReader, v: number): StreamsGroupHeartbeatRequestTaskOffset[] | null {
-  let left = r.nullableArrayLength(14);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(14);
+  if (count < 0) return null;
+  if (count === 1) return [readStreamsGroupHeartbeatRequestTaskOffset(r, v)];
   const items: StreamsGroupHeartbeatRequestTaskOffset[] = [];
-  for (; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestTaskOffset(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatRequestTaskOffset(r, v));
   return items;
 }
 
@@ -446,10 +457,11 @@ function readStreamsGroupHeartbeatResponseStatus(r: ByteReader, v: number): Stre
 }
 
 function readStreamsGroupHeartbeatResponseStatusArrayOrNull(r: ByteReader, v: number): StreamsGroupHeartbeatResponseStatus[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readStreamsGroupHeartbeatResponseStatus(r, v)];
   const items: StreamsGroupHeartbeatResponseStatus[] = [];
-  for (; left > 0; left--) items.push(readStreamsGroupHeartbeatResponseStatus(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatResponseStatus(r, v));
   return items;
 }
 
@@ -461,10 +473,11 @@ function readStreamsGroupHeartbeatResponseTaskIds(r: ByteReader, v: number): Str
 }
 
 function readStreamsGroupHeartbeatResponseTaskIdsArrayOrNull(r: ByteReader, v: number): StreamsGroupHeartbeatResponseTaskIds[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readStreamsGroupHeartbeatResponseTaskIds(r, v)];
   const items: StreamsGroupHeartbeatResponseTaskIds[] = [];
-  for (; left > 0; left--) items.push(readStreamsGroupHeartbeatResponseTaskIds(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatResponseTaskIds(r, v));
   return items;
 }
 
@@ -483,8 +496,10 @@ function readStreamsGroupHeartbeatResponseTopicPartition(r: ByteReader, v: numbe
 }
 
 function readStreamsGroupHeartbeatResponseTopicPartitionArray(r: ByteReader, v: number): StreamsGroupHeartbeatResponseTopicPartition[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readStreamsGroupHeartbeatResponseTopicPartition(r, v)];
   const items: StreamsGroupHeartbeatResponseTopicPartition[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readStreamsGroupHeartbeatResponseTopicPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatResponseTopicPartition(r, v));
   return items;
 }
 
@@ -497,10 +512,11 @@ function readStreamsGroupHeartbeatResponseEndpointToPartitions(r: ByteReader, v:
 }
 
 function readStreamsGroupHeartbeatResponseEndpointToPartitionsArrayOrNull(r: ByteReader, v: number): StreamsGroupHeartbeatResponseEndpointToPartitions[] | null {
-  let left = r.nullableArrayLength(7);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(7);
+  if (count < 0) return null;
+  if (count === 1) return [readStreamsGroupHeartbeatResponseEndpointToPartitions(r, v)];
   const items: StreamsGroupHeartbeatResponseEndpointToPartitions[] = [];
-  for (; left > 0; left--) items.push(readStreamsGroupHeartbeatResponseEndpointToPartitions(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupHeartbeatResponseEndpointToPartitions(r, v));
   return items;
 }
 

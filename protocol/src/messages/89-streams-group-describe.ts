@@ -176,8 +176,10 @@ function readStreamsGroupDescribeResponseKeyValue(r: ByteReader, v: number): Str
 }
 
 function readStreamsGroupDescribeResponseKeyValueArray(r: ByteReader, v: number): StreamsGroupDescribeResponseKeyValue[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readStreamsGroupDescribeResponseKeyValue(r, v)];
   const items: StreamsGroupDescribeResponseKeyValue[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readStreamsGroupDescribeResponseKeyValue(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupDescribeResponseKeyValue(r, v));
   return items;
 }
 
@@ -191,8 +193,10 @@ function readStreamsGroupDescribeResponseTopicInfo(r: ByteReader, v: number): St
 }
 
 function readStreamsGroupDescribeResponseTopicInfoArray(r: ByteReader, v: number): StreamsGroupDescribeResponseTopicInfo[] {
+  const count = r.arrayLength(9);
+  if (count === 1) return [readStreamsGroupDescribeResponseTopicInfo(r, v)];
   const items: StreamsGroupDescribeResponseTopicInfo[] = [];
-  for (let left = r.arrayLength(9); left > 0; left--) items.push(readStreamsGroupDescribeResponseTopicInfo(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupDescribeResponseTopicInfo(r, v));
   return items;
 }
 
@@ -207,10 +211,11 @@ function readStreamsGroupDescribeResponseSubtopology(r: ByteReader, v: number): 
 }
 
 function readStreamsGroupDescribeResponseSubtopologyArrayOrNull(r: ByteReader, v: number): StreamsGroupDescribeResponseSubtopology[] | null {
-  let left = r.nullableArrayLength(6);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(6);
+  if (count < 0) return null;
+  if (count === 1) return [readStreamsGroupDescribeResponseSubtopology(r, v)];
   const items: StreamsGroupDescribeResponseSubtopology[] = [];
-  for (; left > 0; left--) items.push(readStreamsGroupDescribeResponseSubtopology(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupDescribeResponseSubtopology(r, v));
   return items;
 }
 
@@ -237,8 +242,10 @@ function readStreamsGroupDescribeResponseTaskOffset(r: ByteReader, v: number): S
 }
 
 function readStreamsGroupDescribeResponseTaskOffsetArray(r: ByteReader, v: number): StreamsGroupDescribeResponseTaskOffset[] {
+  const count = r.arrayLength(14);
+  if (count === 1) return [readStreamsGroupDescribeResponseTaskOffset(r, v)];
   const items: StreamsGroupDescribeResponseTaskOffset[] = [];
-  for (let left = r.arrayLength(14); left > 0; left--) items.push(readStreamsGroupDescribeResponseTaskOffset(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupDescribeResponseTaskOffset(r, v));
   return items;
 }
 
@@ -250,8 +257,10 @@ function readStreamsGroupDescribeResponseTaskIds(r: ByteReader, v: number): Stre
 }
 
 function readStreamsGroupDescribeResponseTaskIdsArray(r: ByteReader, v: number): StreamsGroupDescribeResponseTaskIds[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readStreamsGroupDescribeResponseTaskIds(r, v)];
   const items: StreamsGroupDescribeResponseTaskIds[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readStreamsGroupDescribeResponseTaskIds(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupDescribeResponseTaskIds(r, v));
   return items;
 }
 
@@ -284,8 +293,10 @@ function readStreamsGroupDescribeResponseMember(r: ByteReader, v: number): Strea
 }
 
 function readStreamsGroupDescribeResponseMemberArray(r: ByteReader, v: number): StreamsGroupDescribeResponseMember[] {
+  const count = r.arrayLength(28);
+  if (count === 1) return [readStreamsGroupDescribeResponseMember(r, v)];
   const items: StreamsGroupDescribeResponseMember[] = [];
-  for (let left = r.arrayLength(28); left > 0; left--) items.push(readStreamsGroupDescribeResponseMember(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupDescribeResponseMember(r, v));
   return items;
 }
 
@@ -304,8 +315,10 @@ function readStreamsGroupDescribeResponseDescribedGroup(r: ByteReader, v: number
 }
 
 function readStreamsGroupDescribeResponseDescribedGroupArray(r: ByteReader, v: number): StreamsGroupDescribeResponseDescribedGroup[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readStreamsGroupDescribeResponseDescribedGroup(r, v)];
   const items: StreamsGroupDescribeResponseDescribedGroup[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readStreamsGroupDescribeResponseDescribedGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readStreamsGroupDescribeResponseDescribedGroup(r, v));
   return items;
 }
 

@@ -38,10 +38,11 @@ function readDescribeShareGroupOffsetsRequestTopic(r: ByteReader, v: number): De
 }
 
 function readDescribeShareGroupOffsetsRequestTopicArrayOrNull(r: ByteReader, v: number): DescribeShareGroupOffsetsRequestTopic[] | null {
-  let left = r.nullableArrayLength(3);
-  if (left < 0) return null;
+  const count = r.nullableArrayLength(3);
+  if (count < 0) return null;
+  if (count === 1) return [readDescribeShareGroupOffsetsRequestTopic(r, v)];
   const items: DescribeShareGroupOffsetsRequestTopic[] = [];
-  for (; left > 0; left--) items.push(readDescribeShareGroupOffsetsRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeShareGroupOffsetsRequestTopic(r, v));
   return items;
 }
 
@@ -53,8 +54,10 @@ function readDescribeShareGroupOffsetsRequestGroup(r: ByteReader, v: number): De
 }
 
 function readDescribeShareGroupOffsetsRequestGroupArray(r: ByteReader, v: number): DescribeShareGroupOffsetsRequestGroup[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readDescribeShareGroupOffsetsRequestGroup(r, v)];
   const items: DescribeShareGroupOffsetsRequestGroup[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readDescribeShareGroupOffsetsRequestGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeShareGroupOffsetsRequestGroup(r, v));
   return items;
 }
 
@@ -167,8 +170,10 @@ function readDescribeShareGroupOffsetsResponsePartition(r: ByteReader, v: number
 }
 
 function readDescribeShareGroupOffsetsResponsePartitionArray(r: ByteReader, v: number): DescribeShareGroupOffsetsResponsePartition[] {
+  const count = r.arrayLength(20);
+  if (count === 1) return [readDescribeShareGroupOffsetsResponsePartition(r, v)];
   const items: DescribeShareGroupOffsetsResponsePartition[] = [];
-  for (let left = r.arrayLength(20); left > 0; left--) items.push(readDescribeShareGroupOffsetsResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeShareGroupOffsetsResponsePartition(r, v));
   return items;
 }
 
@@ -181,8 +186,10 @@ function readDescribeShareGroupOffsetsResponseTopic(r: ByteReader, v: number): D
 }
 
 function readDescribeShareGroupOffsetsResponseTopicArray(r: ByteReader, v: number): DescribeShareGroupOffsetsResponseTopic[] {
+  const count = r.arrayLength(19);
+  if (count === 1) return [readDescribeShareGroupOffsetsResponseTopic(r, v)];
   const items: DescribeShareGroupOffsetsResponseTopic[] = [];
-  for (let left = r.arrayLength(19); left > 0; left--) items.push(readDescribeShareGroupOffsetsResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeShareGroupOffsetsResponseTopic(r, v));
   return items;
 }
 
@@ -196,8 +203,10 @@ function readDescribeShareGroupOffsetsResponseGroup(r: ByteReader, v: number): D
 }
 
 function readDescribeShareGroupOffsetsResponseGroupArray(r: ByteReader, v: number): DescribeShareGroupOffsetsResponseGroup[] {
+  const count = r.arrayLength(6);
+  if (count === 1) return [readDescribeShareGroupOffsetsResponseGroup(r, v)];
   const items: DescribeShareGroupOffsetsResponseGroup[] = [];
-  for (let left = r.arrayLength(6); left > 0; left--) items.push(readDescribeShareGroupOffsetsResponseGroup(r, v));
+  for (let left = count; left > 0; left--) items.push(readDescribeShareGroupOffsetsResponseGroup(r, v));
   return items;
 }
 

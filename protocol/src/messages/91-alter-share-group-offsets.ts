@@ -35,8 +35,10 @@ function readAlterShareGroupOffsetsRequestPartition(r: ByteReader, v: number): A
 }
 
 function readAlterShareGroupOffsetsRequestPartitionArray(r: ByteReader, v: number): AlterShareGroupOffsetsRequestPartition[] {
+  const count = r.arrayLength(13);
+  if (count === 1) return [readAlterShareGroupOffsetsRequestPartition(r, v)];
   const items: AlterShareGroupOffsetsRequestPartition[] = [];
-  for (let left = r.arrayLength(13); left > 0; left--) items.push(readAlterShareGroupOffsetsRequestPartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterShareGroupOffsetsRequestPartition(r, v));
   return items;
 }
 
@@ -48,8 +50,10 @@ function readAlterShareGroupOffsetsRequestTopic(r: ByteReader, v: number): Alter
 }
 
 function readAlterShareGroupOffsetsRequestTopicArray(r: ByteReader, v: number): AlterShareGroupOffsetsRequestTopic[] {
+  const count = r.arrayLength(3);
+  if (count === 1) return [readAlterShareGroupOffsetsRequestTopic(r, v)];
   const items: AlterShareGroupOffsetsRequestTopic[] = [];
-  for (let left = r.arrayLength(3); left > 0; left--) items.push(readAlterShareGroupOffsetsRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterShareGroupOffsetsRequestTopic(r, v));
   return items;
 }
 
@@ -142,8 +146,10 @@ function readAlterShareGroupOffsetsResponsePartition(r: ByteReader, v: number): 
 }
 
 function readAlterShareGroupOffsetsResponsePartitionArray(r: ByteReader, v: number): AlterShareGroupOffsetsResponsePartition[] {
+  const count = r.arrayLength(8);
+  if (count === 1) return [readAlterShareGroupOffsetsResponsePartition(r, v)];
   const items: AlterShareGroupOffsetsResponsePartition[] = [];
-  for (let left = r.arrayLength(8); left > 0; left--) items.push(readAlterShareGroupOffsetsResponsePartition(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterShareGroupOffsetsResponsePartition(r, v));
   return items;
 }
 
@@ -156,8 +162,10 @@ function readAlterShareGroupOffsetsResponseTopic(r: ByteReader, v: number): Alte
 }
 
 function readAlterShareGroupOffsetsResponseTopicArray(r: ByteReader, v: number): AlterShareGroupOffsetsResponseTopic[] {
+  const count = r.arrayLength(19);
+  if (count === 1) return [readAlterShareGroupOffsetsResponseTopic(r, v)];
   const items: AlterShareGroupOffsetsResponseTopic[] = [];
-  for (let left = r.arrayLength(19); left > 0; left--) items.push(readAlterShareGroupOffsetsResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readAlterShareGroupOffsetsResponseTopic(r, v));
   return items;
 }
 

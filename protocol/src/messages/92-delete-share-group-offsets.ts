@@ -28,8 +28,10 @@ function readDeleteShareGroupOffsetsRequestTopic(r: ByteReader, v: number): Dele
 }
 
 function readDeleteShareGroupOffsetsRequestTopicArray(r: ByteReader, v: number): DeleteShareGroupOffsetsRequestTopic[] {
+  const count = r.arrayLength(2);
+  if (count === 1) return [readDeleteShareGroupOffsetsRequestTopic(r, v)];
   const items: DeleteShareGroupOffsetsRequestTopic[] = [];
-  for (let left = r.arrayLength(2); left > 0; left--) items.push(readDeleteShareGroupOffsetsRequestTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteShareGroupOffsetsRequestTopic(r, v));
   return items;
 }
 
@@ -101,8 +103,10 @@ function readDeleteShareGroupOffsetsResponseTopic(r: ByteReader, v: number): Del
 }
 
 function readDeleteShareGroupOffsetsResponseTopicArray(r: ByteReader, v: number): DeleteShareGroupOffsetsResponseTopic[] {
+  const count = r.arrayLength(21);
+  if (count === 1) return [readDeleteShareGroupOffsetsResponseTopic(r, v)];
   const items: DeleteShareGroupOffsetsResponseTopic[] = [];
-  for (let left = r.arrayLength(21); left > 0; left--) items.push(readDeleteShareGroupOffsetsResponseTopic(r, v));
+  for (let left = count; left > 0; left--) items.push(readDeleteShareGroupOffsetsResponseTopic(r, v));
   return items;
 }
 
