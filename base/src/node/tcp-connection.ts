@@ -143,6 +143,10 @@ export class TcpConnection implements Connection {
   }
 
   #flush(): void {
+    while (!this.#isClosed && !this.#socket.destroyed) {
+      this.#callReached();
+      if (!this.#sendFirst()) break;
+    }
     if (this.#isClosed || this.#socket.destroyed) return;
     const run = this.#takeRun();
     if (run.length > 0) return this.#write(run);
@@ -151,19 +155,32 @@ export class TcpConnection implements Connection {
     else if (this.#isEnding) this.#finish();
   }
 
-  /**
-   * The parts up to the next slice that is too large for memory, and the callbacks among them. Callbacks before the
-   * first part are called at once: what they waited for has left.
-   */
+  /** Callbacks before the first part: what they waited for has left. */
+  #callReached(): void {
+    for (let next = this.#queue.first(); typeof next === "function"; next = this.#queue.first()) {
+      this.#queue.shift();
+      next();
+    }
+  }
+
+  /** A small part with nothing to be joined to it, as most answers are: whether all of it has left. */
+  #sendFirst(): boolean {
+    const first = this.#queue.first();
+    const second = this.#queue.at(1);
+    if (!(first instanceof Uint8Array) || first.length > joinedBytesMax) return false;
+    if (second !== undefined && typeof second !== "function") return false;
+    const sentBytes = this.#sendNow(first);
+    this.#queuedBytes -= sentBytes;
+    if (sentBytes > 0) this.#queue.shift();
+    if (sentBytes > 0 && sentBytes < first.length) this.#queue.unshift(first.subarray(sentBytes));
+    return sentBytes === first.length;
+  }
+
+  /** The parts up to the next slice that is too large for memory, and the callbacks among them. */
   #takeRun(): Run {
     const run: Run = [];
     let sizeBytes = 0;
     for (let next = this.#queue.first(); next !== undefined; next = this.#queue.first()) {
-      if (typeof next === "function" && run.length === 0) {
-        this.#queue.shift();
-        next();
-        continue;
-      }
       if (typeof next !== "function") {
         if (sizeBytes >= runBytesMax) break;
         const bytes: Uint8Array | null = next instanceof OutgoingSlice ? this.#inlined(next) : next;
@@ -288,7 +305,7 @@ function plainHost(host: string | undefined): string {
 
 // --- End of turn -----------------------------------------------------------------------------------------------------
 
-const waiting: TcpConnection[] = [];
+const waiting = new Deque<TcpConnection>();
 
 /**
  * Flushes when the callback that runs now and all microtasks that follow from it are done: a commit that answers five
@@ -302,5 +319,5 @@ function flushAfterTurn(connection: TcpConnection): void {
 const flushOnTick = (): void => process.nextTick(flushWaiting);
 
 function flushWaiting(): void {
-  for (const connection of waiting.splice(0)) connection.flushNow();
+  for (let left = waiting.length; left > 0; left--) waiting.shift()?.flushNow();
 }

@@ -1,4 +1,5 @@
 import { AssertionFailure } from "@millrace/base/assert";
+import { Deque } from "@millrace/base/deque";
 import type { Logger } from "@millrace/base/logger";
 import type { Clock, Connection, Part } from "@millrace/base/world";
 import { readRequestHeader, writeResponseHeader } from "kafka-protocol-ts/header";
@@ -44,6 +45,13 @@ interface Reply {
   mayReuseFrame: (() => boolean) | null;
 }
 
+/** A request that runs to its answer before the next one begins. */
+interface Served {
+  readonly reply: Reply;
+  readonly handler: Handler;
+  readonly context: RequestContext;
+}
+
 const apiVersionsKey = 18;
 const lengthBytes = 4;
 /** How long a peer that sends no more is given to take its answers. */
@@ -59,12 +67,14 @@ export class Conversation implements BudgetHolder {
   readonly #connection: Connection;
   readonly #host: ConversationHost;
   readonly #frames: FrameAssembler;
-  readonly #replies: Reply[] = [];
+  readonly #replies = new Deque<Reply>();
   /** Whole frames that wait for their turn. At most one is taken out of the assembler ahead. */
   #waiting: Buffer | null = null;
   #heldBytes = 0;
   /** A request is in its phase one (for one-phase requests: until its answer). */
   #isBusy = false;
+  /** What makes it busy, where that is an answer: there is one at most. */
+  #served: Served | null = null;
   #isPumping = false;
   #isPaused = false;
   #isOverBudget = false;
@@ -231,13 +241,8 @@ export class Conversation implements BudgetHolder {
       if (inOrder !== null) this.#busyUntil(inOrder, handler, context);
     } else if (outcome instanceof Promise) {
       this.#isBusy = true;
-      outcome.then(
-        (response: unknown) => {
-          this.#isBusy = false;
-          this.#tryToAnswer(reply, handler, context, response);
-        },
-        (error: unknown) => this.#fail(error, handler, context),
-      );
+      this.#served = { reply, handler, context };
+      outcome.then(this.#onOutcome, this.#onFailure);
     } else {
       this.#answer(reply, handler, context, outcome);
     }
@@ -254,13 +259,21 @@ export class Conversation implements BudgetHolder {
     );
   }
 
-  #tryToAnswer(reply: Reply, handler: Handler, context: RequestContext, response: unknown): void {
+  readonly #onOutcome = (response: unknown): void => {
+    const served = this.#served;
+    if (served === null) return;
+    this.#isBusy = false;
+    this.#served = null;
     try {
-      this.#answer(reply, handler, context, response);
+      this.#answer(served.reply, served.handler, served.context, response);
     } catch (error) {
-      this.#fail(error, handler, context);
+      this.#fail(error, served.handler, served.context);
     }
-  }
+  };
+
+  readonly #onFailure = (error: unknown): void => {
+    this.#fail(error, this.#served?.handler, this.#served?.context ?? null);
+  };
 
   #answer(reply: Reply, handler: Handler, context: RequestContext, response: unknown): void {
     if (this.#isClosed) return discard(response);
@@ -274,12 +287,12 @@ export class Conversation implements BudgetHolder {
   #complete(reply: Reply, parts: readonly Part[]): void {
     reply.parts = parts;
     reply.isDone = true;
-    let first = this.#replies[0];
+    let first = this.#replies.first();
     while (first?.isDone === true && !this.#isClosed) {
       this.#replies.shift();
       this.#release(first);
       if (first.parts !== null && first.parts.length > 0) this.#connection.send(first.parts, this.#onSent);
-      first = this.#replies[0];
+      first = this.#replies.first();
     }
     this.#pump();
     if (this.#isPeerDone || this.#isFinishing) this.#endWhenAnswered();
@@ -352,7 +365,7 @@ export class Conversation implements BudgetHolder {
     this.#isClosed = true;
     if (error !== null) this.#host.logger.debug("connection lost", { peer: this.#peer(), reason: error.message });
     for (const reply of this.#replies) if (reply.parts !== null) discard(reply.parts);
-    this.#replies.length = 0;
+    this.#replies.clear();
     this.#waiting = null;
     this.#host.budget.release(this.#heldBytes);
     this.#heldBytes = 0;
