@@ -135,11 +135,11 @@ function watch<T>(promise: Promise<T>): { value: T | null } {
   return seen;
 }
 const say = (word: string) =>
-  runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+  runtime.ask<string>(3, (_machine, ticket) =>
     decision({ records: [word], replies: [{ ticket, response: `said ${word}`, when: "committed" }] }),
   );
 const read = () =>
-  runtime.ask<string>(3, (machine, _nowMs, ticket) =>
+  runtime.ask<string>(3, (machine, ticket) =>
     decision({ replies: [{ ticket, response: machine.words.join(" "), when: "committed" }] }),
   );
 
@@ -147,7 +147,7 @@ describe("an effect", () => {
   test("begins when its decision is committed, after the answer, and in order", async () => {
     await lead();
     log.isAutoCommit = false;
-    const answered = runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+    const answered = runtime.ask<string>(3, (_machine, ticket) =>
       decision({ records: ["one"], replies: [{ ticket, response: "", when: "committed" }], effects: ["one", "more"] }),
     );
     void answered.then(() => effects.push("answered"));
@@ -187,7 +187,7 @@ describe("an effect", () => {
 describe("a transaction", () => {
   const marker = { producerId: 7, producerEpoch: 1, outcome: "commit", coordinatorEpoch: 0 } as const;
   const sayIn = (word: string) =>
-    runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+    runtime.ask<string>(3, (_machine, ticket) =>
       decision({
         records: [word],
         producer: { producerId: 7, producerEpoch: 1, guard: null },
@@ -263,9 +263,7 @@ describe("a request", () => {
     void say("one");
     const reading = watch(read());
     const soft = watch(
-      runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
-        decision({ replies: [{ ticket, response: "alive", when: "now" }] }),
-      ),
+      runtime.ask<string>(3, (_machine, ticket) => decision({ replies: [{ ticket, response: "alive", when: "now" }] })),
     );
     await clock.settle();
     expect(soft.value).toEqual({ ok: true, value: "alive" });
@@ -277,12 +275,10 @@ describe("a request", () => {
 
   test("may be answered by a later decision", async () => {
     await lead();
-    const waiting = watch(
-      runtime.ask<string>(3, (_machine, _nowMs, ticket) => decision({ soft: [{ waiting: ticket }] })),
-    );
+    const waiting = watch(runtime.ask<string>(3, (_machine, ticket) => decision({ soft: [{ waiting: ticket }] })));
     await clock.advance(60_000);
     expect(waiting.value).toBeNull();
-    await runtime.ask<string>(3, (machine, _nowMs, ticket) =>
+    await runtime.ask<string>(3, (machine, ticket) =>
       decision({
         soft: [{ waiting: null }],
         replies: [
@@ -347,9 +343,7 @@ describe("when the log fails", () => {
     await say("kept");
     log.isAutoCommit = false;
     const lost = watch(say("lost"));
-    const parked = watch(
-      runtime.ask<string>(3, (_machine, _nowMs, ticket) => decision({ soft: [{ waiting: ticket }] })),
-    );
+    const parked = watch(runtime.ask<string>(3, (_machine, ticket) => decision({ soft: [{ waiting: ticket }] })));
     await clock.settle();
     log.lose("log-failed");
     await clock.settle();
@@ -377,7 +371,7 @@ describe("when the log fails", () => {
   test("an append that is refused changes nothing, and only the asker hears of it", async () => {
     await lead();
     log.refuseNext = "too-large";
-    const refused = runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+    const refused = runtime.ask<string>(3, (_machine, ticket) =>
       decision({
         records: ["huge"],
         soft: [{ waiting: ticket }],
@@ -390,6 +384,58 @@ describe("when the log fails", () => {
     log.refuseNext = "not-enough-replicas";
     expect(await say("one")).toMatchObject({ failure: "not-available" });
     expect(await say("two")).toEqual({ ok: true, value: "said two" });
+  });
+
+  test("a log that fails while a request is decided on answers it, and who is parked, once", async () => {
+    const park = () =>
+      runtime
+        .ask<string>(3, (_machine, ticket) => decision({ soft: [{ waiting: ticket }] }))
+        .then((answer) => ({ parked: answer }));
+    const notCoordinator = { failure: "not-coordinator" };
+    const answerAll = () =>
+      runtime.ask<string>(3, (machine, ticket) => {
+        const replies = [ticket, machine.waiting ?? ticket].map((one) => ({
+          ticket: one,
+          response: "",
+          when: "committed" as const,
+        }));
+        return decision({ records: ["one"], replies });
+      });
+    for (const breakLog of [
+      () => (log.refuseNext = "log-failed"),
+      () => {
+        log.isAutoCommit = false;
+        log.isLost = "log-failed";
+      },
+    ]) {
+      log = new MemoryLog();
+      await lead();
+      const parked = park();
+      breakLog();
+      expect(await answerAll()).toMatchObject(notCoordinator);
+      expect(await parked).toMatchObject({ parked: notCoordinator });
+    }
+  });
+
+  test("an end of a transaction that is lost at once is answered", async () => {
+    await lead();
+    log.isLost = "not-leader";
+    log.isAutoCommit = false;
+    const marker = { producerId: 7, producerEpoch: 0, outcome: "commit", coordinatorEpoch: 0 } as const;
+    expect(await runtime.endTransaction(3, marker)).toMatchObject({ failure: "not-coordinator" });
+  });
+
+  test("who was parked and is answered is not answered again when the shard goes", async () => {
+    await lead();
+    const parked = watch(runtime.ask<string>(3, (_machine, ticket) => decision({ soft: [{ waiting: ticket }] })));
+    await runtime.ask<string>(3, (machine, ticket) =>
+      decision({
+        replies: [machine.waiting!, ticket].map((one) => ({ ticket: one, response: "at last", when: "now" })),
+      }),
+    );
+    runtime.onResigned(3);
+    await clock.settle();
+    expect(parked.value).toEqual({ ok: true, value: "at last" });
   });
 
   test("a log that cannot be read is tried again, ever more seldom", async () => {
@@ -527,7 +573,7 @@ describe("small decisions of one turn", () => {
   test("stand before what goes alone: a transaction's batch, and a marker", async () => {
     await lead();
     const said = say("one");
-    const inTransaction = runtime.ask<string>(3, (_machine, _nowMs, ticket) =>
+    const inTransaction = runtime.ask<string>(3, (_machine, ticket) =>
       decision({
         ...{ records: ["two"], producer: { ...small, guard: null } },
         replies: [{ ticket, response: "", when: "committed" }],

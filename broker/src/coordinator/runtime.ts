@@ -61,6 +61,8 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
   /** What was told to all while a shard was still loading. */
   readonly #toldWhileLoading = new Map<number, ((machine: Machine) => Decision<Types>)[]>();
   readonly #reloads = new Map<number, { readonly timer: Timer; readonly attempt: number }>();
+  /** Shards with something to append at the end of this turn. */
+  #gathered: { appendGathered(): void }[] = [];
   #wake: Timer | null = null;
   #wakeAtMs = Infinity;
 
@@ -77,6 +79,7 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       observe: (partition, event) => options.observe?.(partition, event),
       act: (partition, effect, isCurrent) => options.act?.(partition, effect, isCurrent),
       onFailed: ({ partition, log }, failure) => this.#failed(partition, log, failure),
+      onGathered: (shard) => this.#appendAtTurnEnd(shard),
       onTimersChanged: (nextCheckMs) => this.#timersChanged(nextCheckMs),
     };
   }
@@ -113,12 +116,12 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
   /** Puts a request to the shard of a partition. */
   ask<Response>(
     partition: number,
-    decide: (machine: Machine, nowMs: TimeMs, ticket: Ticket<Response>) => Decision<Types>,
+    decide: (machine: Machine, ticket: Ticket<Response>, nowMs: TimeMs) => Decision<Types>,
   ): Promise<Result<Response, CoordinatorFailure>> {
     const shard = this.#shards.get(partition);
     if (shard === undefined || shard.state === "gone") return Promise.resolve(failed("not-coordinator"));
     if (shard.state === "loading") return Promise.resolve(failed("loading"));
-    return shard.ask<Response>((machine, ticket) => decide(machine, this.#options.clock.now(), ticket));
+    return shard.ask<Response>(decide);
   }
 
   /** For people: how long a timer of a shard still runs; null: it does not. */
@@ -202,6 +205,17 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       this.#begin(partition, log),
     );
     this.#reloads.set(partition, { timer, attempt });
+  }
+
+  /** One callback for all shards of a turn: it costs as much as a small decision. */
+  #appendAtTurnEnd(shard: { appendGathered(): void }): void {
+    this.#gathered.push(shard);
+    if (this.#gathered.length > 1) return;
+    this.#options.clock.afterTurn(() => {
+      const shards = this.#gathered;
+      this.#gathered = [];
+      for (const each of shards) each.appendGathered();
+    });
   }
 
   /** Most answers wait for a commit long before the time at which somebody looks at them: then the other shards are let alone. */

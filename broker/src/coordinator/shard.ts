@@ -2,6 +2,7 @@ import { assert } from "@millrace/base/assert";
 import { Deque } from "@millrace/base/deque";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
+import type { TimeMs } from "@millrace/base/units";
 import type { Clock } from "@millrace/base/world";
 import { readEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { BATCH_HEADER_BYTES } from "kafka-protocol-ts/records/batch";
@@ -57,17 +58,28 @@ export interface ShardHost<Types extends MachineTypes> {
   act(partition: number, effect: Types["effect"], isCurrent: () => boolean): void;
   /** The log refused or lost something: the shard has answered everyone and is of no use any more. */
   onFailed(shard: { readonly partition: number; readonly log: ShardLog }, failure: ShardCommitFailure): void;
+  /** It has gathered something: `appendGathered` is to be called at the end of this turn. */
+  onGathered(shard: { appendGathered(): void }): void;
   /** `nextCheckMs` came closer. */
   onTimersChanged(nextCheckMs: number): void;
 }
 
 type Settle = (result: Result<unknown, CoordinatorFailure>) => void;
 
-interface Waiting {
-  readonly nextOffset: number;
-  readonly response: unknown;
+/** What the machine knows as a ticket. One object for a request's whole way: there are tens of thousands a second. */
+class OpenTicket implements Ticket {
+  readonly id: number;
   readonly settle: Settle;
-  readonly sinceMs: number;
+  state: "deciding" | "parked" | "answered" = "deciding";
+  /** When it is answered: with what, since when, and up to where the log has to be committed first. */
+  answer: unknown = undefined;
+  sinceMs = 0;
+  nextOffset = 0;
+
+  constructor(id: number, settle: Settle) {
+    this.id = id;
+    this.settle = settle;
+  }
 }
 
 /** How long loading may keep the loop from everything else. */
@@ -76,7 +88,7 @@ const LOADING_TURN_MS = 5;
 const RETRY_TIMER_MS = 1_000;
 
 /** What led to a decision, and has to be told or tried again when the log does not take it. */
-type Cause<Timer> = { readonly ticket: Ticket } | { readonly timer: Timer } | null;
+type Cause<Timer> = OpenTicket | { readonly timer: Timer } | null;
 
 /**
  * One incarnation of a coordinator for one partition: from becoming its leader until the leadership or the log is lost.
@@ -89,13 +101,17 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   readonly #host: ShardHost<Types>;
   readonly timers: TimerQueue<Types["timer"]> = new TimerQueue();
   #state: "loading" | "active" | "gone" = "loading";
-  readonly #open = new Map<number, Settle>();
+  /** What all are answered who are not yet, once it is gone. */
+  #goneAs: CoordinatorFailure = "not-coordinator";
+  /** Those that the machine keeps: most are answered by the decision about them. */
+  readonly #parked = new Set<OpenTicket>();
   #ticketsGiven = 0;
   /** The next offset after all that was replayed: what an answer about hard state has to wait for. */
   #endOffset = 0;
   #committedOffset = 0;
   #askedOffset = 0;
-  readonly #waiting = new Deque<Waiting>();
+  /** Answered, as soon as the log is committed so far. */
+  readonly #waiting = new Deque<OpenTicket>();
   /** What was replayed in this turn and is not appended yet: one batch will hold it. */
   #gathered: CoordinatorRecord[] = [];
   #gatheredBytes = 0;
@@ -115,11 +131,6 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
 
   get state(): "loading" | "active" | "gone" {
     return this.#state;
-  }
-
-  /** Requests that have not been answered: parked by the machine, or waiting for the log. */
-  get unansweredCount(): number {
-    return this.#open.size + this.#waiting.length;
   }
 
   /** When a timer or an answer that waits too long must be looked at. */
@@ -148,18 +159,21 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
 
   /** Puts one request to the machine. The promise settles when it answers, or when it no longer can. */
   ask<Response>(
-    decide: (machine: Machine, ticket: Ticket<Response>) => Decision<Types>,
+    decide: (machine: Machine, ticket: Ticket<Response>, nowMs: TimeMs) => Decision<Types>,
   ): Promise<Result<Response, CoordinatorFailure>> {
     return new Promise((settle) => {
-      const ticket: Ticket<Response> = { id: ++this.#ticketsGiven };
-      this.#open.set(ticket.id, settle as Settle);
-      this.#apply(decide(this.machine, ticket), { ticket });
+      const ticket = new OpenTicket(++this.#ticketsGiven, settle as Settle);
+      this.#apply(decide(this.machine, ticket, this.#host.clock.now()), ticket);
+      if (ticket.state === "answered") return;
+      if (this.#isGone()) return ticket.settle(failed(this.#goneAs));
+      ticket.state = "parked";
+      this.#parked.add(ticket);
     });
   }
 
   /** A transaction that wrote to this log has ended: its marker is appended, and the machine told. Settles when that is committed. */
   endTransaction(marker: TransactionMarker): Promise<Result<void, CoordinatorFailure | MarkerAppendFailure>> {
-    this.#appendGathered();
+    this.appendGathered();
     if (this.#isGone()) return Promise.resolve(failed("not-coordinator"));
     const appended = this.log.appendMarker(marker, this.#host.clock.now());
     if (!appended.ok) {
@@ -170,9 +184,9 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     this.#endOffset = appended.value;
     this.machine.replayEndTransaction(marker.producerId, marker.outcome);
     return new Promise((settle) => {
-      const ticket: Ticket<void> = { id: ++this.#ticketsGiven };
-      this.#open.set(ticket.id, settle as Settle);
+      const ticket = new OpenTicket(++this.#ticketsGiven, settle as Settle);
       this.#reply({ ticket, response: undefined, when: "committed" });
+      if (ticket.state !== "answered") ticket.settle(failed(this.#goneAs));
     });
   }
 
@@ -192,11 +206,16 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   drop(failure: CoordinatorFailure): void {
     if (this.#state === "gone") return;
     this.#state = "gone";
-    const settles = [...this.#open.values()];
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) settles.push(next.settle);
-    this.#open.clear();
+    this.#goneAs = failure;
+    const tickets = [...this.#parked, ...this.#waiting];
+    for (const ticket of this.#parked) {
+      assert(ticket.state === "parked", "who is parked has not been answered");
+      ticket.state = "answered";
+    }
+    this.#parked.clear();
+    this.#waiting.clear();
     this.#gathered = [];
-    for (const settle of settles) settle(failed(failure));
+    for (const ticket of tickets) ticket.settle(failed(failure));
   }
 
   #nextDue(nowMs: number): Types["timer"] | null {
@@ -248,7 +267,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
       return true;
     }
     // What was decided before comes before.
-    this.#appendGathered();
+    this.appendGathered();
     if (this.#isGone()) return false;
     let isFirst = true;
     for (const [start, end] of decision.isAtomic ? [[0, encoded.length] as const] : this.#split(encoded)) {
@@ -273,23 +292,24 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
    * then, the shard is dropped: they are replayed already.
    */
   #gather(encoded: readonly CoordinatorRecord[]): boolean {
-    const { gatheredBytesMax, clock } = this.#host;
+    const { gatheredBytesMax } = this.#host;
     let bytes = 0;
     for (const record of encoded) bytes += sizeAtMost(record);
     const bytesMax = Math.min(gatheredBytesMax, this.log.batchBytesMax - BATCH_HEADER_BYTES);
     if (bytes > bytesMax || !this.log.isWritable) return false;
-    if (this.#gatheredBytes + bytes > bytesMax) this.#appendGathered();
+    if (this.#gatheredBytes + bytes > bytesMax) this.appendGathered();
     if (this.#isGone()) return false;
     if (this.#gathered.length === 0) {
       this.#endOffset = this.log.nextOffset;
-      clock.afterTurn(() => this.#appendGathered());
+      this.#host.onGathered(this);
     }
     for (const record of encoded) this.#gathered.push(record);
     this.#gatheredBytes += bytes;
     return true;
   }
 
-  #appendGathered(): void {
+  /** What was gathered goes to the log. */
+  appendGathered(): void {
     if (this.#gathered.length === 0) return;
     const records = this.#gathered;
     this.#gathered = [];
@@ -319,12 +339,11 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   #refused(failure: ShardAppendFailure, cause: Cause<Types["timer"]>, isUntouched: boolean): void {
     if (failure === "not-leader" || failure === "log-failed" || !isUntouched) {
       this.#fail(failure === "not-leader" ? "not-leader" : "log-failed");
-    } else if (cause !== null && "timer" in cause) {
-      this.#move([{ timer: cause.timer, afterMs: RETRY_TIMER_MS }]);
+    } else if (cause instanceof OpenTicket) {
+      cause.state = "answered";
+      cause.settle(failed(codeOfAppend[failure]));
     } else if (cause !== null) {
-      const settle = this.#open.get(cause.ticket.id);
-      this.#open.delete(cause.ticket.id);
-      settle?.(failed(codeOfAppend[failure]));
+      this.#move([{ timer: cause.timer, afterMs: RETRY_TIMER_MS }]);
     }
   }
 
@@ -348,7 +367,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
       first = this.#waiting.first()
     ) {
       this.#waiting.shift();
-      first.settle(ok(first.response));
+      first.settle(ok(first.answer));
     }
     for (
       let first = this.#effects.first();
@@ -368,15 +387,21 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   }
 
   #reply({ ticket, response, when }: Reply): void {
-    const settle = this.#open.get(ticket.id);
-    assert(settle !== undefined, () => `ticket ${ticket.id} is answered twice`);
-    this.#open.delete(ticket.id);
+    assert(ticket instanceof OpenTicket, "a machine answers the tickets that it was given");
     if (when === "committed") this.#askForCommit();
+    // Then everyone is answered.
+    if (this.#isGone()) return;
+    assert(ticket.state !== "answered", () => `ticket ${ticket.id} is answered twice`);
+    if (ticket.state === "parked") this.#parked.delete(ticket);
+    ticket.state = "answered";
     if (when === "now" || this.#endOffset <= this.#committedOffset) {
-      settle(ok(response));
+      ticket.settle(ok(response));
     } else {
       const isFirst = this.#waiting.length === 0;
-      this.#waiting.push({ nextOffset: this.#endOffset, response, settle, sinceMs: this.#host.heardMs() });
+      ticket.answer = response;
+      ticket.sinceMs = this.#host.heardMs();
+      ticket.nextOffset = this.#endOffset;
+      this.#waiting.push(ticket);
       if (isFirst) this.#host.onTimersChanged(this.nextCheckMs);
     }
   }

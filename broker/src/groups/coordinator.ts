@@ -79,6 +79,7 @@ import {
   syncResponse,
 } from "./messages.ts";
 import {
+  commitCommand,
   commitPlan,
   commitResponse,
   deletePlan,
@@ -88,6 +89,7 @@ import {
   fetchError,
   fetchResponse,
   groupsToFetch,
+  transactionalCommitCommand,
   transactionalCommitPlan,
 } from "./offset-messages.ts";
 import { partitionFor } from "../coordinator/partition-for.ts";
@@ -268,19 +270,13 @@ export class GroupCoordinator {
     return { throttleTimeMs: 0, groups };
   }
 
-  async offsetCommit(request: OffsetCommitRequest, { version }: RequestContext): Promise<OffsetCommitResponseInput> {
-    const plan = commitPlan(request, version, this.#options.topics);
-    if (plan.command.offsets.length === 0) return commitResponse(request, plan, ErrorCode.NONE);
-    const answer = await this.#ask<CommitAnswer>(request.groupId, (shard, ticket, nowMs) =>
-      shard.decideCommit({ ...plan.command, ticket }, nowMs),
-    );
-    if (answer.ok) return commitResponse(request, plan, answer.value);
-    const isTooLarge = answer.failure === "too-large";
-    return commitResponse(
-      request,
-      plan,
-      isTooLarge ? ErrorCode.INVALID_COMMIT_OFFSET_SIZE : codeOfCoordinatorFailure[answer.failure],
-    );
+  /** Not an async function, which would set aside as much again for what most requests of a broker are. */
+  offsetCommit(request: OffsetCommitRequest, { version }: RequestContext): Promise<OffsetCommitResponseInput> {
+    const plan = commitPlan(request.topics, version, this.#options.topics);
+    if (plan.offsets.length === 0) return Promise.resolve(commitResponse(request, plan, ErrorCode.NONE));
+    return this.#ask<CommitAnswer>(request.groupId, (shard, ticket, nowMs) =>
+      shard.decideCommit(commitCommand(request, version, plan, ticket), nowMs),
+    ).then((answer) => commitResponse(request, plan, answer.ok ? answer.value : commitFailureCode(answer.failure)));
   }
 
   /**
@@ -289,15 +285,13 @@ export class GroupCoordinator {
    */
   async txnOffsetCommit(request: TxnOffsetCommitRequest, guard: unknown): Promise<TxnOffsetCommitResponseInput> {
     const { producerId, producerEpoch } = request;
-    const plan = transactionalCommitPlan(request, { producerId, producerEpoch, guard }, this.#options.topics);
-    if (plan.command.offsets.length === 0) return commitResponse(request, plan, ErrorCode.NONE);
+    const plan = transactionalCommitPlan(request, this.#options.topics);
+    if (plan.offsets.length === 0) return commitResponse(request, plan, ErrorCode.NONE);
+    const producer = { producerId, producerEpoch, guard };
     const answer = await this.#ask<CommitAnswer>(request.groupId, (shard, ticket, nowMs) =>
-      shard.decideCommit({ ...plan.command, ticket }, nowMs),
+      shard.decideCommit(transactionalCommitCommand(request, producer, plan, ticket), nowMs),
     );
-    if (answer.ok) return commitResponse(request, plan, answer.value);
-    const isTooLarge = answer.failure === "too-large";
-    const errorCode = isTooLarge ? ErrorCode.INVALID_COMMIT_OFFSET_SIZE : codeOfCoordinatorFailure[answer.failure];
-    return commitResponse(request, plan, errorCode);
+    return commitResponse(request, plan, answer.ok ? answer.value : commitFailureCode(answer.failure));
   }
 
   /** A transaction with offsets in this partition of __consumer_offsets has ended. */
@@ -359,7 +353,7 @@ export class GroupCoordinator {
     const { statesFilter: states, typesFilter: types } = request;
     const answers = await Promise.all(
       this.#runtime.partitions.map((partition) =>
-        this.#runtime.ask<readonly ListedGroup[]>(partition, (shard, _nowMs, ticket) =>
+        this.#runtime.ask<readonly ListedGroup[]>(partition, (shard, ticket) =>
           shard.decideList({ ticket, states, types }),
         ),
       ),
@@ -412,9 +406,7 @@ export class GroupCoordinator {
   }
 
   #ask<Answer>(groupId: string, decide: Decide<Answer>): Promise<Result<Answer, CoordinatorFailure>> {
-    return this.#runtime.ask<Answer>(this.partitionFor(groupId), (shard, nowMs, ticket) =>
-      decide(shard, ticket, nowMs),
-    );
+    return this.#runtime.ask<Answer>(this.partitionFor(groupId), decide);
   }
 
   #observe(partition: number, event: GroupEvent): void {
@@ -422,6 +414,10 @@ export class GroupCoordinator {
     this.#recentEvents.add(this.#options.clock.now(), event, { isFrequent: event.kind === "commit-refused" });
     this.#options.logger.debug("group", { partition, event });
   }
+}
+
+function commitFailureCode(failure: CoordinatorFailure): ErrorCode {
+  return failure === "too-large" ? ErrorCode.INVALID_COMMIT_OFFSET_SIZE : codeOfCoordinatorFailure[failure];
 }
 
 /** RFC 9562, version 4. */

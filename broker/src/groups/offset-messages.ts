@@ -1,3 +1,4 @@
+import { withOne } from "@millrace/base/with-one";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import type { OffsetCommitRequest, OffsetCommitResponseInput } from "kafka-protocol-ts/messages/08-offset-commit";
 import type {
@@ -36,19 +37,27 @@ interface CommittedTopic {
 }
 
 export interface CommitPlan {
-  readonly command: Omit<CommitCommand, "ticket">;
-  /** In the order of the request: the code that is already clear, or null for what the machine decides. */
-  readonly codes: readonly (readonly (ErrorCode | null)[])[];
+  /** What the machine decides on. */
+  readonly offsets: readonly OffsetToCommit[];
+  /** In the order of the request: the code that is already clear, or null for what the machine decides. Null: it decides on all. */
+  readonly codes: readonly (readonly (ErrorCode | null)[])[] | null;
 }
 
-export function commitPlan(request: OffsetCommitRequest, version: number, topics: TopicLookup): CommitPlan {
-  const offsets: OffsetToCommit[] = [];
-  const codes = request.topics.map((topic) => {
+export function commitPlan(
+  wanted: readonly (CommittedTopic & OffsetCommitRequest["topics"][number])[],
+  version: number,
+  topics: TopicLookup,
+): CommitPlan {
+  let offsets: OffsetToCommit[] | null = null;
+  let isAllKnown = true;
+  for (const topic of wanted) {
     const known = lookUp(topics, topic, version);
-    return topic.partitions.map((one): ErrorCode | null => {
-      if (known === null) return unknownTopicCode(version);
-      if (!hasPartition(known, one.partitionIndex)) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
-      offsets.push({
+    for (const one of topic.partitions) {
+      if (known === null || !hasPartition(known, one.partitionIndex)) {
+        isAllKnown = false;
+        continue;
+      }
+      offsets = withOne(offsets, {
         topic: known.name,
         topicId: known.id,
         partition: one.partitionIndex,
@@ -56,10 +65,33 @@ export function commitPlan(request: OffsetCommitRequest, version: number, topics
         leaderEpoch: one.committedLeaderEpoch,
         metadata: one.committedMetadata ?? "",
       });
-      return null;
+    }
+  }
+  return { offsets: offsets ?? [], codes: isAllKnown ? null : refusedCodes(wanted, version, topics) };
+}
+
+function refusedCodes(
+  wanted: readonly OffsetCommitRequest["topics"][number][],
+  version: number,
+  topics: TopicLookup,
+): NonNullable<CommitPlan["codes"]> {
+  return wanted.map((topic) => {
+    const known = lookUp(topics, topic, version);
+    return topic.partitions.map(({ partitionIndex }) => {
+      if (known === null) return unknownTopicCode(version);
+      return hasPartition(known, partitionIndex) ? null : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
     });
   });
-  const command = {
+}
+
+export function commitCommand(
+  request: OffsetCommitRequest,
+  version: number,
+  { offsets }: CommitPlan,
+  ticket: CommitCommand["ticket"],
+): CommitCommand {
+  return {
+    ticket,
     groupId: request.groupId,
     memberId: request.memberId,
     instanceId: request.groupInstanceId,
@@ -69,25 +101,32 @@ export function commitPlan(request: OffsetCommitRequest, version: number, topics
     expireAfterMs: request.retentionTimeMs === -1 ? null : request.retentionTimeMs,
     offsets,
   };
-  return { command, codes };
 }
 
-/** Of a TxnOffsetCommit; `producer` with the guard of the partition. */
-export function transactionalCommitPlan(
+/** Of a TxnOffsetCommit. */
+export function transactionalCommitPlan(request: TxnOffsetCommitRequest, topics: TopicLookup): CommitPlan {
+  const wanted = request.topics.map((topic) => ({ ...topic, topicId: zeroUuid }));
+  return commitPlan(wanted, NAMED_TOPICS_VERSION, topics);
+}
+
+/** `producer` with the guard of the partition. */
+export function transactionalCommitCommand(
   request: TxnOffsetCommitRequest,
   producer: TransactionalProducer,
-  topics: TopicLookup,
-): CommitPlan {
-  const asOffsetCommit = {
+  { offsets }: CommitPlan,
+  ticket: CommitCommand["ticket"],
+): CommitCommand {
+  return {
+    ticket,
     groupId: request.groupId,
     memberId: request.memberId,
-    groupInstanceId: request.groupInstanceId,
-    generationIdOrMemberEpoch: request.generationId,
-    retentionTimeMs: -1,
-    topics: request.topics.map((topic) => ({ ...topic, topicId: zeroUuid })),
+    instanceId: request.groupInstanceId,
+    generation: request.generationId,
+    producer,
+    knowsGroupIdNotFound: false,
+    expireAfterMs: null,
+    offsets,
   };
-  const { command, codes } = commitPlan(asOffsetCommit, NAMED_TOPICS_VERSION, topics);
-  return { command: { ...command, producer, knowsGroupIdNotFound: false }, codes };
 }
 
 /** `outcome` a code: all that the machine was to decide failed with it. Of an OffsetCommit and of a TxnOffsetCommit. */
@@ -106,7 +145,7 @@ export function commitResponse(
       topicId,
       partitions: partitions.map(({ partitionIndex }, at) => ({
         partitionIndex,
-        errorCode: plan.codes[topicAt]?.[at] ?? wholeCode ?? codeOf(decided[next++] ?? null),
+        errorCode: plan.codes?.[topicAt]?.[at] ?? wholeCode ?? codeOf(decided[next++] ?? null),
       })),
     })),
   };

@@ -1,4 +1,5 @@
 import type { TimeMs } from "@millrace/base/units";
+import { withOne } from "@millrace/base/with-one";
 import type { FetchAnswer, FetchedPartition, FetchedTopic } from "./answers.ts";
 import { isSubscribed, refuseMember } from "./classic-group.ts";
 import type { ClassicGroup } from "./classic-group.ts";
@@ -33,17 +34,18 @@ export function decideCommit(
       : refuseCommit(group, command);
   if (failure !== null) return commitRefused(group, command, failure);
 
-  const records: GroupRecord[] = [];
+  let records: GroupRecord[] | null = null;
   const expireTimestampMs = command.expireAfterMs === null ? -1 : nowMs + command.expireAfterMs;
+  const times = { commitTimestampMs: nowMs, expireTimestampMs };
   const partitions = command.offsets.map((one) => {
     if (one.metadata.length > settings.offsetMetadataMax) return "offset-metadata-too-large";
-    records.push(recordOf(groupId, one, { commitTimestampMs: nowMs, expireTimestampMs }));
+    records = withOne(records, recordOf(groupId, one, times));
     return null;
   });
   // A member of a consumer group says that it is alive by its heartbeat alone.
   const member = producer === null && group?.type === "classic" ? group.members.get(memberId) : undefined;
   return decisionOf({
-    records,
+    records: records ?? [],
     producer,
     timers: member === undefined ? [] : [{ timer: member.session, afterMs: member.sessionTimeoutMs }],
     replies: [{ ticket, response: { failure: null, partitions }, when: "committed" }],

@@ -1,9 +1,9 @@
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import type { TimeMs } from "@millrace/base/units";
-import { batchesIn } from "kafka-protocol-ts/records/batch";
+import { BATCH_HEADER_BYTES, batchesIn } from "kafka-protocol-ts/records/batch";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
-import { encodeBatch } from "kafka-protocol-ts/records/record";
+import { BatchBuilder, fieldsBytesMax } from "kafka-protocol-ts/records/builder";
 import { trustBatch } from "@millrace/storage/validation";
 import type { Offset } from "@millrace/storage/types";
 import type {
@@ -21,6 +21,7 @@ import type { Partitions } from "./partitions.ts";
 import type { TransactionGuard } from "./transaction-guards.ts";
 
 const readBytes = 1024 * 1024;
+const noHeaders: readonly never[] = [];
 
 /** A partition of an internal topic, as the coordinator above it sees it. */
 export class CoordinatorLog implements ShardLog {
@@ -50,14 +51,7 @@ export class CoordinatorLog implements ShardLog {
     nowMs: TimeMs,
     producer: TransactionalProducer | null,
   ): Result<number, ShardAppendFailure> {
-    const bytes = encodeBatch({
-      records: records.map(({ key, value }) => ({ key, value, timestamp: nowMs })),
-      ...(producer !== null && {
-        producerId: producer.producerId,
-        producerEpoch: producer.producerEpoch,
-        isTransactional: true,
-      }),
-    });
+    const bytes = batchOf(records, nowMs, producer);
     if (bytes.length > this.batchBytesMax) return failed("too-large");
     const guard = (producer?.guard ?? null) as TransactionGuard | null;
     const appended = this.#partition.append(trustBatch(bytes), "coordinator", nowMs, guard);
@@ -100,4 +94,16 @@ export class CoordinatorLog implements ShardLog {
       }
     }
   }
+}
+
+function batchOf(records: readonly CoordinatorRecord[], nowMs: TimeMs, producer: TransactionalProducer | null): Buffer {
+  let bytesMax = BATCH_HEADER_BYTES;
+  for (const { key, value } of records) bytesMax += fieldsBytesMax(key, value, noHeaders);
+  const options =
+    producer === null
+      ? {}
+      : { producerId: producer.producerId, producerEpoch: producer.producerEpoch, isTransactional: true };
+  const builder = new BatchBuilder(options, bytesMax);
+  for (const { key, value } of records) builder.add(key, value, noHeaders, nowMs);
+  return builder.build();
 }

@@ -59,7 +59,7 @@ export interface TransactionCoordinatorOptions {
 /** Why a request got nothing. */
 export type TransactionRequestFailure = TransactionFailure | CoordinatorFailure;
 type Answer<T> = Promise<Result<T, TransactionRequestFailure>>;
-type Decide<T> = (shard: TransactionShard, nowMs: TimeMs, ticket: Ticket<T>) => TransactionDecision;
+type Decide<T> = (shard: TransactionShard, ticket: Ticket<T>, nowMs: TimeMs) => TransactionDecision;
 
 /**
  * The transaction coordinator of this broker, over the shards of those partitions of __transaction_state that are led here. It finds the
@@ -128,7 +128,7 @@ export class TransactionCoordinator {
   /** InitProducerId. What a predecessor has open is aborted first. */
   async init(command: Omit<InitCommand, "ticket" | "newProducerId">): Answer<Producer> {
     return this.#whenComplete(command.transactionalId, () =>
-      this.#producer(command.transactionalId, (shard, nowMs, ticket, newProducerId) =>
+      this.#producer(command.transactionalId, (shard, ticket, nowMs, newProducerId) =>
         shard.decideInit({ ...command, ticket, newProducerId }, nowMs),
       ),
     );
@@ -138,7 +138,7 @@ export class TransactionCoordinator {
   async add(command: Omit<AddCommand, "ticket">): Answer<void> {
     const { transactionalId } = command;
     return this.#whenComplete(transactionalId, async () => {
-      const answer = await this.#ask<AddAnswer>(transactionalId, (shard, nowMs, ticket) =>
+      const answer = await this.#ask<AddAnswer>(transactionalId, (shard, ticket, nowMs) =>
         shard.decideAdd({ ...command, ticket }, nowMs),
       );
       if (!answer.ok) return answer;
@@ -151,7 +151,7 @@ export class TransactionCoordinator {
   async verify(command: Omit<VerifyCommand, "ticket">): Answer<VerifyAnswer["isIn"]> {
     const { transactionalId } = command;
     return this.#whenComplete(transactionalId, async () => {
-      const answer = await this.#ask<VerifyAnswer>(transactionalId, (shard, _nowMs, ticket) =>
+      const answer = await this.#ask<VerifyAnswer>(transactionalId, (shard, ticket) =>
         shard.decideVerify({ ...command, ticket }),
       );
       if (!answer.ok) return answer;
@@ -162,14 +162,14 @@ export class TransactionCoordinator {
 
   /** EndTxn. Gives the producer to go on with. */
   async end(command: Omit<EndCommand, "ticket" | "newProducerId">): Answer<Producer> {
-    return this.#producer(command.transactionalId, (shard, nowMs, ticket, newProducerId) =>
+    return this.#producer(command.transactionalId, (shard, ticket, nowMs, newProducerId) =>
       shard.decideEnd({ ...command, ticket, newProducerId }, nowMs),
     );
   }
 
   /** Null: the id is not known. */
   async describe(transactionalId: string): Answer<Transaction | null> {
-    const answer = await this.#ask<DescribeAnswer>(transactionalId, (shard, _nowMs, ticket) =>
+    const answer = await this.#ask<DescribeAnswer>(transactionalId, (shard, ticket) =>
       shard.decideDescribe({ ticket, transactionalIds: [transactionalId] }),
     );
     return answer.ok ? ok(answer.value.transactions[0] ?? null) : answer;
@@ -179,7 +179,7 @@ export class TransactionCoordinator {
   async list(filter: Omit<ListCommand, "ticket">): Answer<ListAnswer["transactions"]> {
     const answers = await Promise.all(
       this.#runtime.partitions.map((partition) =>
-        this.#runtime.ask<ListAnswer>(partition, (shard, nowMs, ticket) =>
+        this.#runtime.ask<ListAnswer>(partition, (shard, ticket, nowMs) =>
           shard.decideList({ ...filter, ticket }, nowMs),
         ),
       ),
@@ -201,15 +201,15 @@ export class TransactionCoordinator {
     transactionalId: string,
     decide: (
       shard: TransactionShard,
-      nowMs: TimeMs,
       ticket: Ticket<ProducerAnswer>,
+      nowMs: TimeMs,
       newProducerId: number | null,
     ) => TransactionDecision,
   ): Answer<Producer> {
     for (let newProducerId: number | null = null; ;) {
       const given = newProducerId;
-      const answer = await this.#ask<ProducerAnswer>(transactionalId, (shard, nowMs, ticket) =>
-        decide(shard, nowMs, ticket, given),
+      const answer = await this.#ask<ProducerAnswer>(transactionalId, (shard, ticket, nowMs) =>
+        decide(shard, ticket, nowMs, given),
       );
       if (!answer.ok) return answer;
       if (answer.value.kind === "granted") return ok(answer.value.producer);

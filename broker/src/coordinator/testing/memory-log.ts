@@ -25,6 +25,8 @@ export class MemoryLog implements ShardLog {
   /** The next append is refused with this. */
   refuseNext: ShardAppendFailure | null = null;
   refuseNextMarker: MarkerAppendFailure | null = null;
+  /** What is asked for is lost before anybody can wait for it. */
+  isLost: ShardCommitFailure | null = null;
   /** What a batch may be at most. */
   batchBytesMax: number = Infinity;
   /** Loading waits for this. */
@@ -90,7 +92,8 @@ export class MemoryLog implements ShardLog {
   }
 
   whenCommitted(nextOffset: number, settle: (failure: ShardCommitFailure | null) => void): void {
-    if (nextOffset <= this.#committedOffset) settle(null);
+    if (this.isLost !== null) settle(this.isLost);
+    else if (nextOffset <= this.#committedOffset) settle(null);
     else this.#waiters.push({ nextOffset, settle });
   }
 
