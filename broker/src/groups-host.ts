@@ -47,6 +47,7 @@ export class GroupsHost {
         offsetsRetentionMs: broker["offsets.retention.minutes"] * 60_000,
         offsetsRetentionCheckMs: broker["offsets.retention.check.interval.ms"],
         commitTimeoutMs: broker["offsets.commit.timeout.ms"],
+        appendLingerMs: broker["group.coordinator.append.linger.ms"],
         consumer: consumerSettings(configs),
         recordBytesMax: configs.topic(offsetsTopic)["max.message.bytes"] - batchOverheadBytes,
       },

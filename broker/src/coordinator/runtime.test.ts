@@ -102,7 +102,9 @@ beforeEach(() => {
   runtime = newRuntime();
 });
 
-function newRuntime(options: { readonly gatheredBytesMax?: number } = {}): CoordinatorRuntime<WordTypes, WordMachine> {
+function newRuntime(
+  options: { readonly gatheredBytesMax?: number; readonly lingerMs?: number } = {},
+): CoordinatorRuntime<WordTypes, WordMachine> {
   return new CoordinatorRuntime<WordTypes, WordMachine>({
     name: "word",
     clock,
@@ -532,7 +534,7 @@ describe("many records", () => {
   });
 });
 
-describe("small decisions of one turn", () => {
+describe("small decisions", () => {
   beforeEach(() => {
     runtime = newRuntime({ gatheredBytesMax: 150 });
   });
@@ -558,6 +560,49 @@ describe("small decisions of one turn", () => {
     log.isAutoCommit = true;
     await say("three");
     expect(latest().offsets).toEqual([0, 1, 2]);
+  });
+
+  /** Each comes in a turn of its own, one behind the other; `stallMs` passes before each. */
+  const sayInTurns = async (words: readonly string[], stallMs = 0): Promise<void> => {
+    const [first, ...others] = words;
+    if (first === undefined) return;
+    void say(first);
+    clock.afterTurn(() => {
+      clock.stall(stallMs);
+      void sayInTurns(others, stallMs);
+    });
+    await clock.settle();
+  };
+
+  test("wait for those of the next turns, as long as every turn brings one", async () => {
+    await lead();
+    await sayInTurns(["one", "two", "three"]);
+    expect(log.records.map(({ value }) => `${value?.toString()}`)).toEqual(["one", "two", "three"]);
+    expect(log.batchCount).toBe(1);
+    await sayInTurns(["four"]);
+    expect(log.batchCount).toBe(2);
+  });
+
+  test("do not wait for ever", async () => {
+    await lead();
+    await sayInTurns(["one", "two", "three", "four"], 2);
+    expect(log.batchCount).toBe(2);
+  });
+
+  test("wait as long as the linger says: not at all, or so many milliseconds", async () => {
+    runtime = newRuntime({ gatheredBytesMax: 150, lingerMs: 0 });
+    await lead();
+    await sayInTurns(["one", "two", "three"]);
+    expect(log.batchCount).toBe(3);
+    runtime = newRuntime({ gatheredBytesMax: 150, lingerMs: 10 });
+    await lead();
+    await sayInTurns(["four"]);
+    await clock.advance(9);
+    void say("five");
+    expect(log.batchCount).toBe(3);
+    await clock.advance(1);
+    expect(log.batchCount).toBe(4);
+    expect(latest().words).toEqual(["one", "two", "three", "four", "five"]);
   });
 
   test("go into as many batches as they need, in order, and what is larger goes alone", async () => {

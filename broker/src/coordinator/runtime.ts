@@ -4,6 +4,7 @@ import { failed } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import type { TimeMs } from "@millrace/base/units";
 import type { Clock, Timer } from "@millrace/base/world";
+import { adaptiveLinger, Gathering } from "./gathering.ts";
 import { HeardClock } from "./heard-clock.ts";
 import type { Decision, MachineTypes, ShardMachine, Ticket } from "./machine.ts";
 import { Shard } from "./shard.ts";
@@ -26,10 +27,12 @@ export interface RuntimeOptions<Types extends MachineTypes, Machine extends Shar
    */
   act?(partition: number, effect: Types["effect"], isCurrent: () => boolean): void;
   /**
-   * Small decisions of one turn share a batch of at most so many bytes, which is appended at its end. Default 0: each has its own
-   * batch at once, where what others append next must come after it.
+   * Small decisions share a batch of at most so many bytes, which is appended a little later. Default 0: each has its own batch at
+   * once, where what others append next must come after it.
    */
   readonly gatheredBytesMax?: number;
+  /** When it is: see `Gathering`. Default: the adaptive one. */
+  readonly lingerMs?: number;
   /** A partition's state is complete, and requests are taken. */
   onLoaded?(partition: number, machine: Machine): void;
   /** A bug in a machine showed itself outside any request. */
@@ -48,7 +51,7 @@ const BATCH_BYTES_MAX = 512 * 1024;
  *
  *     request ──> decide ──> append ──> replay at once, in the order of the log ──> answer when committed
  *
- * Small decisions may share a batch: then it is appended at the end of the turn, and who asked waits for it all the same.
+ * Small decisions may share a batch: then it is appended a little later, and who asked waits for it all the same.
  * A read answers when everything queued before it is committed, so nobody is told of what a failover could take back.
  * When an append fails or the leadership is lost, those who wait get a retriable error, and the shard is dropped and
  * loaded again from its log: nothing is undone by hand.
@@ -61,8 +64,6 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
   /** What was told to all while a shard was still loading. */
   readonly #toldWhileLoading = new Map<number, ((machine: Machine) => Decision<Types>)[]>();
   readonly #reloads = new Map<number, { readonly timer: Timer; readonly attempt: number }>();
-  /** Shards with something to append at the end of this turn. */
-  #gathered: { appendGathered(): void }[] = [];
   #wake: Timer | null = null;
   #wakeAtMs = Infinity;
 
@@ -76,10 +77,10 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       commitTimeoutMs: options.commitTimeoutMs,
       batchBytesMax: options.batchBytesMax ?? BATCH_BYTES_MAX,
       gatheredBytesMax: options.gatheredBytesMax ?? 0,
+      gathering: new Gathering(clock, options.lingerMs ?? adaptiveLinger),
       observe: (partition, event) => options.observe?.(partition, event),
       act: (partition, effect, isCurrent) => options.act?.(partition, effect, isCurrent),
       onFailed: ({ partition, log }, failure) => this.#failed(partition, log, failure),
-      onGathered: (shard) => this.#appendAtTurnEnd(shard),
       onTimersChanged: (nextCheckMs) => this.#timersChanged(nextCheckMs),
     };
   }
@@ -205,17 +206,6 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
       this.#begin(partition, log),
     );
     this.#reloads.set(partition, { timer, attempt });
-  }
-
-  /** One callback for all shards of a turn: it costs as much as a small decision. */
-  #appendAtTurnEnd(shard: { appendGathered(): void }): void {
-    this.#gathered.push(shard);
-    if (this.#gathered.length > 1) return;
-    this.#options.clock.afterTurn(() => {
-      const shards = this.#gathered;
-      this.#gathered = [];
-      for (const each of shards) each.appendGathered();
-    });
   }
 
   /** Most answers wait for a commit long before the time at which somebody looks at them: then the other shards are let alone. */

@@ -8,6 +8,7 @@ import { readEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { BATCH_HEADER_BYTES } from "kafka-protocol-ts/records/batch";
 import type { RecordBatchView } from "kafka-protocol-ts/records/batch";
 import { readRecords } from "kafka-protocol-ts/records/record";
+import type { Gathering } from "./gathering.ts";
 import type { Decision, MachineTypes, Reply, ShardMachine, Ticket, TimerChange } from "./machine.ts";
 import type {
   CoordinatorRecord,
@@ -51,15 +52,14 @@ export interface ShardHost<Types extends MachineTypes> {
   readonly commitTimeoutMs: number;
   /** Records of one decision that is not atomic are split into batches of at most this. */
   readonly batchBytesMax: number;
-  /** Of decisions that wait together for the end of a turn; 0: none does. */
+  /** Of decisions that wait for each other; 0: none does. */
   readonly gatheredBytesMax: number;
+  readonly gathering: Gathering;
   observe(partition: number, event: Types["event"]): void;
   /** Its decision is committed. Lost with the shard: the next incarnation decides on it again. */
   act(partition: number, effect: Types["effect"], isCurrent: () => boolean): void;
   /** The log refused or lost something: the shard has answered everyone and is of no use any more. */
   onFailed(shard: { readonly partition: number; readonly log: ShardLog }, failure: ShardCommitFailure): void;
-  /** It has gathered something: `appendGathered` is to be called at the end of this turn. */
-  onGathered(shard: { appendGathered(): void }): void;
   /** `nextCheckMs` came closer. */
   onTimersChanged(nextCheckMs: number): void;
 }
@@ -112,7 +112,7 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   #askedOffset = 0;
   /** Answered, as soon as the log is committed so far. */
   readonly #waiting = new Deque<OpenTicket>();
-  /** What was replayed in this turn and is not appended yet: one batch will hold it. */
+  /** What was replayed and is not appended yet: one batch will hold it. */
   #gathered: CoordinatorRecord[] = [];
   #gatheredBytes = 0;
   readonly #effects = new Deque<{ readonly nextOffset: number; readonly effect: Types["effect"] }>();
@@ -288,11 +288,11 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   }
 
   /**
-   * Whether these are few, and the log takes them at the end of the turn with all else that the turn brings. Should it refuse them
-   * then, the shard is dropped: they are replayed already.
+   * Whether these are few, and the log takes them soon with all else that comes meanwhile. Should it refuse them then, the shard is
+   * dropped: they are replayed already.
    */
   #gather(encoded: readonly CoordinatorRecord[]): boolean {
-    const { gatheredBytesMax } = this.#host;
+    const { gatheredBytesMax, gathering } = this.#host;
     let bytes = 0;
     for (const record of encoded) bytes += sizeAtMost(record);
     const bytesMax = Math.min(gatheredBytesMax, this.log.batchBytesMax - BATCH_HEADER_BYTES);
@@ -301,8 +301,8 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     if (this.#isGone()) return false;
     if (this.#gathered.length === 0) {
       this.#endOffset = this.log.nextOffset;
-      this.#host.onGathered(this);
-    }
+      gathering.begin(this);
+    } else gathering.noteMore();
     for (const record of encoded) this.#gathered.push(record);
     this.#gatheredBytes += bytes;
     return true;

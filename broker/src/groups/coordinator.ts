@@ -136,6 +136,7 @@ export class GroupCoordinator {
       createMachine: () => new GroupShard(settings, options.topics),
       commitTimeoutMs: settings.commitTimeoutMs,
       gatheredBytesMax: GATHERED_BYTES_MAX,
+      lingerMs: settings.appendLingerMs,
       observe: (partition, event) => this.#observe(partition, event),
       fatal: (error) => options.fatal(error),
     });

@@ -24,6 +24,8 @@ export interface GroupSettings {
   readonly offsetsRetentionCheckMs: number;
   /** offsets.commit.timeout.ms */
   readonly commitTimeoutMs: number;
+  /** group.coordinator.append.linger.ms; −1: adaptive. */
+  readonly appendLingerMs: number;
   /** The largest record that the log takes: max.message.bytes of __consumer_offsets, less what a batch adds. */
   readonly recordBytesMax: number;
   readonly consumer: ConsumerGroupSettings;
@@ -88,6 +90,7 @@ export const defaultGroupSettings: GroupSettings = {
   offsetsRetentionMs: 7 * 86_400_000,
   offsetsRetentionCheckMs: 600_000,
   commitTimeoutMs: 5_000,
+  appendLingerMs: -1,
   recordBytesMax: 1_048_588 - 256,
   consumer: defaultConsumerGroupSettings,
 };

@@ -86,6 +86,13 @@ export const coordinatorKeys = {
     mode: "read-only",
     doc: "For consumer groups that do not say otherwise: silence after which a member is taken for gone.",
   },
+  "group.coordinator.append.linger.ms": {
+    kind: "int",
+    default: -1,
+    min: -1,
+    mode: "read-only",
+    doc: "How long decisions about groups wait for each other, to be written in one batch; those of transactions never do. -1: as long as more come, and 2.5 ms at most.",
+  },
   "group.coordinator.rebalance.protocols": {
     kind: "list",
     default: ["classic", "consumer"],
