@@ -45,6 +45,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
     "client-stories",
     "schema-serdes",
   ],
+  "client-memory": ["client-memory"],
 };
 
 const { values, positionals } = parseArgs({
