@@ -36,6 +36,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
     "client-consumer",
     "client-consumer-faults",
     "client-consumer-reading",
+    "client-encryption",
     "client-faults",
     "client-journey",
     "client-membership",
