@@ -261,7 +261,7 @@ const runMsMax = 120_000;
 const attemptsMax = 3;
 
 function commandOf({ client, kind }: ClientPlan, profile: string | null): readonly string[] {
-  if (client === "librdkafka") return [pythonCommand() ?? "python3", join(import.meta.dirname, "librdkafka.py")];
+  if (client === "librdkafka") return [pythonCommand() ?? "python3", "-B", join(import.meta.dirname, "librdkafka.py")];
   const name = `--cpu-prof-name=${client}-${kind}-${Date.now()}.cpuprofile`;
   const profiling = profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`, name];
   return [process.execPath, "--conditions=source", ...profiling, join(import.meta.dirname, "worker.ts")];

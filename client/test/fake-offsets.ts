@@ -120,8 +120,10 @@ export class FakeOffsets {
         name,
         topicId: topicId ?? "",
         partitions: partitionIndexes.map((partitionIndex) => {
-          const key = `${this.#nameOf(name, topicId)}-${partitionIndex}`;
-          const errorCode = this.codeFor({ api: "OffsetFetch", key, memberId, epoch });
+          const topic = this.#nameOf(name, topicId);
+          const key = `${topic}-${partitionIndex}`;
+          const known = this.codeFor({ api: "OffsetFetch", key, memberId, epoch });
+          const errorCode = topic === null ? ErrorCode.UNKNOWN_TOPIC_ID : known;
           const committedOffset = errorCode === 0 ? (this.committed.get(key) ?? -1) : -1;
           return { partitionIndex, committedOffset, metadata: "", errorCode };
         }),

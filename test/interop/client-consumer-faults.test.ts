@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { isLong } from "./asked.ts";
 import type { ConsumerProcess } from "./consumer-process.ts";
 import { ConsumerWorld, member, offsets, shortSessionMs } from "./consumer-world.ts";
 import type { Protocol } from "./consumer-world.ts";
@@ -10,7 +11,6 @@ import { whyTargetMissing } from "./target.ts";
  * The consumer of our own client while brokers are killed, stand still and are away; and how a process that uses it ends. With
  * `--long` on both brokers what one of them shows otherwise.
  */
-const isLong = process.env["MILLRACE_INTEROP_LONG"] === "1";
 const partitionCount = 4;
 const protocols: readonly Protocol[] = ["classic", "consumer"];
 

@@ -5,6 +5,7 @@ import { createMembership } from "@millrace/client/consumer/membership/create-me
 import type { Membership, Owner } from "@millrace/client/consumer/membership/membership";
 import { partitionKey } from "@millrace/client/topic-partition";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { isLong } from "./asked.ts";
 import { clients } from "./clients.ts";
 import type { Command } from "./clients.ts";
 import { groupTimes, quickGroups, sessionTimeoutMs, skipWhenMissing, Workspace } from "./journey.ts";
@@ -20,7 +21,6 @@ import type { TargetName } from "./target.ts";
  * partition would show.
  */
 const partitionCount = 12;
-const isLong = process.env["MILLRACE_INTEROP_LONG"] === "1";
 const targets: readonly TargetName[] = isLong ? ["millrace", "kafka"] : [chosenTarget()];
 
 interface Way {

@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { Cluster } from "@millrace/client";
 import { expect, test } from "vitest";
+import { isLong, targetsOr } from "./asked.ts";
 import { skipWhenMissing } from "./journey.ts";
 import { interopDirectory } from "./runtimes.ts";
 import { Running } from "./running.ts";
 import { Target, whyTargetMissing } from "./target.ts";
 
 /** A producer and a consumer hold no more after many records than after some; with `--long` after ten million, on both brokers. */
-const isLong = process.env["MILLRACE_INTEROP_LONG"] === "1";
 const roundsCount = isLong ? 20 : 6;
 const recordsPerRound = isLong ? 500_000 : 25_000;
 const megabyte = 1024 * 1024;
@@ -19,7 +19,7 @@ interface Sample {
   readonly rss: number;
 }
 
-test.for(isLong ? (["millrace", "kafka"] as const) : (["millrace"] as const))(
+test.for(targetsOr(isLong ? ["millrace", "kafka"] : ["millrace"]))(
   "%s: what goes through leaves nothing behind",
   { timeout: isLong ? 1_800_000 : 240_000 },
   async (name, context) => {

@@ -29,12 +29,14 @@ export function member(group: string, protocol: Protocol, sessionTimeoutMs: numb
 
 export async function until(
   condition: () => boolean | Promise<boolean>,
-  what: string,
+  what: string | (() => string),
   withinMs: number = waitMsMax,
 ): Promise<void> {
   const limitMs = performance.now() + withinMs;
   while (!(await condition())) {
-    if (performance.now() > limitMs) throw new Error(`not within ${withinMs} ms: ${what}`);
+    if (performance.now() > limitMs) {
+      throw new Error(`not within ${withinMs} ms: ${typeof what === "string" ? what : what()}`);
+    }
     await sleep(10);
   }
 }

@@ -4,6 +4,7 @@ import { endTxn } from "kafka-protocol-ts/messages/26-end-txn";
 import { describeTransactions } from "kafka-protocol-ts/messages/65-describe-transactions";
 import { beforeEach, expect, test } from "vitest";
 import { ask } from "../../bench/ask.ts";
+import { isLong } from "./asked.ts";
 import { clients, javaProgram } from "./clients.ts";
 import { FaultProxy, type Stop, type Stopped } from "./fault-proxy.ts";
 import { dump, partitionCount, quickGroups, skipWhenMissing, Workspace } from "./journey.ts";
@@ -13,7 +14,6 @@ import { Running, waitUntil } from "./running.ts";
 import { whyMissing } from "./runtimes.ts";
 import { chosenTarget, freePorts, Target } from "./target.ts";
 
-const isLong = process.env["MILLRACE_INTEROP_LONG"] === "1";
 const accountCount = 25;
 const depositsPerFault = 60;
 /** More than a broker needs to come back; the one that sleeps through its transaction's time is given less. */

@@ -1,5 +1,6 @@
-import { createConnection, createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Api } from "kafka-protocol-ts/api";
+import { Relay, type Relayed } from "./relay.ts";
 
 /** A frame to stop: the first request of this client and API that comes from now on, or the answer to it. */
 export interface Stop {
@@ -26,13 +27,11 @@ interface Waiting {
  * a process just when a request was sent and not yet heard, or was heard and not yet answered.
  */
 export class FaultProxy implements AsyncDisposable {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  readonly #relay: Relay;
   #waiting: Waiting | null = null;
 
-  constructor({ port, brokerPort }: { readonly port: number; readonly brokerPort: number }) {
-    this.#server = createServer({ noDelay: true }, (socket) => this.#relay(socket, brokerPort));
-    this.#server.listen(port, "127.0.0.1");
+  constructor(ports: { readonly port: number; readonly brokerPort: number }) {
+    this.#relay = new Relay(ports, (relayed) => this.#pass(relayed));
   }
 
   /** Resolves when the frame is here. One at a time. */
@@ -44,23 +43,10 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#server.close(() => resolve());
-    await promise;
+    await this.#relay[Symbol.asyncDispose]();
   }
 
-  #relay(client: Socket, brokerPort: number): void {
-    const broker = createConnection({ port: brokerPort, host: "127.0.0.1", noDelay: true });
-    const cut = (): void => [client, broker].forEach((socket) => socket.destroy());
-    for (const socket of [client, broker]) {
-      this.#sockets.add(socket);
-      socket.on("error", cut);
-      socket.on("close", () => {
-        this.#sockets.delete(socket);
-        cut();
-      });
-    }
+  #pass({ client, broker, cut }: Relayed): void {
     /** Correlation ids of the requests whose answer is to be stopped. */
     const awaited = new Map<number, Waiting>();
     const stopped = (waiting: Waiting, pass: () => void): void => {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { isLong } from "./asked.ts";
 import { clientNames, clients, whyClientMissing, type ClientName } from "./clients.ts";
 import type { GroupMode } from "./contract.ts";
 import { groupTimes, quickGroups, sessionTimeoutMs, skipWhenMissing, Workspace } from "./journey.ts";
@@ -16,7 +17,6 @@ const afterSessionMs = sessionTimeoutMs + 9_000;
 const recordsPerRound = 40;
 const roundMs = 40;
 
-const isLong = process.env["MILLRACE_INTEROP_LONG"] === "1";
 const cases = clientNames.flatMap((name) =>
   clients[name].groupModes.filter((one) => isLong || one.isLong !== true).map(({ mode }) => ({ name, mode })),
 );

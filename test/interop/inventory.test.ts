@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
+import { isLong } from "./asked.ts";
 import { clients, javaProgram } from "./clients.ts";
 import { Flow, type Written } from "./flow.ts";
 import { dump, partitionCount, quickGroups, skipWhenMissing, Workspace } from "./journey.ts";
@@ -10,7 +11,6 @@ import { Target } from "./target.ts";
 
 const itemCount = 200;
 const threshold = -12;
-const isLong = process.env["MILLRACE_INTEROP_LONG"] === "1";
 /** How much moves at least, and how often each of the processor and the broker dies meanwhile. */
 const { movementsMin, movementsPerRound, deathsOfEach } = isLong
   ? { movementsMin: 100_000, movementsPerRound: 100, deathsOfEach: 6 }

@@ -36,6 +36,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
     "client-consumer",
     "client-consumer-faults",
     "client-consumer-reading",
+    "client-encryption",
     "client-faults",
     "client-journey",
     "client-membership",
@@ -45,6 +46,7 @@ const suites: Readonly<Record<string, readonly string[]>> = {
     "client-stories",
     "schema-serdes",
   ],
+  "client-memory": ["client-memory"],
 };
 
 const { values, positionals } = parseArgs({

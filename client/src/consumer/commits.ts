@@ -1,4 +1,5 @@
 import type { Timer } from "@millrace/base/world";
+import { zeroUuid } from "kafka-protocol-ts/reader";
 import { KafkaError } from "../errors.ts";
 import type { Wire } from "../network/wire.ts";
 import { partitionKey } from "../topic-partition.ts";
@@ -170,7 +171,8 @@ export class Commits {
     let refusal: KafkaError | null = null;
     // An attempt that is given up goes on, and must not leave behind a later commit, or one of the next owner.
     let isGivenUp = false;
-    const isWanted = (offset: NextOffset): boolean => !isGivenUp && this.#isSame(readings.get(partitionKey(offset)));
+    const isWanted = (offset: NextOffset, topicId: string): boolean =>
+      !isGivenUp && this.#isSame(readings.get(partitionKey(offset)), topicId);
     const what = `commit of group ${this.#membership.groupId}`;
     const committing = this.#wire.retrying({ what, timeoutMs }, async () => {
       attemptsCount++;
@@ -181,10 +183,14 @@ export class Commits {
       open = open.filter((offset) => !gone.includes(offset));
       if (open.length === 0) return;
       const identity = this.identity();
+      const topicIds = new Map(Array.from(readings.values(), (reading) => [reading, reading.topicId]));
       const failures = await this.#offsets.commit(open, identity, isWanted);
       for (const next of open) {
         const reading = readings.get(partitionKey(next));
-        if (reading !== undefined && !failures.has(reading.key)) reading.committedOffset = next.offset;
+        if (reading === undefined || failures.has(reading.key)) continue;
+        // Of a topic that was made again meanwhile nothing is committed yet.
+        const topicId = topicIds.get(reading) ?? reading.topicId;
+        if (topicId === reading.topicId) reading.committedOffset = next.offset;
       }
       open = open.filter((offset) => failures.has(partitionKey(offset)));
       const worst = worstOf(failures.values());
@@ -200,11 +206,16 @@ export class Commits {
     await committing.finally(() => (isGivenUp = true));
   }
 
-  /** Still ours, and of the topic that was read: one that was made again under its name begins anew. */
-  #isSame(reading: PartitionReading | undefined): boolean {
+  /**
+   * Still ours, and of the topic that was read: one that was made again under its name begins anew.
+   *
+   * @param ofTopicId is the topic that the commit is for; null: what its name is known to be at present.
+   */
+  #isSame(reading: PartitionReading | undefined, ofTopicId: string | null = null): boolean {
     if (reading === undefined || this.#readings.get(reading.key) !== reading) return false;
-    const topicId = this.#wire.metadata.topic(reading.topic)?.topicId ?? null;
-    return topicId === null || reading.topicId === null || topicId === reading.topicId;
+    const topicId = ofTopicId ?? this.#wire.metadata.topic(reading.topic)?.topicId ?? null;
+    if (topicId === null || topicId === zeroUuid || reading.topicId === null) return true;
+    return topicId === reading.topicId;
   }
 }
 

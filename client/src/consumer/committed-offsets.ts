@@ -29,6 +29,13 @@ const coordinatorErrors: ReadonlySet<number> = new Set([
   ErrorCode.COORDINATOR_NOT_AVAILABLE,
 ]);
 
+/** Codes that say: ask what the topic is now. */
+const topicErrors: ReadonlySet<number> = new Set([
+  ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  ErrorCode.UNKNOWN_TOPIC_ID,
+  ErrorCode.INCONSISTENT_TOPIC_ID,
+]);
+
 const lastVersionWithNames = 9;
 
 /** The offsets of one group, as its coordinator keeps them. */
@@ -46,23 +53,24 @@ export class CommittedOffsets {
    *
    * @param identity null: of no member, as tools commit for a group that is empty.
    * @param isWanted is asked when the request is about to leave, which may be a while after the call: where one of them is
-   * not wanted any more, nothing is sent.
+   * not wanted any more, nothing is sent. It is told the id of the topic that the commit is for.
    * @returns the failures by "topic-partition"; all others are stored.
    * @throws KafkaError where there was no answer.
    */
   async commit(
     offsets: readonly NextOffset[],
     identity: GroupIdentity | null,
-    isWanted: (offset: NextOffset) => boolean = () => true,
+    isWanted: (offset: NextOffset, topicId: string) => boolean = () => true,
   ): Promise<ReadonlyMap<string, KafkaError>> {
     return this.#asking(async () => {
       const connection = await this.#wire.coordinator("group", this.#groupId);
       const version = connection.versionOf(offsetCommit);
       const hasIds = version > lastVersionWithNames;
       const failures = new Map<string, KafkaError>();
-      const { named, names, ids } = await this.#withIds(offsets, hasIds, failures);
+      // Also where topics go by their names: a commit that is for a topic that is gone is none for the next of its name.
+      const { named, names, ids } = await this.#withIds(offsets, true, failures);
       if (named.length === 0) return failures;
-      const late = named.find((offset) => !isWanted(offset));
+      const late = named.find((offset) => !isWanted(offset, ids.get(offset.topic) ?? zeroUuid));
       if (late !== undefined) {
         const sentence = `${partitionKey(late)} was given up before its offset was on its way`;
         throw new KafkaError("NOT_ASSIGNED", sentence, { retriable: true });
@@ -89,7 +97,9 @@ export class CommittedOffsets {
         for (const { partitionIndex, errorCode } of partitions) {
           const key = partitionKey({ topic, partition: partitionIndex });
           open.delete(key);
-          if (errorCode !== ErrorCode.NONE) failures.set(key, this.#errorOf(errorCode, `commit of ${key}`));
+          if (errorCode === ErrorCode.NONE) continue;
+          failures.set(key, this.#errorOf(errorCode, `commit of ${key}`));
+          this.#forgetIfUnknown(topic, errorCode);
         }
       }
       for (const key of open) failures.set(key, corrupt(`the answer to OffsetCommit does not mention ${key}`));
@@ -145,6 +155,7 @@ export class CommittedOffsets {
         const key = partitionKey({ topic, partition: each.partitionIndex });
         if (each.errorCode !== ErrorCode.NONE) {
           failures.set(key, this.#errorOf(each.errorCode, `the committed offset of ${key}`));
+          this.#forgetIfUnknown(topic, each.errorCode);
           continue;
         }
         if (each.committedOffset < 0) continue;
@@ -153,6 +164,11 @@ export class CommittedOffsets {
       }
     }
     return found;
+  }
+
+  /** What is known of it may be of one that is gone: the next attempt asks what it is by then. */
+  #forgetIfUnknown(topic: string, errorCode: number): void {
+    if (topicErrors.has(errorCode)) this.#wire.metadata.forget(topic);
   }
 
   /** Where topics go by their ids, those without one have failed: no other topic waits for them. */

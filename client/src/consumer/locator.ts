@@ -209,7 +209,8 @@ export class Locator {
   /** The position is not in the log (any more): reading goes on from one of its ends. */
   async move(reading: PartitionReading, reason: PositionMoved["reason"], to: "earliest" | "latest"): Promise<void> {
     const { topic, partition, fetchOffset: before } = reading;
-    reading.unlocate();
+    if (reason === "recreated") reading.beginAnew();
+    else reading.unlocate();
     while (reading.isOwned && !reading.isLocated && !reading.hasFailed) {
       try {
         const found = await this.#positions.starts(topic, [partition], to, locateMsMax);
@@ -217,8 +218,6 @@ export class Locator {
         // Sought elsewhere meanwhile.
         if (now === undefined || !reading.isOwned || reading.isLocated) continue;
         reading.moveTo(now);
-        // What is committed was of the topic that is gone.
-        if (reason === "recreated") reading.committedOffset = -1;
         // A topic that was made again may well be read from the same offset.
         if (now === before && reason !== "recreated") this.#listener.onUnmoved(reading);
         else this.#listener.onMoved({ topic, partition, reason, before, now });

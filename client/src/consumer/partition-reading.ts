@@ -99,6 +99,17 @@ export class PartitionReading {
     this.dropBuffer();
   }
 
+  /**
+   * Another topic is read under this name from now on, and where is not known yet: what was read of the old one says nothing
+   * of it, and must never be committed as a position in it.
+   */
+  beginAnew(): void {
+    this.lease.revoke();
+    this.lease = new Lease(-1);
+    this.committedOffset = -1;
+    this.unlocate();
+  }
+
   /** Whence it is not known any more. */
   unlocate(): void {
     this.fetchOffset = -1;

@@ -2,6 +2,7 @@ import type { Address } from "@millrace/base/world";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import type { MetadataResponse } from "kafka-protocol-ts/messages/03-metadata";
 import { brokerError, corrupt } from "../errors.ts";
+import { TopicIds } from "./topic-ids.ts";
 
 /** What the client knows of a topic. */
 export interface TopicMetadata {
@@ -54,6 +55,7 @@ export class Metadata {
   #brokers: ReadonlyMap<number, BrokerMetadata> = new Map();
   readonly #topics = new Map<string, { readonly topic: TopicMetadata; readonly atMs: number }>();
   readonly #names = new Map<string, string>();
+  readonly #ids = new TopicIds();
 
   get brokers(): ReadonlyMap<number, BrokerMetadata> {
     return this.#brokers;
@@ -110,6 +112,12 @@ export class Metadata {
     if (answer.errorCode !== ErrorCode.NONE) throw brokerError(answer.errorCode, `topic ${answer.name}`);
     const told = topicOf(answer);
     const known = this.topic(told.name);
+    if (this.#ids.isFormer(told.name, told.topicId)) {
+      if (known !== null) return known;
+      const sentence = `the broker names ${told.topicId}, which was deleted and made again: it has not heard of that yet`;
+      throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `topic ${told.name}`, sentence);
+    }
+    this.#ids.see(told.name, told.topicId);
     const topic = known === null ? told : newerOf(known, told);
     this.#remember(topic, nowMs);
     return topic;

@@ -19,7 +19,7 @@ import type { Partitioner, PartitionerInput } from "./partitioner.ts";
 import { headersOf, isRaw, nameOf, rawBytes, roughBytes, written } from "./records.ts";
 import type { AnyTopic, WaitingRecord, WrittenRecord } from "./records.ts";
 import { Sender } from "./sender.ts";
-import type { SenderHost, TransactionalSending } from "./sender.ts";
+import type { SenderHost, TransactionalSending } from "./sender-host.ts";
 import { batchOptions } from "./split.ts";
 import { Tally } from "./tally.ts";
 import { TopicLanes } from "./topic-lanes.ts";

@@ -1,5 +1,5 @@
 import { Deque } from "@millrace/base/deque";
-import type { Clock, Timer } from "@millrace/base/world";
+import type { Clock } from "@millrace/base/world";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { produce } from "kafka-protocol-ts/messages/00-produce";
 import type { ProduceRequestInput, ProduceResponse } from "kafka-protocol-ts/messages/00-produce";
@@ -7,35 +7,17 @@ import { asKafkaError, brokerError, KafkaError } from "../errors.ts";
 import type { BrokerConnection } from "../network/broker-connection.ts";
 import { timedOut } from "../network/retries.ts";
 import type { Wire } from "../network/wire.ts";
-import { AnswerReader, answers } from "./answers.ts";
-import type { PartitionAnswer } from "./answers.ts";
 import type { Batch } from "./batch.ts";
-import { noIdentity } from "./identity.ts";
+import { Deadline } from "./deadline.ts";
 import type { Identities, ProducerIdentity } from "./identity.ts";
 import type { Lane } from "./lane.ts";
 import { int32Max } from "./options.ts";
 import type { Settings } from "./options.ts";
+import { Outcomes } from "./outcomes.ts";
 import { produceRequest } from "./produce-request.ts";
 import type { Entry } from "./produce-request.ts";
-import { halvesOf } from "./split.ts";
+import type { SenderHost, TransactionalSending } from "./sender-host.ts";
 import type { TopicLanes } from "./topic-lanes.ts";
-
-/** Who gave the batches, and hears what became of them. */
-export interface SenderHost {
-  delivered(lane: Lane, batch: Batch, baseOffset: number): void;
-  failed(lane: Lane, batch: Batch, error: KafkaError): void;
-}
-
-/** What a producer with a transactional id asks of its transaction. */
-export interface TransactionalSending {
-  readonly transactionalId: string;
-  /** The last version of Produce that does not add partitions by itself, where those must be added before. */
-  readonly produceVersionMax: number;
-  /** Whether what is in the lane may leave; if not yet, it is offered again when it may. */
-  admits(lane: Lane): boolean;
-  /** A batch with numbers was dropped that the broker may lack, or have. */
-  dropped(error: KafkaError): void;
-}
 
 /** What goes to one broker. */
 interface Link {
@@ -66,13 +48,13 @@ export class Sender {
   readonly #identities: Identities;
   readonly #transaction: TransactionalSending | null;
   readonly #host: SenderHost;
+  readonly #outcomes: Outcomes;
+  /** Of the first batch that may run out of time. */
+  readonly #deadline: Deadline;
   readonly #links = new Map<number, Link>();
   #touched: Link[] = [];
   /** Lanes with batches that are not settled. */
   readonly #active = new Set<Lane>();
-  /** One timer for the first batch that may run out of time. */
-  #deadline: Timer | null = null;
-  #deadlineMs = Number.POSITIVE_INFINITY;
   #inFlightCount = 0;
   #idle: (() => void)[] = [];
   #stopped: KafkaError | null = null;
@@ -92,6 +74,8 @@ export class Sender {
     this.#identities = parts.identities;
     this.#transaction = parts.transaction;
     this.#host = parts.host;
+    this.#outcomes = new Outcomes(wire, parts);
+    this.#deadline = new Deadline(this.#clock, (nowMs) => this.#onDue(nowMs));
   }
 
   get active(): Iterable<Lane> {
@@ -101,7 +85,7 @@ export class Sender {
   /** The lane has a batch that must be settled in time. */
   watch(lane: Lane, deadlineMs: number): void {
     this.#active.add(lane);
-    if (deadlineMs < this.#deadlineMs) this.#lookAt(deadlineMs);
+    this.#deadline.noLaterThan(deadlineMs);
   }
 
   /** Puts the lane into the queue of its leader, if something of it may leave; `pump` sends it. */
@@ -155,8 +139,7 @@ export class Sender {
     if (this.#stopped !== null) return;
     this.#stopped = error;
     this.failAll(error);
-    this.#deadline?.cancel();
-    this.#deadline = null;
+    this.#deadline.stop();
     for (const lane of this.#active) lane.rest?.cancel();
     this.#active.clear();
   }
@@ -294,119 +277,12 @@ export class Sender {
     }
     link.inFlightCount--;
     this.#inFlightCount--;
-    if (failure !== null) for (const entry of entries) this.#onBroken(entry, failure);
-    else this.#onAnswer(entries, answer);
+    if (failure !== null) for (const entry of entries) this.#outcomes.broken(entry, failure);
+    else this.#outcomes.answered(entries, answer);
     for (const { lane } of entries) this.#goOn(lane);
     if (!link.lanes.isEmpty) this.#touch(link);
     this.pump();
     if (this.#inFlightCount === 0) for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  // --- Answers ----------------------------------------------------------------------------------------------------------
-
-  /** @param answer is null under acks 0. */
-  #onAnswer(entries: readonly Entry[], answer: ProduceResponse | null): void {
-    const nowMs = this.#clock.monotonicMs();
-    const reader = answer === null ? null : new AnswerReader(answer);
-    for (const entry of entries) {
-      const { lane, batch, topic, topicId } = entry;
-      if (reader === null) {
-        this.#onStored(entry, -1, nowMs);
-        continue;
-      }
-      const part = reader.next(topic.name, topicId, lane.partition);
-      if (part === null) {
-        const sentence = `the answer to Produce does not mention ${lane.name}`;
-        this.#onBroken(entry, new KafkaError("CORRUPT_MESSAGE", sentence, { retriable: true }));
-      } else if (part.errorCode === ErrorCode.NONE) this.#onStored(entry, part.baseOffset, nowMs);
-      // An earlier attempt was stored, so long ago that the broker has forgotten where.
-      else if (part.errorCode === ErrorCode.DUPLICATE_SEQUENCE_NUMBER) this.#onStored(entry, -1, nowMs);
-      else {
-        lane.answered(batch);
-        if (!lane.isDetached) this.#onRefused(entry, part, answer?.nodeEndpoints ?? []);
-      }
-    }
-  }
-
-  #onStored({ lane, batch }: Entry, baseOffset: number, nowMs: number): void {
-    lane.answered(batch);
-    lane.stored(batch, nowMs);
-    if (!batch.isOver) this.#host.delivered(lane, batch, baseOffset);
-  }
-
-  /** No word on what became of it. */
-  #onBroken({ lane, batch }: Entry, error: KafkaError): void {
-    lane.answered(batch);
-    batch.isUncertain = true;
-    if (lane.isDetached) return;
-    if (error.retriable) this.#tryAgain(lane, error, { isLeaderStale: true });
-    else this.#fail(lane, batch, error);
-  }
-
-  #onRefused({ lane, batch }: Entry, part: PartitionAnswer, endpoints: ProduceResponse["nodeEndpoints"]): void {
-    const { errorCode, errorMessage, currentLeader } = part;
-    const error = brokerError(errorCode, lane.name, errorMessage);
-    if (answers.mayBeStored.has(errorCode)) batch.isUncertain = true;
-    if (error.retriable) {
-      const isLearned = this.#wire.metadata.learnLeader(lane.topic.name, lane.partition, currentLeader, endpoints);
-      this.#tryAgain(lane, error, { isLeaderStale: answers.isOfTopic.has(errorCode) && !isLearned, isLearned });
-      return;
-    }
-    const isNumbered = batch.baseSequence >= 0;
-    // Behind one that goes again this one was out of order, or will be asked about again in its turn.
-    if (isNumbered && !lane.isFirst(batch)) {
-      lane.again();
-      return;
-    }
-    if (answers.isTooLarge.has(errorCode) && batch.recordsCount > 1 && !batch.isOver) this.#split(lane, batch);
-    else if (isNumbered && answers.hasLostTrack.has(errorCode) && lane.isQuiet) lane.again();
-    else if (isNumbered && answers.hasLostTrack.has(errorCode) && this.#transaction === null)
-      this.#onLostTrack(lane, error);
-    else this.#fail(lane, batch, error);
-  }
-
-  #onLostTrack(lane: Lane, error: KafkaError): void {
-    const what = { partition: lane.name, error };
-    this.#wire.logger.warn(
-      "a partition does not follow the producer's sequences; it goes on with the next epoch",
-      what,
-    );
-    // At once, unless that was of no use.
-    lane.failuresCount = lane.lastError?.code === error.code ? lane.failuresCount + 1 : 0;
-    lane.lastError = error;
-    lane.isLeaderStale = true;
-    const sentence = `${error.message} These records may have been stored or not.`;
-    const failure = new KafkaError(error.code, sentence, { cause: error });
-    for (const batch of lane.lostTrack()) this.#host.failed(lane, batch, failure);
-  }
-
-  #split(lane: Lane, batch: Batch): void {
-    const halves = halvesOf(batch, this.#settings);
-    const parts = batch.split(halves, lane.identity ?? noIdentity);
-    // What comes next should not have to be split again.
-    const largestBytes = Math.max(halves[0].sizeBytes, halves[1].sizeBytes);
-    lane.topic.batchBytesMax = Math.min(lane.topic.batchBytesMax, largestBytes);
-    lane.replace(batch, parts);
-  }
-
-  #fail(lane: Lane, batch: Batch, error: KafkaError): void {
-    const isOver = batch.isOver;
-    if (batch.baseSequence >= 0) this.#transaction?.dropped(error);
-    lane.refused(batch);
-    if (!isOver) this.#host.failed(lane, batch, error);
-  }
-
-  #tryAgain(
-    lane: Lane,
-    error: KafkaError,
-    { isLeaderStale, isLearned = false }: { readonly isLeaderStale: boolean; readonly isLearned?: boolean },
-  ): void {
-    lane.lastError = error;
-    lane.isLeaderStale ||= isLeaderStale;
-    if (isLearned) lane.isLeaderStale = false;
-    // Who is told where to go need not wait, if it is not sent back and forth.
-    else lane.failuresCount++;
-    lane.again();
   }
 
   /** The next batches; after a failure, when all that was in flight is answered. */
@@ -506,16 +382,8 @@ export class Sender {
 
   // --- What is out of time ----------------------------------------------------------------------------------------------
 
-  #lookAt(deadlineMs: number): void {
-    this.#deadline?.cancel();
-    this.#deadlineMs = deadlineMs;
-    this.#deadline = this.#clock.schedule(deadlineMs - this.#clock.monotonicMs(), () => this.#onDeadline());
-  }
-
-  #onDeadline(): void {
-    this.#deadline = null;
-    this.#deadlineMs = Number.POSITIVE_INFINITY;
-    const nowMs = this.#clock.monotonicMs();
+  /** When the next of those that are left is due. */
+  #onDue(nowMs: number): number {
     const { deliveryTimeoutMs } = this.#settings;
     let nextMs = Number.POSITIVE_INFINITY;
     for (const lane of this.#active) {
@@ -529,7 +397,7 @@ export class Sender {
       this.#dismissIfEmpty(lane);
       nextMs = Math.min(nextMs, lane.deadlineMs);
     }
-    if (nextMs < this.#deadlineMs) this.#lookAt(nextMs);
+    return nextMs;
   }
 
   #failLane(lane: Lane, error: KafkaError): void {

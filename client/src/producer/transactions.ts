@@ -9,7 +9,7 @@ import type { Delivered, SendResult } from "./options.ts";
 import type { Outbox } from "./outbox.ts";
 import type { SendOptions, WaitOptions } from "./producer.ts";
 import type { AnyTopic } from "./records.ts";
-import type { TransactionalSending } from "./sender.ts";
+import type { TransactionalSending } from "./sender-host.ts";
 import { mute } from "./sinks.ts";
 import type { HasConsumedOffsets, Transaction } from "./transaction.ts";
 import { EndFailure, produceVersionMax } from "./transaction-coordinator.ts";

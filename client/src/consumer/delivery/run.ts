@@ -10,7 +10,7 @@ import type { Decoder } from "./decoder.ts";
 import { Reading } from "./reading.ts";
 import type { ReadingOptions } from "./reading.ts";
 import { WorkLane } from "./work-lane.ts";
-import type { Share } from "./work-lane.ts";
+import type { LaneListener, Share } from "./work-lane.ts";
 import type { WorkOrder } from "./work-queue.ts";
 
 /** How often a record is tried, and how long it waits in between. Times are milliseconds. */
@@ -77,7 +77,7 @@ export interface RunnerOptions extends ReadingOptions {
 const aheadMax = 1_000;
 
 /** Calls a handler for each record until reading ends. Partitions do not wait for each other, but for a free handler. */
-export class Runner {
+export class Runner implements LaneListener {
   readonly #options: RunnerOptions;
   readonly #life: Reading;
   readonly #clock: Clock;
@@ -87,6 +87,8 @@ export class Runner {
   readonly #ready = new Deque<WorkLane>();
   readonly #hungry = new Deque<WorkLane>();
   #inWork = 0;
+  /** Records that their serdes take their time for: one of a partition. */
+  #inDecoding = 0;
   #failure: unknown = null;
   #hasFailed = false;
   #wake: (() => void) | null = null;
@@ -102,7 +104,7 @@ export class Runner {
   async run(): Promise<void> {
     try {
       while (!this.#hasFailed && (await this.#life.goesOn())) {
-        await this.#fill();
+        this.#fill();
         const isTurnDue = this.#startAll();
         if (this.#hasFailed) break;
         if (isTurnDue) continue;
@@ -125,7 +127,7 @@ export class Runner {
    * Takes records until each partition has its share. After each chunk what can be done is done, so that an answer's records
    * are not all held at once.
    */
-  async #fill(): Promise<void> {
+  #fill(): void {
     const { consumption, concurrency, decoder, aheadBytesMax } = this.#options;
     const readingsCount = Math.max(1, consumption.readingsCount);
     const share: Share = {
@@ -137,9 +139,10 @@ export class Runner {
       const lane = this.#hungry.shift() ?? this.#takeLane();
       if (lane === null) return;
       lane.isHungry = false;
-      const isThrough = await lane.fill(decoder, share);
+      const filled = lane.fill(decoder, share);
+      if (filled === "decoding") this.#inDecoding++;
       this.#offer(lane);
-      if (isThrough && lane.work.waiting > 0) return;
+      if (filled === "through" && lane.work.waiting > 0) return;
     }
   }
 
@@ -150,7 +153,7 @@ export class Runner {
     const { reading } = taken;
     let lane = this.#lanes.get(reading);
     if (lane === undefined) {
-      lane = new WorkLane(reading, { consumption, order, onRevoked: (revoked) => this.#onRevoked(revoked) });
+      lane = new WorkLane(reading, { consumption, order, listener: this });
       this.#lanes.set(reading, lane);
     }
     lane.begin(new ChunkReader(taken, this.#options.decoder));
@@ -180,9 +183,19 @@ export class Runner {
   }
 
   /** What nobody has begun to work on is not waited for. */
-  #onRevoked(lane: WorkLane): void {
+  onRevoked(lane: WorkLane): void {
     this.#offer(lane);
     this.#tell();
+  }
+
+  onDecoded(lane: WorkLane): void {
+    this.#inDecoding--;
+    this.#offer(lane);
+    this.#tell();
+  }
+
+  onUnreadable(error: unknown): void {
+    this.#fail(error);
   }
 
   /** Nobody works on what waits any more. */
@@ -347,13 +360,17 @@ export class Runner {
   /** False: there is nothing more, and nothing in work. */
   async #untilNewsOrProgress(): Promise<boolean> {
     const { consumption } = this.#options;
-    if (this.#inWork === 0) return this.#life.untilNews();
+    if (this.#isIdle) return this.#life.untilNews();
     if (consumption.isOver || consumption.failure !== null) {
       await this.#ended();
       return true;
     }
     this.#news ??= this.#life.untilNews().finally(() => (this.#news = null));
-    return (await Promise.race([this.#news, this.#ended().then(() => true)])) || this.#inWork > 0;
+    return (await Promise.race([this.#news, this.#ended().then(() => true)])) || !this.#isIdle;
+  }
+
+  get #isIdle(): boolean {
+    return this.#inWork === 0 && this.#inDecoding === 0;
   }
 }
 

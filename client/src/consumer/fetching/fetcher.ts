@@ -2,6 +2,7 @@ import type { Timer } from "@millrace/base/world";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import type { FetchResponse } from "kafka-protocol-ts/messages/01-fetch";
+import { zeroUuid } from "kafka-protocol-ts/reader";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
 import { brokerError, corrupt, KafkaError } from "../../errors.ts";
 import type { TopicMetadata } from "../../network/metadata.ts";
@@ -280,6 +281,8 @@ export class Fetcher {
 
   /** Whoever has learned it: a position in a topic says nothing of another one of its name. */
   #isSameTopic(reading: PartitionReading, { topicId }: TopicMetadata): boolean {
+    // From a broker that knows no ids yet: that is no other topic, nor is the one that gets its id later.
+    if (topicId === zeroUuid) return true;
     const before = reading.topicId;
     reading.topicId = topicId;
     if (before === null || before === topicId) return true;
@@ -430,7 +433,9 @@ export class Fetcher {
       else this.#listener.onOutOfRange(reading);
       return;
     }
-    if (metadata.learnLeader(reading.topic, reading.partition, currentLeader, endpoints)) {
+    // What is said of a topic that is gone says nothing of the next one of its name.
+    const isOfTopic = metadata.topic(reading.topic)?.topicId === topic.topicId;
+    if (isOfTopic && metadata.learnLeader(reading.topic, reading.partition, currentLeader, endpoints)) {
       reading.troubledSinceMs ??= world.clock.monotonicMs();
       return;
     }
