@@ -113,8 +113,8 @@ export class Ours implements BenchClient {
   }
 
   get #reading(): Consumer {
-    const group = process.env["GROUP"];
-    return (this.#consumer ??= this.#cluster.consumer(group ? { group: group + process.pid } : {}));
+    // As the others do, which cannot do without.
+    return (this.#consumer ??= this.#cluster.consumer({ group: `${this.#place.topic}-ours-${process.pid}` }));
   }
 }
 

@@ -15,7 +15,7 @@ type Message = {
 };
 
 /** Calls of `recordsPerCall` records each, on one connection. */
-const callsInFlight = 10;
+const callsInFlight = 30;
 /** By default it asks for 50 MiB, and then takes five times as long for a record: an answer is decoded in one go. */
 const maxBytesPerPartition = 1_048_576;
 
