@@ -24,14 +24,14 @@ function store(partition: FakePartition, epoch: number, count = 10): void {
 function serve(
   fake: FakeCluster,
   nodeId: number,
-  answer: (fetchOffset: number, request: FetchRequest) => Partial<PartitionAnswer> | null,
+  answer: (fetchOffset: number, request: FetchRequest, partition: number) => Partial<PartitionAnswer> | null,
   about: (request: FetchRequest) => Partial<FetchResponseInput> = () => ({}),
 ): void {
   fake.brokers[nodeId]!.on(fetch, async ({ message }) => {
     const responses = message.topics.map(({ topicId, partitions }) => ({
       topicId,
       partitions: partitions.flatMap(({ partition, fetchOffset }): PartitionAnswer[] => {
-        const said = answer(fetchOffset, message);
+        const said = answer(fetchOffset, message, partition);
         const silent = { highWatermark: 100, abortedTransactions: null, records: null };
         return said === null ? [] : [{ partitionIndex: partition, errorCode: 0, ...silent, ...said }];
       }),
@@ -92,6 +92,39 @@ test("an answer that names the new leader is followed at once, without asking wh
   expect(fake.requests("Metadata")).toBe(before);
   expect(fake.requests("OffsetForLeaderEpoch")).toBe(1);
 });
+
+test.for(["a hint", "no hint", "a recommended replica"] as const)(
+  "a partition that is served elsewhere from now on is read there, while its broker is asked for another one: %s",
+  async (how) => {
+    const fake = await FakeCluster.start({ brokers: 2 });
+    const [idle, moving] = fake.create("orders", [0, 0]);
+    store(idle!, 0);
+    store(moving!, 0);
+    const reader = follow(fake);
+    await until(fake, () => reader.seen.length === 20);
+    const hint = how === "a hint" ? { currentLeader: { leaderId: 1, leaderEpoch: 1 } } : {};
+    const isMoved = how !== "a recommended replica";
+    const news: Partial<PartitionAnswer> = isMoved
+      ? { errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER, ...hint }
+      : { preferredReadReplica: 1 };
+    const endpoint = { nodeId: 1, ...fake.brokers[1]!.address, rack: null };
+    serve(
+      fake,
+      0,
+      (_, __, partition) => (partition === 1 ? news : null),
+      () => ({ nodeEndpoints: [endpoint] }),
+    );
+    fake.brokers[1]!.on(offsetForLeaderEpoch, () => ({
+      throttleTimeMs: 0,
+      topics: [{ topic: "orders", partitions: [{ partition: 1, errorCode: 0, leaderEpoch: 0, endOffset: 20 }] }],
+    }));
+    if (isMoved) Object.assign(moving!, { leaderId: 1, leaderEpoch: 1 });
+    store(moving!, isMoved ? 1 : 0);
+    const batch = moving!.log.at(-1)!;
+    serve(fake, 1, (offset) => (offset < 20 ? { records: batch } : null));
+    await until(fake, () => reader.seen.length === 30, 5_000);
+  },
+);
 
 test("a replica that the leader recommends is read from; one that is behind sends back to the leader (KIP-392)", async () => {
   const fake = await FakeCluster.start({ brokers: 2 });
