@@ -348,7 +348,9 @@ export class Sender {
     const error = brokerError(errorCode, lane.name, errorMessage);
     if (answers.mayBeStored.has(errorCode)) batch.isUncertain = true;
     if (error.retriable) {
-      const isLearned = this.#wire.metadata.learnLeader(lane.topic.name, lane.partition, currentLeader, endpoints);
+      const isLearned =
+        this.#wire.metadata.learnLeader(lane.topic.name, lane.partition, currentLeader, endpoints) ||
+        (answers.isOfTopic.has(errorCode) && this.#isLedElsewhere(lane));
       this.#tryAgain(lane, error, { isLeaderStale: answers.isOfTopic.has(errorCode) && !isLearned, isLearned });
       return;
     }
@@ -464,6 +466,12 @@ export class Sender {
     this.#wire.refreshIfOld(topic.name);
     if (metadata !== topic.metadata) this.#learn(topic, metadata);
     return metadata.partitions[lane.partition]?.leaderId ?? -1;
+  }
+
+  /** By what an earlier answer has told: the others that were on their way to the same broker bring no news. */
+  #isLedElsewhere({ topic, partition, nodeId }: Lane): boolean {
+    const leaderId = this.#wire.metadata.topic(topic.name)?.partitions[partition]?.leaderId ?? -1;
+    return leaderId >= 0 && leaderId !== nodeId;
   }
 
   #learn(topic: TopicLanes, metadata: NonNullable<TopicLanes["metadata"]>): void {
