@@ -1,6 +1,7 @@
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import type { FetchRequest, FetchResponseInput } from "kafka-protocol-ts/messages/01-fetch";
+import { metadata } from "kafka-protocol-ts/messages/03-metadata";
 import { offsetForLeaderEpoch } from "kafka-protocol-ts/messages/23-offset-for-leader-epoch";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
 import { expect, test } from "vitest";
@@ -151,6 +152,36 @@ test("a replica that the leader recommends is read from; one that is behind send
   // Nothing was reset, and nothing read twice.
   expect(reader.events).toEqual([]);
   expect(reader.seen).toEqual(numbers(0, 10).map(Number));
+});
+
+test("a recommended replica that is not known, as when it has just come back, is asked for, and with pauses", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const [partition] = fake.create("orders", [0]);
+  store(partition!, 0);
+  const whole = partition!.log[0]!;
+  let isKnown = false;
+  for (const broker of fake.brokers) {
+    const answer = broker.answerOf(metadata)!;
+    broker.on(metadata, (asked) => {
+      const said = answer(asked) as { readonly brokers: readonly { readonly nodeId: number }[] };
+      return { ...said, brokers: said.brokers.filter(({ nodeId }) => isKnown || nodeId === 0) } as never;
+    });
+  }
+  // Who asks without a pause would never end.
+  serve(fake, 0, () => (fake.requests("Fetch") > 100 ? null : { preferredReadReplica: 1 }));
+  serve(fake, 1, (offset) => (offset < 10 ? { records: whole } : null));
+  const consumer = fake.client({ brokers: [fake.brokers[0]!.text] }).consumer({ rack: "here" });
+  const seen: number[] = [];
+  const troubles: string[] = [];
+  consumer.on("trouble", ({ error }) => void troubles.push(error.code));
+  void (async () => {
+    for await (const { offset } of consumer.records("orders")) seen.push(offset);
+  })();
+  await fake.world.clock.advance(3_000);
+  expect(fake.requests("Fetch")).toBeLessThan(10);
+  expect(new Set(troubles)).toEqual(new Set(["REPLICA_NOT_AVAILABLE"]));
+  isKnown = true;
+  await until(fake, () => seen.length === 10, 2_000);
 });
 
 test("a session that the broker has evicted is begun anew at once; one that is always refused, with pauses", async () => {

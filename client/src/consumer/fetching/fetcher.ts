@@ -457,6 +457,13 @@ export class Fetcher {
     if (preferredReadReplica >= 0) {
       reading.replicaId = preferredReadReplica;
       reading.replicaUntilMs = this.#wire.world.clock.monotonicMs() + replicaMsMax;
+      // It has come back since the brokers were asked for; the leader would only name it again.
+      if (!this.#wire.metadata.brokers.has(preferredReadReplica)) {
+        const sentence = `${reading.key}: broker ${preferredReadReplica}, from which it is to be read, is not known`;
+        this.retryLater(reading, brokerError(ErrorCode.REPLICA_NOT_AVAILABLE, sentence));
+        void this.#wire.refresh(reading.topic).catch(() => undefined);
+        return;
+      }
     }
     reading.succeed();
     const bytes = answer.records;
