@@ -7,7 +7,7 @@ import { expect } from "vitest";
 const progressMsMax = 60_000;
 /** Records of a partition that are without an answer: enough for several requests, too few to fill memory. */
 const underWayMax = 50;
-const betweenMs = 4;
+const betweenMs = 8;
 
 /** Waits for what happens in this process. */
 export async function until(condition: () => boolean, what: () => string): Promise<void> {
