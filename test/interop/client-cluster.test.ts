@@ -74,10 +74,22 @@ class Riders implements AsyncDisposable {
     for (const group of this.groups) await group.reads(acknowledged);
   }
 
-  /** All that was acknowledged was read by each group: once, in its order. */
+  /** All that was acknowledged was read by each group, once and in its order, and is committed. */
   async end(): Promise<void> {
     await this.flow.end();
     for (const group of this.groups) await group.reads(this.flow.counts);
+    await this.#commit(this.flow.counts);
+  }
+
+  /** Who does not find the coordinator of a group reads on for a whole session, and commits nothing. */
+  async #commit(counts: readonly number[]): Promise<void> {
+    for (const { group } of this.groups) {
+      await settled(async () => {
+        const outcomes = await admin.groups.offsets(group);
+        const ofPartition = new Map(outcomes.map((each) => [each.item.partition, each.ok ? each.value.offset : -1]));
+        return counts.every((count, partition) => (ofPartition.get(partition) ?? -1) >= count);
+      }, `group ${group} has committed ${counts.join()}`);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -100,6 +112,14 @@ async function without(nodeId: number, how: "kill" | "stop", work: () => Promise
     await kafka.start(nodeId);
   }
   await allInSync(admin, kafka.nodeIds.length);
+}
+
+/** Each partition is led by the next broker from now on. */
+async function moveLeaders(topic: string): Promise<void> {
+  const { partitions: found } = await admin.topics.describe(topic);
+  await Promise.all(
+    found.map(async ({ index, leaderId }) => moveLeader(admin, { topic, partition: index }, (leaderId % 3) + 1)),
+  );
 }
 
 /** What the channel tells until it is disposed of. */
@@ -148,6 +168,13 @@ describe("riders", () => {
     await riders.end();
   });
 
+  test("the coordinators of groups move to other brokers, while those before live on", async () => {
+    await using riders = await Riders.start("coordinated");
+    await moveLeaders("__consumer_offsets");
+    await riders.more(20);
+    await riders.end();
+  });
+
   test("the coordinators of groups are stopped, one after the other", async () => {
     await using riders = await Riders.start("stopped");
     const coordinators = await Promise.all(riders.groups.map(async ({ group }) => coordinatorOf(own, "group", group)));
@@ -189,6 +216,7 @@ describe("transactions", () => {
       await transfer(undefined, true);
     };
     await both();
+    await both(async () => moveLeaders("__transaction_state"));
     const victim = await coordinatorOf(own, "transaction", transactionalId);
     // It leads one partition that was written to by then, and one that was not.
     for (const partition of [0, 3]) await moveLeader(admin, { topic, partition }, victim);
