@@ -10,7 +10,8 @@ import { runKcat } from "./kcat.ts";
 import { ClientProgram } from "./program.ts";
 import { sampleRecords, writeRecords } from "./records.ts";
 import { javaClassPath, repositoryRoot, whyMissing } from "./runtimes.ts";
-import { freePorts, Target } from "./target.ts";
+import { freePorts } from "./broker-process.ts";
+import { Target } from "./target.ts";
 
 /**
  * `node --conditions=source test/interop/capture.ts`: stands between every client and Apache Kafka and writes down the

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { GroupMode } from "./contract.ts";
-import { log4jOption } from "./target.ts";
+import { log4jOption } from "./kafka-commands.ts";
 import { interopDirectory, javaClassPath, paths, pythonCommand, whyMissing, type RuntimeName } from "./runtimes.ts";
 
 /** The clients that the tests drive, ours and foreign ones: one line each, with the program that speaks for it. */

@@ -5,7 +5,8 @@ import { dump, quickGroups, sessionTimeoutMs, skipWhenMissing, Workspace } from 
 import { ClientProgram } from "./program.ts";
 import { Running, waitUntil } from "./running.ts";
 import { whyMissing } from "./runtimes.ts";
-import { freePorts, Target } from "./target.ts";
+import { freePorts } from "./broker-process.ts";
+import { Target } from "./target.ts";
 
 const linesPerPart = 500;
 /** Connectors of Apache Kafka that need nothing but files. */

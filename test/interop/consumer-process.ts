@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ClusterOptions, ConsumerOptions, ReadOptions, RunOptions } from "@millrace/client";
 import { interopDirectory } from "./runtimes.ts";
-import { diesWithParent } from "./target.ts";
+import { diesWithParent } from "./broker-process.ts";
 
 /** What a process of clients/millrace-consumer.ts is to do. */
 export interface ConsumerSpec {

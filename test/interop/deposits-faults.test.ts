@@ -12,7 +12,8 @@ import { ClientProgram } from "./program.ts";
 import { generator, writeRecords, type ConsumedRecord } from "./records.ts";
 import { Running, waitUntil } from "./running.ts";
 import { whyMissing } from "./runtimes.ts";
-import { chosenTarget, freePorts, Target } from "./target.ts";
+import { freePorts } from "./broker-process.ts";
+import { chosenTarget, Target } from "./target.ts";
 
 const accountCount = 25;
 const depositsPerFault = 60;

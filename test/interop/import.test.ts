@@ -18,7 +18,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect } from "vitest";
 import { compressions } from "./contract.ts";
 import { quickGroups, skipWhenMissing, stepsOf } from "./journey.ts";
 import { interopDirectory, paths, repositoryRoot, whyMissing } from "./runtimes.ts";
-import { log4jOption, Target } from "./target.ts";
+import { log4jOption } from "./kafka-commands.ts";
+import { Target } from "./target.ts";
 
 /*
  * Over and back: what Apache Kafka has on its disk is imported and served, and what Millrace then adds is put back under the

@@ -22,6 +22,7 @@ import {
  */
 const makers: Readonly<Record<RuntimeName, () => void>> = {
   java,
+  kafka3,
   go,
   python,
   schemas,
@@ -32,16 +33,26 @@ const makers: Readonly<Record<RuntimeName, () => void>> = {
 
 /** Apache Kafka's broker, clients and tools with all that they need, and our Java program compiled against them. */
 function java(): void {
-  needCommand("mvn", "Apache Maven");
   needCommand("javac", "a JDK, 17 or newer");
-  freshDirectory(paths.javaLibraries);
+  copyJars(join("java", "pom.xml"), paths.javaLibraries);
   freshDirectory(paths.javaClasses);
-  const pom = join(interopDirectory, "java", "pom.xml");
-  run("mvn", ["-q", "-B", "-f", pom, "dependency:copy-dependencies", `-DoutputDirectory=${paths.javaLibraries}`]);
   const sources = readdirSync(join(interopDirectory, "java", "src")).map((file) =>
     join(interopDirectory, "java", "src", file),
   );
   run("javac", ["-nowarn", "-d", paths.javaClasses, "-cp", join(paths.javaLibraries, "*"), ...sources]);
+}
+
+/** The broker of the line before, alone: our client promises to work with it. */
+function kafka3(): void {
+  needCommand("java", "Java, 17 or newer");
+  copyJars(join("kafka3", "pom.xml"), paths.kafka3Libraries);
+}
+
+function copyJars(pom: string, directory: string): void {
+  needCommand("mvn", "Apache Maven");
+  freshDirectory(directory);
+  const file = join(interopDirectory, pom);
+  run("mvn", ["-q", "-B", "-f", file, "dependency:copy-dependencies", `-DoutputDirectory=${directory}`]);
 }
 
 function go(): void {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "./clients.ts";
-import { diesWithParent } from "./target.ts";
+import { diesWithParent } from "./broker-process.ts";
 
 /** Far above what a step takes on a busy machine: only what never comes takes so long. */
 const waitTimeoutMs = 60_000;

@@ -8,8 +8,17 @@ import { fileURLToPath } from "node:url";
  * What `npm run interop:prepare` has put into `.runtime/`, and where. A runtime is either whole (its stamp was written
  * last and names the sources that it was made from) or absent; a test that needs an absent one is skipped and says so.
  */
-export type RuntimeName = "java" | "go" | "python" | "schemas" | "kcat" | "bun" | "deno";
-export const runtimeNames: readonly RuntimeName[] = ["java", "go", "python", "schemas", "kcat", "bun", "deno"];
+export type RuntimeName = "java" | "kafka3" | "go" | "python" | "schemas" | "kcat" | "bun" | "deno";
+export const runtimeNames: readonly RuntimeName[] = [
+  "java",
+  "kafka3",
+  "go",
+  "python",
+  "schemas",
+  "kcat",
+  "bun",
+  "deno",
+];
 
 export const interopDirectory: string = dirname(fileURLToPath(import.meta.url));
 export const repositoryRoot: string = join(interopDirectory, "..", "..");
@@ -18,6 +27,7 @@ export const runtimeDirectory: string = join(interopDirectory, ".runtime");
 export const paths = {
   javaLibraries: join(runtimeDirectory, "java", "lib"),
   javaClasses: join(runtimeDirectory, "java", "classes"),
+  kafka3Libraries: join(runtimeDirectory, "kafka3", "lib"),
   goProgram: join(runtimeDirectory, "go", "franz-go-client"),
   pythonPackages: join(runtimeDirectory, "python"),
   schemaPackages: join(runtimeDirectory, "schemas"),
@@ -28,6 +38,7 @@ export const paths = {
 /** What each runtime is made from, relative to this directory: a change here asks for a new preparation. */
 export const sourcesOf: Readonly<Record<RuntimeName, readonly string[]>> = {
   java: ["java/pom.xml", "java/src"],
+  kafka3: ["kafka3/pom.xml"],
   go: ["franz-go"],
   python: ["python/requirements.txt"],
   schemas: ["schemas/requirements.txt"],
@@ -58,6 +69,11 @@ export function markPrepared(name: RuntimeName): void {
 /** The class path with which our Java program and Kafka's own tools and broker run. */
 export function javaClassPath(): string {
   return `${paths.javaClasses}:${join(paths.javaLibraries, "*")}`;
+}
+
+/** That of the broker of Apache Kafka 3. */
+export function kafka3ClassPath(): string {
+  return join(paths.kafka3Libraries, "*");
 }
 
 export function commandExists(command: string): boolean {

@@ -10,6 +10,7 @@ import { alterUserScramCredentials } from "kafka-protocol-ts/messages/51-alter-u
 import { updateFeatures } from "kafka-protocol-ts/messages/57-update-features";
 import { describeCluster } from "kafka-protocol-ts/messages/60-describe-cluster";
 import { expect, test } from "vitest";
+import { FakeBroker } from "../../test/fake-broker.ts";
 import { FakeCluster } from "../../test/fake-cluster.ts";
 
 test("the cluster is described by Metadata where there is nothing better, and what that cannot say is refused", async () => {
@@ -62,6 +63,33 @@ test("settings of a broker and its loggers are asked of that broker, all others 
     value: new Map([["by", { source: "unknown", type: "unknown", isReadOnly: true }]]),
   });
   await expect(configs.describe({ type: "broker", name: "first" })).rejects.toMatchObject({ code: "INVALID_CONFIG" });
+});
+
+test("a broker that has moved to another address is asked there, though nobody has asked where it is", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const serveConfigs = (broker: FakeBroker): void =>
+    broker.on(describeConfigs, ({ message }) => ({
+      throttleTimeMs: 0,
+      results: message.resources.map(({ resourceType, resourceName }) => ({
+        ...{ errorCode: 0, errorMessage: null, resourceType, resourceName },
+        configs: [
+          { name: "by", value: broker.text, readOnly: true, configSource: 99, isSensitive: false, synonyms: [] },
+        ],
+      })),
+    }));
+  for (const broker of fake.brokers) serveConfigs(broker);
+  await using cluster = fake.client();
+  const { configs } = cluster.admin();
+  const askedBroker = async (): Promise<string | null | undefined> => {
+    const asking = configs.describe([{ type: "broker", name: "1" }]);
+    const [outcome] = await fake.within(10_000, asking);
+    return outcome?.ok === true ? outcome.value.get("by")?.value : outcome?.error.message;
+  };
+  expect(await askedBroker()).toBe("broker:9001");
+  await fake.brokers[1]![Symbol.asyncDispose]();
+  fake.brokers[1] = await FakeBroker.start(fake.world.network, 9005);
+  serveConfigs(fake.brokers[1]);
+  expect(await askedBroker()).toBe("broker:9005");
 });
 
 test("an election that is not needed is no failure, and is not tried again", async () => {

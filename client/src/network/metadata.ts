@@ -56,6 +56,7 @@ export class Metadata {
   readonly #topics = new Map<string, { readonly topic: TopicMetadata; readonly atMs: number }>();
   readonly #names = new Map<string, string>();
   readonly #ids = new TopicIds();
+  readonly #doubted = new Set<number>();
 
   get brokers(): ReadonlyMap<number, BrokerMetadata> {
     return this.#brokers;
@@ -91,9 +92,20 @@ export class Metadata {
     this.controllerId = -1;
   }
 
+  /** Nothing has answered at the address of this broker: it may have moved. */
+  doubtBroker(nodeId: number): void {
+    this.#doubted.add(nodeId);
+  }
+
+  /** Whether the cluster has said where the broker is, and not been proven wrong since. */
+  isBrokerCertain(nodeId: number): boolean {
+    return this.#brokers.has(nodeId) && !this.#doubted.has(nodeId);
+  }
+
   learnBrokers(answer: Pick<MetadataResponse, "brokers" | "clusterId" | "controllerId">): void {
     // A broker that is starting may not know any, itself included.
     if (answer.brokers.length === 0) return;
+    this.#doubted.clear();
     this.#brokers = new Map(answer.brokers.map((broker) => [broker.nodeId, broker]));
     this.clusterId = answer.clusterId;
     this.controllerId = answer.controllerId;
@@ -101,6 +113,7 @@ export class Metadata {
 
   /** Another answer than Metadata has named it. */
   learnBroker(broker: BrokerMetadata): void {
+    this.#doubted.delete(broker.nodeId);
     const known = this.#brokers.get(broker.nodeId);
     if (known?.host === broker.host && known.port === broker.port) return;
     this.#brokers = new Map([...this.#brokers, [broker.nodeId, broker]]);

@@ -193,13 +193,18 @@ export class Wire {
 
   /** The connection to one broker for this purpose, opened at first use. */
   async broker(nodeId: number, purpose: Purpose = "main"): Promise<BrokerConnection> {
-    if (!this.metadata.brokers.has(nodeId)) await this.#ask([], {});
+    if (!this.metadata.isBrokerCertain(nodeId)) await this.#ask([], {});
     const address = this.metadata.brokers.get(nodeId);
     if (address === undefined) {
       const sentence = `broker ${nodeId} is not in the cluster's metadata`;
       throw new KafkaError("BROKER_NOT_AVAILABLE", sentence, { retriable: true });
     }
-    return this.#connect(address, purpose);
+    try {
+      return await this.#connect(address, purpose);
+    } catch (error) {
+      this.metadata.doubtBroker(nodeId);
+      throw error;
+    }
   }
 
   /** The connection to one broker, where it is open already: what need not be awaited. */

@@ -257,6 +257,44 @@ test("who is told where the leader is asks nobody, and does not wait", async () 
   expect(fake.values("orders")).toEqual(["at the first", "at the second"]);
 });
 
+test("nor who has several batches on their way, which are all told the same", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const [partition] = fake.create("orders", [0]);
+  fake.givesHints = true;
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ batchBytesMax: 100 });
+  await producer.send("orders", { value: "at the first" });
+  partition!.leaderId = 1;
+  partition!.leaderEpoch = 1;
+  const asked = fake.requests("Metadata");
+  const values = ["a", "b", "c", "d", "e"].map((letter) => letter.repeat(30));
+  const nowMs = fake.world.clock.monotonicMs();
+  await Promise.all(values.map(async (value) => producer.send("orders", { value })));
+  const refusedCount = fake.attempts.length - 1 - values.length;
+  expect(refusedCount).toBeGreaterThan(2);
+  expect(fake.world.clock.monotonicMs()).toBe(nowMs);
+  expect(fake.requests("Metadata")).toBe(asked);
+  expect(fake.values("orders")).toEqual(["at the first", ...values]);
+});
+
+test("who is sent back and forth by brokers that name each other asks, and waits in between", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const [partition] = fake.create("orders", [0]);
+  fake.givesHints = true;
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ batchBytesMax: 100 });
+  await producer.send("orders", { value: "at the first" });
+  Object.assign(partition!, { leaderId: 1, leaderEpoch: 1 });
+  // The new leader has yet to hear of itself.
+  let refusals = 3;
+  fake.refuse = () => (refusals-- > 0 ? ErrorCode.NOT_LEADER_OR_FOLLOWER : ErrorCode.NONE);
+  const asked = fake.requests("Metadata");
+  const sending = producer.send("orders", { value: "at the second" });
+  await fake.within(5_000, sending);
+  expect(fake.requests("Metadata") - asked).toBe(3);
+  expect(fake.world.clock.monotonicMs()).toBeGreaterThan(300);
+});
+
 test("a leader that is cut off from its cluster, and does not know, is left for the one that the others name", async () => {
   const fake = await FakeCluster.start({ brokers: 2 });
   const [moved] = fake.create("orders", [0, 1]);

@@ -83,7 +83,9 @@ export class Outcomes {
     const error = brokerError(errorCode, lane.name, errorMessage);
     if (answers.mayBeStored.has(errorCode)) batch.isUncertain = true;
     if (error.retriable) {
-      const isLearned = this.#wire.metadata.learnLeader(lane.topic.name, lane.partition, currentLeader, endpoints);
+      const isLearned =
+        this.#wire.metadata.learnLeader(lane.topic.name, lane.partition, currentLeader, endpoints) ||
+        (answers.isOfTopic.has(errorCode) && this.#isLedElsewhere(lane));
       this.#tryAgain(lane, error, { isLeaderStale: answers.isOfTopic.has(errorCode) && !isLearned, isLearned });
       return;
     }
@@ -98,6 +100,12 @@ export class Outcomes {
     else if (isNumbered && answers.hasLostTrack.has(errorCode) && this.#transaction === null)
       this.#onLostTrack(lane, error);
     else this.#fail(lane, batch, error);
+  }
+
+  /** By what an earlier answer has told: the others that were on their way to the same broker bring no news. */
+  #isLedElsewhere({ topic, partition, nodeId }: Lane): boolean {
+    const leaderId = this.#wire.metadata.topic(topic.name)?.partitions[partition]?.leaderId ?? -1;
+    return leaderId >= 0 && leaderId !== nodeId;
   }
 
   #onLostTrack(lane: Lane, error: KafkaError): void {

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { parseHistory } from "@millrace/simulator/histories/history";
 import type { HistoryEvent } from "@millrace/simulator/histories/history";
 import { interopDirectory, javaClassPath, paths, pythonCommand, repositoryRoot } from "../runtimes.ts";
-import { diesWithParent, log4jOption } from "../target.ts";
+import { diesWithParent } from "../broker-process.ts";
+import { log4jOption } from "../kafka-commands.ts";
 import { sessionTimeoutMs, topics, type Slot } from "./plan.ts";
 
 export interface WorkerOptions {

@@ -1,6 +1,7 @@
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { fetch } from "kafka-protocol-ts/messages/01-fetch";
 import type { FetchRequest, FetchResponseInput } from "kafka-protocol-ts/messages/01-fetch";
+import { metadata } from "kafka-protocol-ts/messages/03-metadata";
 import { offsetForLeaderEpoch } from "kafka-protocol-ts/messages/23-offset-for-leader-epoch";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
 import { expect, test } from "vitest";
@@ -24,14 +25,14 @@ function store(partition: FakePartition, epoch: number, count = 10): void {
 function serve(
   fake: FakeCluster,
   nodeId: number,
-  answer: (fetchOffset: number, request: FetchRequest) => Partial<PartitionAnswer> | null,
+  answer: (fetchOffset: number, request: FetchRequest, partition: number) => Partial<PartitionAnswer> | null,
   about: (request: FetchRequest) => Partial<FetchResponseInput> = () => ({}),
 ): void {
   fake.brokers[nodeId]!.on(fetch, async ({ message }) => {
     const responses = message.topics.map(({ topicId, partitions }) => ({
       topicId,
       partitions: partitions.flatMap(({ partition, fetchOffset }): PartitionAnswer[] => {
-        const said = answer(fetchOffset, message);
+        const said = answer(fetchOffset, message, partition);
         const silent = { highWatermark: 100, abortedTransactions: null, records: null };
         return said === null ? [] : [{ partitionIndex: partition, errorCode: 0, ...silent, ...said }];
       }),
@@ -93,6 +94,39 @@ test("an answer that names the new leader is followed at once, without asking wh
   expect(fake.requests("OffsetForLeaderEpoch")).toBe(1);
 });
 
+test.for(["a hint", "no hint", "a recommended replica"] as const)(
+  "a partition that is served elsewhere from now on is read there, while its broker is asked for another one: %s",
+  async (how) => {
+    const fake = await FakeCluster.start({ brokers: 2 });
+    const [idle, moving] = fake.create("orders", [0, 0]);
+    store(idle!, 0);
+    store(moving!, 0);
+    const reader = follow(fake);
+    await until(fake, () => reader.seen.length === 20);
+    const hint = how === "a hint" ? { currentLeader: { leaderId: 1, leaderEpoch: 1 } } : {};
+    const isMoved = how !== "a recommended replica";
+    const news: Partial<PartitionAnswer> = isMoved
+      ? { errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER, ...hint }
+      : { preferredReadReplica: 1 };
+    const endpoint = { nodeId: 1, ...fake.brokers[1]!.address, rack: null };
+    serve(
+      fake,
+      0,
+      (_, __, partition) => (partition === 1 ? news : null),
+      () => ({ nodeEndpoints: [endpoint] }),
+    );
+    fake.brokers[1]!.on(offsetForLeaderEpoch, () => ({
+      throttleTimeMs: 0,
+      topics: [{ topic: "orders", partitions: [{ partition: 1, errorCode: 0, leaderEpoch: 0, endOffset: 20 }] }],
+    }));
+    if (isMoved) Object.assign(moving!, { leaderId: 1, leaderEpoch: 1 });
+    store(moving!, isMoved ? 1 : 0);
+    const batch = moving!.log.at(-1)!;
+    serve(fake, 1, (offset) => (offset < 20 ? { records: batch } : null));
+    await until(fake, () => reader.seen.length === 30, 5_000);
+  },
+);
+
 test("a replica that the leader recommends is read from; one that is behind sends back to the leader (KIP-392)", async () => {
   const fake = await FakeCluster.start({ brokers: 2 });
   const [partition] = fake.create("orders", [0]);
@@ -118,6 +152,36 @@ test("a replica that the leader recommends is read from; one that is behind send
   // Nothing was reset, and nothing read twice.
   expect(reader.events).toEqual([]);
   expect(reader.seen).toEqual(numbers(0, 10).map(Number));
+});
+
+test("a recommended replica that is not known, as when it has just come back, is asked for, and with pauses", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const [partition] = fake.create("orders", [0]);
+  store(partition!, 0);
+  const whole = partition!.log[0]!;
+  let isKnown = false;
+  for (const broker of fake.brokers) {
+    const answer = broker.answerOf(metadata)!;
+    broker.on(metadata, (asked) => {
+      const said = answer(asked) as { readonly brokers: readonly { readonly nodeId: number }[] };
+      return { ...said, brokers: said.brokers.filter(({ nodeId }) => isKnown || nodeId === 0) } as never;
+    });
+  }
+  // Who asks without a pause would never end.
+  serve(fake, 0, () => (fake.requests("Fetch") > 100 ? null : { preferredReadReplica: 1 }));
+  serve(fake, 1, (offset) => (offset < 10 ? { records: whole } : null));
+  const consumer = fake.client({ brokers: [fake.brokers[0]!.text] }).consumer({ rack: "here" });
+  const seen: number[] = [];
+  const troubles: string[] = [];
+  consumer.on("trouble", ({ error }) => void troubles.push(error.code));
+  void (async () => {
+    for await (const { offset } of consumer.records("orders")) seen.push(offset);
+  })();
+  await fake.world.clock.advance(3_000);
+  expect(fake.requests("Fetch")).toBeLessThan(10);
+  expect(new Set(troubles)).toEqual(new Set(["REPLICA_NOT_AVAILABLE"]));
+  isKnown = true;
+  await until(fake, () => seen.length === 10, 2_000);
 });
 
 test("a session that the broker has evicted is begun anew at once; one that is always refused, with pauses", async () => {

@@ -213,6 +213,8 @@ export class Fetcher {
     const backoffMs = Math.min(backoffMsMax, backoffMsMin * 2 ** reading.failuresCount++);
     reading.notBeforeMs = nowMs + backoffMs * (0.8 + 0.4 * random.fraction());
     reading.troubledSinceMs ??= nowMs;
+    // Who asks its broker for others need not be who asks for it by then.
+    this.#wakeLater(reading.notBeforeMs);
     this.#listener.onTrouble(reading, error);
   }
 
@@ -269,7 +271,13 @@ export class Fetcher {
       return [];
     }
     for (const reading of this.#listener.readings()) {
-      if (!this.#isWanted(reading) || reading.notBeforeMs > nowMs || this.#nodeOf(reading) !== nodeId) continue;
+      if (!this.#isWanted(reading) || reading.notBeforeMs > nowMs) continue;
+      const servedBy = this.#nodeOf(reading);
+      if (servedBy !== nodeId) {
+        // It may have been served from here until now; these turns go on for the others, and nobody else may look at it.
+        if (servedBy === null || !this.#running.has(servedBy)) this.wakeFor(reading);
+        continue;
+      }
       const topic = this.#wire.metadata.topic(reading.topic);
       if (topic !== null && this.#isSameTopic(reading, topic) && this.#isCertain(reading, topic)) {
         wanted.push({ reading, fetchOffset: reading.fetchOffset, topic });
@@ -454,6 +462,13 @@ export class Fetcher {
     if (preferredReadReplica >= 0) {
       reading.replicaId = preferredReadReplica;
       reading.replicaUntilMs = this.#wire.world.clock.monotonicMs() + replicaMsMax;
+      // It has come back since the brokers were asked for; the leader would only name it again.
+      if (!this.#wire.metadata.brokers.has(preferredReadReplica)) {
+        const sentence = `${reading.key}: broker ${preferredReadReplica}, from which it is to be read, is not known`;
+        this.retryLater(reading, brokerError(ErrorCode.REPLICA_NOT_AVAILABLE, sentence));
+        void this.#wire.refresh(reading.topic).catch(() => undefined);
+        return;
+      }
     }
     reading.succeed();
     const bytes = answer.records;
