@@ -1,4 +1,3 @@
-import { UnsupportedFieldVersion } from "kafka-protocol-ts/unsupported";
 import { abortedError, brokerError, KafkaError } from "../errors.ts";
 import type { BrokerConnection } from "../network/broker-connection.ts";
 import { isTimedOut, timedOut } from "../network/retries.ts";
@@ -244,7 +243,7 @@ export class Calls {
           for (const [at, entry] of entries.entries())
             this.#take(batch, entry, { reply: replies[at], connection, beganMs });
         } catch (error) {
-          fail(entries, namingBroker(error, connection), true);
+          fail(entries, error, true);
         }
       }),
     );
@@ -305,14 +304,4 @@ function unsure(error: KafkaError): KafkaError {
   const { code, retriable, fatal, broker, cause } = error;
   const sentence = `${error.message} (an earlier try of this call got no answer, and may have done it)`;
   return new KafkaError(code, sentence, { retriable, fatal, broker, cause });
-}
-
-function namingBroker(error: unknown, { name: broker }: BrokerConnection): unknown {
-  if (error instanceof UnsupportedFieldVersion) {
-    return new KafkaError("UNSUPPORTED_VERSION", `${broker} serves an older version: ${error.message}`, {
-      broker,
-      cause: error,
-    });
-  }
-  return error;
 }

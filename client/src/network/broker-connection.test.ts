@@ -62,6 +62,18 @@ test("an API that is not served, or in no version of ours, is named", async () =
   expect(connection.isOpen).toBe(true);
 });
 
+test("what the version of a broker cannot say is an error that names both, and nothing is sent", async () => {
+  broker.on(metadata, () => about("a"), [0, 3]);
+  const connection = await open();
+  await expect(connection.request(metadata, { ...none, allowAutoTopicCreation: false })).rejects.toMatchObject({
+    name: "KafkaError",
+    code: "UNSUPPORTED_VERSION",
+    message: /^broker:9092 serves an older version: MetadataRequest v3 has no field allowAutoTopicCreation/,
+  });
+  expect(broker.asked).toEqual([]);
+  expect(connection.isOpen).toBe(true);
+});
+
 test("KIP-511: a broker that does not know our ApiVersions answers in version 0, and is asked again in its own", async () => {
   const versions: number[] = [];
   broker.on(

@@ -6,6 +6,7 @@ import { ErrorCode } from "kafka-protocol-ts/errors";
 import { MalformedMessage } from "kafka-protocol-ts/malformed";
 import { apiVersions } from "kafka-protocol-ts/messages/18-api-versions";
 import { ByteReader } from "kafka-protocol-ts/reader";
+import { UnsupportedFieldVersion } from "kafka-protocol-ts/unsupported";
 import { ByteWriter } from "kafka-protocol-ts/writer";
 import { saslAuthenticate } from "kafka-protocol-ts/messages/36-sasl-authenticate";
 import { saslHandshake } from "kafka-protocol-ts/messages/17-sasl-handshake";
@@ -14,7 +15,7 @@ import { addressText } from "./address.ts";
 import { authenticate, beginExchange, noSaslHere } from "./authentication.ts";
 import type { SaslPeer } from "./authentication.ts";
 import type { SaslOptions } from "./sasl.ts";
-import { connectFailure, lostConnection, unreadableAnswer } from "./connection-errors.ts";
+import { connectFailure, lostConnection, olderVersion, unreadableAnswer } from "./connection-errors.ts";
 import type { Stage } from "./connection-errors.ts";
 import { Departures } from "./departures.ts";
 import {
@@ -310,7 +311,12 @@ export class BrokerConnection {
     this.#nextCorrelationId = correlationId === correlationIdMax ? 1 : correlationId + 1;
     const writer = new ByteWriter();
     writeRequestHeader(writer, api, version, correlationId, this.#clientId);
-    api.request.write(writer, message, version);
+    try {
+      api.request.write(writer, message, version);
+    } catch (error) {
+      if (!(error instanceof UnsupportedFieldVersion)) throw error;
+      throw olderVersion(error, this.name);
+    }
     const parts = writer.finishFrame() as readonly Uint8Array[];
     return { correlationId, parts, sizeBytes: parts.reduce((sum, { length }) => sum + length, 0) };
   }

@@ -56,6 +56,12 @@ export function saslWanted(broker: string): KafkaError {
   return new KafkaError("SASL_WANTED", sentence, { broker });
 }
 
+/** The version that a broker speaks cannot say what it would be asked; nothing was sent. */
+export function olderVersion(error: Error, broker: string): KafkaError {
+  const sentence = `${broker} serves an older version: ${error.message}`;
+  return new KafkaError("UNSUPPORTED_VERSION", sentence, { broker, cause: error });
+}
+
 /** Bytes that are no answer, with a word on what they are if they came first. */
 export function unreadableAnswer(
   error: Error,
