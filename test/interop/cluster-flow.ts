@@ -7,6 +7,7 @@ import { expect } from "vitest";
 const progressMsMax = 60_000;
 /** Records of a partition that are without an answer: enough for several requests, too few to fill memory. */
 const underWayMax = 50;
+/** Between two records of a partition: as fast as it goes they would crowd out the brokers beside them. */
 const betweenMs = 8;
 
 /** Waits for what happens in this process. */
@@ -19,7 +20,7 @@ export async function until(condition: () => boolean, what: () => string): Promi
 }
 
 /**
- * A producer that never pauses: "0", "1", … go to each partition of a topic, and what is answered is noted. It owns its
+ * A producer that goes on and on: "0", "1", … go to each partition of a topic, and what is answered is noted. It owns its
  * cluster, so that nobody else learns anything for it.
  */
 export class NumberedFlow implements AsyncDisposable {

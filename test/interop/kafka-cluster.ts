@@ -122,11 +122,6 @@ export class KafkaCluster implements AsyncDisposable {
     await this.#node(nodeId).process.kill();
   }
 
-  /** It gets no processor until this is disposed of. */
-  freeze(nodeId: number): Disposable {
-    return this.#node(nodeId).process.freeze();
-  }
-
   /** Kills all and starts them where nobody has known them: only their controllers stay where they are. */
   async moveAway(): Promise<void> {
     const ports = await freePorts(this.#nodes.size);

@@ -483,6 +483,17 @@ describe("T43: offsets", () => {
     expect((await committed(client, groupId, [0])).partitions).toMatchObject([{ committedOffset: 2, metadata: "" }]);
   });
 
+  test("wait for each other as long as the broker is told", async () => {
+    await using it = await served({ "group.coordinator.append.linger.ms": "200" });
+    await using client = await it.client();
+    await createTopic(client, "orders");
+    const groupId = newGroup();
+    await coordinatorOf(client, groupId);
+    const beganMs = performance.now();
+    expect(await commit(client, groupId, 1)).toBe(ErrorCode.NONE);
+    expect(performance.now() - beganMs).toBeGreaterThan(190);
+  });
+
   test("of a group with members are the members': of this generation, and not while they are being assigned", async () => {
     await using it = await served();
     await using client = await it.client();

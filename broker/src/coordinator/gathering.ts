@@ -14,8 +14,8 @@ const ADAPTIVE_MS_MAX = 2.5;
  * When shards append what they have gathered, all of them together: a batch costs several times as much as one more record in it, and so does
  * a callback at the end of a turn.
  *
- * With the adaptive linger a lone decision waits for one turn of the loop, which takes some microseconds when nothing comes. Where each
- * turn brings more decisions there is a load, and then they wait for each other.
+ * With the adaptive linger a lone decision waits for the ends of two turns of the loop, some microseconds when nothing comes: the second
+ * one has brought nothing more. Where each turn brings more decisions there is a load, and then they wait for each other.
  */
 export class Gathering {
   readonly #clock: Clock;

@@ -157,6 +157,18 @@ const describeGroup = (version: number, groupId = "g") =>
     groups.describeGroups(one, context),
   );
 
+test("decisions wait for each other as long as the settings say", async () => {
+  groups = coordinator({ appendLingerMs: 10 });
+  groups.onLeader(0, log);
+  await clock.settle();
+  const committing = Promise.all([commit(9, { groupId: "a" }), commit(9, { groupId: "b" })]);
+  await clock.advance(9);
+  expect(log.batchCount).toBe(0);
+  await clock.advance(1);
+  await committing;
+  expect(log.batchCount).toBe(1);
+});
+
 describe("joining", () => {
   test("from v4 on needs two steps: 79 and a member id of client id and uuid, then the group", async () => {
     for (let version = 4; version <= 9; version++) {

@@ -1,3 +1,4 @@
+import { adaptiveLinger } from "../coordinator/gathering.ts";
 import { rangeAssignor } from "./assignors/range.ts";
 import type { Assignor } from "./assignors/types.ts";
 import { uniformAssignor } from "./assignors/uniform.ts";
@@ -90,7 +91,7 @@ export const defaultGroupSettings: GroupSettings = {
   offsetsRetentionMs: 7 * 86_400_000,
   offsetsRetentionCheckMs: 600_000,
   commitTimeoutMs: 5_000,
-  appendLingerMs: -1,
+  appendLingerMs: adaptiveLinger,
   recordBytesMax: 1_048_588 - 256,
   consumer: defaultConsumerGroupSettings,
 };

@@ -1,4 +1,4 @@
-import { AssertionFailure } from "@millrace/base/assert";
+import { AssertionFailure, must } from "@millrace/base/assert";
 import { Deque } from "@millrace/base/deque";
 import type { Logger } from "@millrace/base/logger";
 import type { Clock, Connection, Part } from "@millrace/base/world";
@@ -260,8 +260,7 @@ export class Conversation implements BudgetHolder {
   }
 
   readonly #onOutcome = (response: unknown): void => {
-    const served = this.#served;
-    if (served === null) return;
+    const served = must(this.#served, "what is answered is being served");
     this.#isBusy = false;
     this.#served = null;
     try {

@@ -35,19 +35,20 @@ test("the cluster is described by Metadata where there is nothing better, and wh
   expect([...described.authorizedOperations!]).toEqual(["alter"]);
 });
 
+/** It answers with its own address as the one setting of whatever it is asked about. */
+function serveConfigs(broker: FakeBroker): void {
+  broker.on(describeConfigs, ({ message }) => ({
+    throttleTimeMs: 0,
+    results: message.resources.map(({ resourceType, resourceName }) => ({
+      ...{ errorCode: 0, errorMessage: null, resourceType, resourceName },
+      configs: [{ name: "by", value: broker.text, readOnly: true, configSource: 99, isSensitive: false, synonyms: [] }],
+    })),
+  }));
+}
+
 test("settings of a broker and its loggers are asked of that broker, all others of any", async () => {
   const fake = await FakeCluster.start({ brokers: 3 });
-  for (const broker of fake.brokers) {
-    broker.on(describeConfigs, ({ message }) => ({
-      throttleTimeMs: 0,
-      results: message.resources.map(({ resourceType, resourceName }) => ({
-        ...{ errorCode: 0, errorMessage: null, resourceType, resourceName },
-        configs: [
-          { name: "by", value: broker.text, readOnly: true, configSource: 99, isSensitive: false, synonyms: [] },
-        ],
-      })),
-    }));
-  }
+  for (const broker of fake.brokers) serveConfigs(broker);
   await using cluster = fake.client();
   const { configs } = cluster.admin();
   const outcomes = await configs.describe([
@@ -67,16 +68,6 @@ test("settings of a broker and its loggers are asked of that broker, all others 
 
 test("a broker that has moved to another address is asked there, though nobody has asked where it is", async () => {
   const fake = await FakeCluster.start({ brokers: 2 });
-  const serveConfigs = (broker: FakeBroker): void =>
-    broker.on(describeConfigs, ({ message }) => ({
-      throttleTimeMs: 0,
-      results: message.resources.map(({ resourceType, resourceName }) => ({
-        ...{ errorCode: 0, errorMessage: null, resourceType, resourceName },
-        configs: [
-          { name: "by", value: broker.text, readOnly: true, configSource: 99, isSensitive: false, synonyms: [] },
-        ],
-      })),
-    }));
   for (const broker of fake.brokers) serveConfigs(broker);
   await using cluster = fake.client();
   const { configs } = cluster.admin();

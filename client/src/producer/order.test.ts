@@ -1,3 +1,4 @@
+import { must } from "@millrace/base/assert";
 import * as fc from "fast-check";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { produce } from "kafka-protocol-ts/messages/00-produce";
@@ -241,15 +242,20 @@ test("a request holds what requestBytesMax allows", async () => {
   expect(fake.requests("Produce")).toBe(2);
 });
 
-test("who is told where the leader is asks nobody, and does not wait", async () => {
+/** Two brokers that say who leads when they do not; the first one leads the one partition of "orders". */
+async function hintingBrokers() {
   const fake = await FakeCluster.start({ brokers: 2 });
   const [partition] = fake.create("orders", [0]);
   fake.givesHints = true;
+  return { fake, partition: must(partition, "the partition") };
+}
+
+test("who is told where the leader is asks nobody, and does not wait", async () => {
+  const { fake, partition } = await hintingBrokers();
   await using cluster = fake.client();
   await using producer = cluster.producer();
   await producer.send("orders", { value: "at the first" });
-  partition!.leaderId = 1;
-  partition!.leaderEpoch = 1;
+  Object.assign(partition, { leaderId: 1, leaderEpoch: 1 });
   const asked = fake.requests("Metadata");
   // No virtual time passes.
   await producer.send("orders", { value: "at the second" });
@@ -258,14 +264,11 @@ test("who is told where the leader is asks nobody, and does not wait", async () 
 });
 
 test("nor who has several batches on their way, which are all told the same", async () => {
-  const fake = await FakeCluster.start({ brokers: 2 });
-  const [partition] = fake.create("orders", [0]);
-  fake.givesHints = true;
+  const { fake, partition } = await hintingBrokers();
   await using cluster = fake.client();
   await using producer = cluster.producer({ batchBytesMax: 100 });
   await producer.send("orders", { value: "at the first" });
-  partition!.leaderId = 1;
-  partition!.leaderEpoch = 1;
+  Object.assign(partition, { leaderId: 1, leaderEpoch: 1 });
   const asked = fake.requests("Metadata");
   const values = ["a", "b", "c", "d", "e"].map((letter) => letter.repeat(30));
   const nowMs = fake.world.clock.monotonicMs();
@@ -278,13 +281,11 @@ test("nor who has several batches on their way, which are all told the same", as
 });
 
 test("who is sent back and forth by brokers that name each other asks, and waits in between", async () => {
-  const fake = await FakeCluster.start({ brokers: 2 });
-  const [partition] = fake.create("orders", [0]);
-  fake.givesHints = true;
+  const { fake, partition } = await hintingBrokers();
   await using cluster = fake.client();
   await using producer = cluster.producer({ batchBytesMax: 100 });
   await producer.send("orders", { value: "at the first" });
-  Object.assign(partition!, { leaderId: 1, leaderEpoch: 1 });
+  Object.assign(partition, { leaderId: 1, leaderEpoch: 1 });
   // The new leader has yet to hear of itself.
   let refusals = 3;
   fake.refuse = () => (refusals-- > 0 ? ErrorCode.NOT_LEADER_OR_FOLLOWER : ErrorCode.NONE);
