@@ -268,6 +268,11 @@ export interface Connection {
 export interface ConnectionHandlers {
   /** The chunk is valid during the call only: the next read writes over it. What is kept is copied. */
   onData(chunk: Buffer): void;
+  /**
+   * Where the next bytes are wanted, for whoever would copy a lot of them: what is read there comes to `onData` as a view of
+   * it. Asked before each read, at most as much is then read as it holds. Null, and where the platform cannot: anywhere.
+   */
+  memory?(): Buffer | null;
   /** The peer will send no more. Answers may still go out. */
   onEnd(): void;
   /** Called exactly once, last. `error` tells why, where there is a reason. */

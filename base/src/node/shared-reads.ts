@@ -14,11 +14,13 @@ const shared = Buffer.allocUnsafeSlow(readBytesMax);
 /** Where the bytes of one connection go. Nothing arrives before `receive` is set, since the socket is paused until then. */
 export class SharedReads {
   receive: (chunk: Buffer) => void = () => {};
+  /** Asked before each read: null is the shared buffer. */
+  memory: () => Buffer | null = () => null;
 
   readonly option: OnReadOpts = {
-    buffer: shared,
-    callback: (countBytes) => {
-      this.receive(shared.subarray(0, countBytes));
+    buffer: () => this.memory() ?? shared,
+    callback: (countBytes, memory) => {
+      this.receive((memory as Buffer).subarray(0, countBytes));
       return true;
     },
   };

@@ -3,6 +3,7 @@ import { Deque } from "../deque.ts";
 import { NetworkError } from "../world.ts";
 import type { Address, Connection, ConnectionHandlers, FileSlice, Part } from "../world.ts";
 import type { CatchUpPacer } from "./catch-up.ts";
+import { keepFreedMemory } from "./freed-memory.ts";
 import type { NativeSource } from "./native.ts";
 import { cachedReadBytesMax } from "./native.ts";
 import { NodeDiskFile } from "./node-disk.ts";
@@ -75,6 +76,10 @@ export class TcpConnection implements Connection {
       if (this.#sliceBytes < bulkBytesMin) this.#pacer.countRequest();
       if (!this.#isEnding) handlers.onData(chunk);
     };
+    if (handlers.memory !== undefined) {
+      keepFreedMemory();
+      this.#reads.memory = () => handlers.memory?.() ?? null;
+    }
     this.#socket.on("end", () => {
       if (!this.#isEnding) handlers.onEnd();
     });

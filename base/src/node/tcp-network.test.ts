@@ -240,6 +240,47 @@ test("a peer that has ended its side still receives the answer", async () => {
   await server.closed();
 });
 
+test("bytes are read to where the reader wants them, as they were sent", async () => {
+  const { address, accepted } = await listening(new TcpNetwork({ native: natives.copying }), host);
+  const network = new TcpNetwork({ native: natives.copying });
+  const client = await network.connect(address, { timeoutMs: 5_000 });
+  const server = await accepted();
+  server.start({ onData: () => undefined, onEnd: () => undefined, onClose: () => undefined });
+  const sent = content.subarray(0, 5_000_000);
+  const wanted = Buffer.alloc(sent.length);
+  const { promise: all, resolve } = Promise.withResolvers<void>();
+  let filled = 0;
+  let elsewhere = 0;
+  client.start({
+    // Every other megabyte is taken as it comes.
+    memory: () => (isWantedThere(filled) ? wanted.subarray(filled, Math.min(filled + 300_000, sent.length)) : null),
+    onData: (chunk) => {
+      const isThere = chunk.buffer === wanted.buffer && chunk.byteOffset === wanted.byteOffset + filled;
+      if (!isThere) {
+        chunk.copy(wanted, filled);
+        if (isWantedThere(filled)) elsewhere++;
+      }
+      filled += chunk.length;
+      if (filled === sent.length) resolve();
+    },
+    onEnd: () => undefined,
+    onClose: () => resolve(),
+  });
+  onTestFinished(() => {
+    client.destroy();
+    server.destroy();
+  });
+  server.send([sent]);
+  await all;
+  expect(wanted.equals(sent)).toBe(true);
+  // The first read may have been prepared before there was anybody to ask.
+  expect(elsewhere).toBeLessThanOrEqual(1);
+});
+
+function isWantedThere(filled: number): boolean {
+  return Math.floor(filled / 1_000_000) % 2 === 0;
+}
+
 test("an attempt that nobody answers ends after its time, and names the address", async () => {
   const network = new TcpNetwork({ native: natives.copying });
   const address: Address = { host: "192.0.2.1", port: 9 };

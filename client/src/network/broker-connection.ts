@@ -112,6 +112,7 @@ export class BrokerConnection {
     this.#frames = new FrameAssembler(options.frameBytesMax ?? frameBytesMaxDefault, (frame) => this.#deliver(frame));
     connection.start({
       onData: (chunk) => this.#receive(chunk),
+      memory: () => this.#frames.memory(),
       onEnd: () => this.#fail(this.#lost("the broker closed it")),
       onClose: (error) => this.#fail(this.#lost(error?.message ?? "closed", error)),
     });

@@ -3,10 +3,15 @@ import { MalformedMessage } from "kafka-protocol-ts/malformed";
 const lengthBytes = 4;
 /** The least a frame holds: a correlation id. */
 const frameBytesMin = 4;
-/** So much is taken for a frame at once on the word of its length; more only as it arrives. */
-const trustedBytesMax = 1024 * 1024;
+/** So much is taken for a frame at once on the word of its length; more only as it arrives, or where as much came before. */
+const trustedBytesMin = 1024 * 1024;
+/** As long as more than that is missing of a frame, it is read to where it belongs. */
+const directBytesMin = 64 * 1024;
 
-/** Puts the frames of a stream together: each has its length in front, an int32. Every byte is copied once, or twice in a large frame. */
+/**
+ * Puts the frames of a stream together: each has its length in front, an int32. Most bytes of a large frame are read to where they
+ * belong (`memory`), and others copied once.
+ */
 export class FrameAssembler {
   readonly #frameBytesMax: number;
   readonly #onFrame: (frame: Buffer) => void;
@@ -17,6 +22,8 @@ export class FrameAssembler {
   #frame: Buffer | null = null;
   #frameBytes = 0;
   #filled = 0;
+  /** The largest frame until now: who has sent so much may do so again, and then it is not moved as it grows. */
+  #trustedBytes = trustedBytesMin;
 
   /** @param onFrame gets memory of its own: the frame without its length. */
   constructor(frameBytesMax: number, onFrame: (frame: Buffer) => void) {
@@ -25,8 +32,8 @@ export class FrameAssembler {
   }
 
   /**
-   * The chunk is copied: the connection writes the next one over it. Memory is taken for what has arrived, beyond a
-   * megabyte never for what a length claims.
+   * The chunk is copied, since the connection writes the next one over it, unless it lies in `memory` already. Memory is
+   * taken for what has arrived; for what a length claims up to a megabyte, or what the largest frame had.
    *
    * @throws MalformedMessage when a length cannot be true; and what `onFrame` throws.
    */
@@ -44,6 +51,12 @@ export class FrameAssembler {
     }
   }
 
+  /** Where the next bytes are to be read; null: anywhere. */
+  memory(): Buffer | null {
+    const frame = this.#frame;
+    return frame === null || frame.length - this.#filled < directBytesMin ? null : frame.subarray(this.#filled);
+  }
+
   #begin(sizeBytes: number): void {
     if (sizeBytes < frameBytesMin || sizeBytes > this.#frameBytesMax) {
       throw new MalformedMessage(`a frame claims ${sizeBytes} bytes (${frameBytesMin} to ${this.#frameBytesMax})`);
@@ -51,7 +64,7 @@ export class FrameAssembler {
     this.#lengthFilled = 0;
     this.#frameBytes = sizeBytes;
     this.#filled = 0;
-    this.#frame = Buffer.allocUnsafe(Math.min(sizeBytes, trustedBytesMax));
+    this.#frame = Buffer.allocUnsafe(Math.min(sizeBytes, this.#trustedBytes));
   }
 
   #fill(chunk: Buffer, at: number): number {
@@ -62,10 +75,12 @@ export class FrameAssembler {
       frame.copy(grown, 0, 0, this.#filled);
       frame = this.#frame = grown;
     }
-    chunk.copy(frame, this.#filled, at, at + taken);
+    const isThere = chunk.buffer === frame.buffer && chunk.byteOffset + at === frame.byteOffset + this.#filled;
+    if (!isThere) chunk.copy(frame, this.#filled, at, at + taken);
     this.#filled += taken;
     if (this.#filled === this.#frameBytes) {
       this.#frame = null;
+      if (frame.length > this.#trustedBytes) this.#trustedBytes = frame.length;
       this.#onFrame(frame);
     }
     return at + taken;
