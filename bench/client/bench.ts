@@ -9,6 +9,7 @@ import { paths, pythonCommand, whyMissing } from "../../test/interop/runtimes.ts
 import { createTopic, endOffsets } from "../ask.ts";
 import { diskAtRest } from "../disk-at-rest.ts";
 import { removeTopic, settingsOf, warmUp } from "../sampling.ts";
+import { CompiledWorker } from "./compile.ts";
 import { fillTopic } from "./fill.ts";
 import { clientLoads, isConsuming, type ClientLoad } from "./loads.ts";
 import { clientNames, type ClientName, type ClientPlan, type ClientResult } from "./plan.ts";
@@ -57,6 +58,7 @@ export async function run(args: readonly string[] = []): Promise<void> {
   const beganMs = performance.now();
 
   const settings = { ...settingsOf(name), "group.initial.rebalance.delay.ms": "0" };
+  using worker = new CompiledWorker();
   await using target = await Target.start({ name, directory: values.directory, settings });
   if (only === undefined) await warmUp(target);
   const bench = new ClientBench(target, {
@@ -68,6 +70,7 @@ export async function run(args: readonly string[] = []): Promise<void> {
     flatRecords: Number(values["flat-records"]),
     batchBytes: Number(values["batch-bytes"]),
     profile: values.profile ?? null,
+    worker: worker.path,
     report,
   });
   for (const load of loads) {
@@ -95,6 +98,9 @@ const warmUpMs = 1_500;
 const endToEndPerSecond = 10_000;
 /** Of what is read, before anything is measured. */
 const warmUpShare = 0.2;
+/** So large is the record of which `--records` says how many; of others there are so many for each of its. */
+const smallBytes = 100;
+const largeShare = 0.4;
 /** What a slow broker takes. */
 const slowBytesPerSecond = 1_000_000;
 
@@ -108,6 +114,8 @@ interface Scene {
   readonly flatRecords: number;
   readonly batchBytes: number;
   readonly profile: string | null;
+  /** The program of the clients of Node. */
+  readonly worker: string;
   readonly report: ClientReport;
 }
 
@@ -174,7 +182,6 @@ class ClientBench {
     return result;
   }
 
-  /** The bytes in all are about those of all other sizes. */
   async #fill({ kind, recordBytes }: ClientLoad): Promise<Filled> {
     const isFlat = kind === "flat-consume";
     const key = isFlat ? kind : `${recordBytes}`;
@@ -182,7 +189,7 @@ class ClientBench {
     if (found !== undefined) return found;
     const { port } = this.#target;
     const { batchBytes, flatRecords } = this.#scene;
-    const records = isFlat ? flatRecords : Math.round((this.#scene.records * 100) / recordBytes);
+    const records = isFlat ? flatRecords : recordsOf(recordBytes, this.#scene.records);
     const topic = `bench-filled-${key}`;
     // Its records are of long ago: retention would take them while they are read.
     await createTopic(port, topic, partitions, { "retention.ms": "-1" });
@@ -238,7 +245,7 @@ class ClientBench {
 
   /** Null: it took too long. */
   async #runOnce(plan: ClientPlan): Promise<ClientResult | null> {
-    const [command = "", ...args] = commandOf(plan, this.#scene.profile);
+    const [command = "", ...args] = commandOf(plan, this.#scene);
     const child = spawn(command, [...args, JSON.stringify(plan)], {
       stdio: ["ignore", "pipe", "inherit"],
       env: { ...process.env, ...environmentOf(plan.client) },
@@ -258,14 +265,20 @@ class ClientBench {
   }
 }
 
+/** Of larger records fewer, but more bytes in all: reading takes as long for each size, and much longer than a client's start. */
+function recordsOf(recordBytes: number, ofSmall: number): number {
+  const share = recordBytes <= smallBytes ? 1 : largeShare;
+  return Math.round(ofSmall * share);
+}
+
 const runMsMax = 120_000;
 const attemptsMax = 3;
 
-function commandOf({ client, kind }: ClientPlan, profile: string | null): readonly string[] {
+function commandOf({ client, kind }: ClientPlan, { profile, worker }: Scene): readonly string[] {
   if (client === "librdkafka") return [pythonCommand() ?? "python3", "-B", join(import.meta.dirname, "librdkafka.py")];
   const name = `--cpu-prof-name=${client}-${kind}-${Date.now()}.cpuprofile`;
   const profiling = profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`, name];
-  return [process.execPath, "--conditions=source", ...profiling, join(import.meta.dirname, "worker.ts")];
+  return [process.execPath, ...profiling, worker];
 }
 
 function environmentOf(client: ClientName): Readonly<Record<string, string>> {
