@@ -84,6 +84,7 @@ export class ClientReport {
       eachCpuUsPerRecord: list.map((result) => rounded(cpuMicroseconds(result))).join(" "),
       latencyMsMedian: middle((result) => result.latencyMsMedian),
       latencyMsP99: middle((result) => result.latencyMsP99),
+      eachLatencyMsP99: list.map((result) => rounded(result.latencyMsP99)).join(" "),
       rssMegabytesMax: middle((result) => result.rssMegabytesMax),
       heapMegabytesMax: middle((result) => result.heapMegabytesMax),
       growthMegabytesMax: middle((result) => result.growthMegabytesMax),
@@ -137,17 +138,21 @@ function barCells(bar: Bar, results: ResultsByClient): string[] {
   return [what, against === "javascript" ? "the better of two" : against, wanted, ratio.toFixed(2), verdict(isMet, "")];
 }
 
-/** Of each round ours to the best of theirs; the median of the rounds. */
+/**
+ * Ours to theirs round by round, and of that the median. Of several others it is the one whose own median is the best: the best
+ * of each round would be one that chance has made, and better than any of them.
+ */
 function roundRatio(
   ours: Results,
   theirs: readonly Results[],
   of: (result: ClientResult) => number,
   best: (...values: readonly number[]) => number,
 ): number {
-  return median(
-    ours.map((result, round) => {
-      const values = theirs.flatMap((list) => (list[round] === undefined ? [] : [of(list[round])]));
-      return of(result) / best(...values);
-    }),
-  );
+  const medians = theirs.map((list) => median(list.map(of)));
+  const chosen = theirs[medians.indexOf(best(...medians))] ?? [];
+  const ratios = ours.flatMap((result, round) => {
+    const other = chosen[round];
+    return other === undefined ? [] : [of(result) / of(other)];
+  });
+  return median(ratios);
 }
