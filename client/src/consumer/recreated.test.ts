@@ -130,29 +130,38 @@ test("a broker that has not heard of the new topic yet does not have it read twi
   await reader.cluster.close();
 });
 
-test("a topic that gets an id when its brokers have been upgraded is the one that it was", async () => {
-  const world = await groupWorld({ versions: { versions: { OffsetCommit: [2, 9], OffsetFetch: [1, 9] } } });
-  storeRecords(world.partitions[0]!, numbers(0, 5));
-  const [broker] = world.fake.brokers;
-  const answer = broker!.answerOf(metadata);
-  let hasIds = false;
-  broker!.on(metadata, async (asked) => {
-    const told = (await answer?.(asked)) as { readonly topics: readonly object[] };
-    return { ...told, topics: told.topics.map((topic) => (hasIds ? topic : { ...topic, topicId: zeroUuid })) } as never;
-  });
-  speakNames(world);
-  const reader = new GroupReader(world, { protocol: "classic", cluster: { metadataMaxAgeMs: 500 } });
-  await until(world, () => reader.seen.length === 5);
-  hasIds = true;
-  await world.fake.world.clock.advance(3_000);
-  hasIds = false;
-  await world.fake.world.clock.advance(3_000);
-  storeRecords(world.partitions[0]!, numbers(5, 2));
-  await until(world, () => reader.seen.length >= 7, 10_000);
-  expect(reader.seen).toEqual(fromTheBeginning(7));
-  expect(reader.story).toEqual(["assigned orders-0"]);
-  await reader.cluster.close();
-});
+test.for([
+  ["are of a time before topic ids", 12],
+  ["know topic ids, and speak as those before them (inter.broker.protocol.version)", 17],
+] as const)(
+  "a topic that gets an id when its brokers have been upgraded is the one that it was: they %s",
+  async ([, versionMax]) => {
+    const world = await groupWorld({ versions: { versions: { OffsetCommit: [2, 9], OffsetFetch: [1, 9] } } });
+    storeRecords(world.partitions[0]!, numbers(0, 5));
+    const [broker] = world.fake.brokers;
+    const answer = broker!.answerOf(metadata);
+    let hasIds = false;
+    broker!.on(metadata, async (asked) => {
+      const told = (await answer?.(asked)) as { readonly topics: readonly object[] };
+      return {
+        ...told,
+        topics: told.topics.map((topic) => (hasIds ? topic : { ...topic, topicId: zeroUuid })),
+      } as never;
+    });
+    speakNames(world, versionMax);
+    const reader = new GroupReader(world, { protocol: "classic", cluster: { metadataMaxAgeMs: 500 } });
+    await until(world, () => reader.seen.length === 5);
+    hasIds = true;
+    await world.fake.world.clock.advance(3_000);
+    hasIds = false;
+    await world.fake.world.clock.advance(3_000);
+    storeRecords(world.partitions[0]!, numbers(5, 2));
+    await until(world, () => reader.seen.length >= 7, 10_000);
+    expect(reader.seen).toEqual(fromTheBeginning(7));
+    expect(reader.story).toEqual(["assigned orders-0"]);
+    await reader.cluster.close();
+  },
+);
 
 test("who led the old topic is no news about the new one", async () => {
   const world = await groupWorld();
@@ -187,21 +196,24 @@ test("who led the old topic is no news about the new one", async () => {
   await reader.cluster.close();
 });
 
-/** As a cluster whose brokers speak of topics by their names only. */
-function speakNames({ fake }: GroupWorld): void {
+/** As a cluster whose brokers give topics no ids: whoever asks by an id asks for a topic that is not there. */
+function speakNames({ fake }: GroupWorld, versionMax: number): void {
   for (const broker of fake.brokers) {
     const answer = broker.answerOf(fetch);
     broker.on(
       fetch,
       async (asked) => {
-        const topics = asked.message.topics.map((each) => ({ ...each, topicId: fake.topics.get(each.topic)?.topicId }));
+        const isByName = asked.version <= 12;
+        const topics = asked.message.topics.map((each) =>
+          isByName ? { ...each, topicId: fake.topics.get(each.topic)?.topicId ?? zeroUuid } : each,
+        );
         const told = (await answer?.({ ...asked, message: { ...asked.message, topics } })) as {
           readonly responses: readonly object[];
         };
         const responses = told.responses.map((each, index) => ({ ...each, topic: topics[index]?.topic ?? "" }));
         return { ...told, responses } as never;
       },
-      [4, 12],
+      [4, versionMax],
     );
   }
 }

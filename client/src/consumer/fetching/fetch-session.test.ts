@@ -52,3 +52,19 @@ test("a broker without room for sessions is told everything each time", () => {
   const next = session.next([wanted(0, 10)]);
   expect([next.sessionId, next.sessionEpoch, partitions(next.changed)]).toEqual([0, 0, [0]]);
 });
+
+test("a session that speaks of topics by ids is not continued by names, nor the other way round", () => {
+  const byName = (partition: number): WantedPartition => ({ ...wanted(partition, 0), topic: "orders", topicId: "" });
+  const session = new FetchSession();
+  session.next([wanted(0, 10)]);
+  session.answered(77);
+  const renamed = session.next([byName(0)]);
+  expect(renamed).toMatchObject({ sessionId: 0, sessionEpoch: 0, forgotten: [] });
+  expect(partitions(renamed.changed)).toEqual([0]);
+  session.answered(78);
+  expect(session.next([])).toMatchObject({ sessionId: 78, sessionEpoch: 1 });
+  session.answered(78);
+  expect(session.next([byName(0)])).toMatchObject({ sessionId: 78, sessionEpoch: 2 });
+  session.answered(78);
+  expect(session.next([wanted(0, 10)])).toMatchObject({ sessionId: 0, sessionEpoch: 0, forgotten: [] });
+});

@@ -32,6 +32,10 @@ export class FetchSession {
 
   /** The next request for exactly these partitions. */
   next(wanted: readonly WantedPartition[]): SessionRequest {
+    // A session speaks of topics by ids or by names from its first request to its last (KIP-516).
+    const [known] = this.#known.values();
+    const [first] = wanted;
+    if (known !== undefined && first !== undefined && (known.topicId === "") !== (first.topicId === "")) this.reset();
     const next = new Map(wanted.map((each) => [keyOf(each), each]));
     const isFirst = this.#epoch === firstEpoch;
     const changed: WantedPartition[] = [];

@@ -57,6 +57,8 @@ interface Wanted {
 }
 
 const answerGraceMs = 30_000;
+/** Fetch names topics by their ids above it (KIP-516). */
+const byNameVersionMax = 12;
 const backoffMsMin = 100;
 const backoffMsMax = 1_000;
 /** An answer is waited for so long at first where what has enough at present may want more before it comes. */
@@ -323,8 +325,9 @@ export class Fetcher {
     // It may have been opened behind the end.
     if (this.#isStopped) this.#wire.closePurpose(this.#purpose);
     const session = this.#sessionOf(nodeId);
-    const version = connection.versionOf(fetch);
-    const hasIds = version >= 13;
+    // Some may have none, while the brokers' own protocol is of a time before they had any (`inter.broker.protocol.version`).
+    const hasIds =
+      connection.versionOf(fetch) > byNameVersionMax && wanted.every(({ topic }) => topic.topicId !== zeroUuid);
     const request = session.next(
       wanted.map(({ reading, fetchOffset, topic }): WantedPartition => ({
         topic: hasIds ? "" : topic.name,
@@ -359,7 +362,7 @@ export class Fetcher {
         })),
         rackId: rack,
       },
-      { timeoutMs: maxWaitMs + answerGraceMs },
+      { timeoutMs: maxWaitMs + answerGraceMs, ...(hasIds ? {} : { versionMax: byNameVersionMax }) },
     );
     if (answer.errorCode !== ErrorCode.NONE) {
       if (session.refused(answer.errorCode)) return;
