@@ -81,10 +81,7 @@ export class FakeOwner implements Owner {
   }
 }
 
-/**
- * A process that may stand still, as one that is busy or asleep: what is due meanwhile comes late, all at once, the timers
- * first and then what came over the network.
- */
+/** A process that may stand still, as one that is busy or asleep: what is due meanwhile comes late, all at once. */
 export class StallingWorld implements ClientWorld {
   readonly clock: Clock;
   readonly network: Network;
@@ -135,12 +132,15 @@ export class StallingWorld implements ClientWorld {
     this.#isStalled = true;
   }
 
-  goOn(): void {
+  /** @param first what comes of it is through before the other comes: it depends on where in its event loop the process stood still. */
+  async goOn(first: "timers" | "input" = "timers"): Promise<void> {
     this.#isStalled = false;
-    const late = [...this.#lateTimers, ...this.#lateInput];
+    const [timers, input] = [this.#lateTimers, this.#lateInput];
     this.#lateTimers = [];
     this.#lateInput = [];
-    for (const call of late) call();
+    for (const call of first === "timers" ? timers : input) call();
+    await new Promise<void>((resolve) => this.clock.afterTurn(resolve));
+    for (const call of first === "timers" ? input : timers) call();
   }
 
   #do(late: (() => void)[], call: () => void): void {

@@ -126,8 +126,14 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
 
   // --- What a front does ------------------------------------------------------------------------------------------------
 
+  /** To be called before anything is handed out that was taken some time ago: see `Membership.look`. */
+  look(): void {
+    this.#membership?.look();
+  }
+
   /** The next chunk, of the partitions that have one in turns; null: there is none at present, or there will be none any more. */
   take(): Taken | null {
+    this.look();
     for (let reading = this.#queue.shift(); reading !== undefined; reading = this.#queue.shift()) {
       reading.isQueued = false;
       if (!reading.isOwned || reading.isPaused || reading.isHeld) continue;
@@ -143,6 +149,7 @@ export class Consumption implements Owner, FetchListener, LocatorListener {
 
   /** The next chunk of this partition, whosever turn it is. */
   takeOf(reading: PartitionReading): Chunk | null {
+    this.look();
     if (!reading.isOwned || reading.isPaused) return null;
     const chunk = reading.take() ?? null;
     if (chunk !== null && !reading.hasChunk) this.#fetcher.wakeFor(reading);

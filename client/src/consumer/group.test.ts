@@ -1,5 +1,6 @@
 import { getEventListeners } from "node:events";
 import { ErrorCode } from "kafka-protocol-ts/errors";
+import { StallingWorld } from "../../test/group-members.ts";
 import { describe, expect, test } from "vitest";
 import { groupWorld, GroupReader } from "../../test/group-reader.ts";
 import type { GroupWorld } from "../../test/group-reader.ts";
@@ -413,3 +414,34 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
     await reader.cluster.close();
   });
 });
+
+test.for(["classic", "consumer"] as const)(
+  "what came during a standstill that took a session is not handed out: protocol %s",
+  async (protocol) => {
+    const world = await groupWorld();
+    const [partition] = world.partitions;
+    storeRecords(partition!, ["a", "b"]);
+    const stalling = new StallingWorld(world.fake.world);
+    const options = {
+      protocol,
+      sessionTimeoutMs: 10_000,
+      commitIntervalMs: 500,
+      cluster: { world: stalling },
+    } as const;
+    const sleeper = new GroupReader(world, options);
+    await world.fake.world.clock.runUntil(() => world.offsets.committed.get("orders-0") === 2, { withinMs: 10_000 });
+    const before = world.fake.requests("Fetch");
+    await world.fake.world.clock.runUntil(() => world.fake.requests("Fetch") > before, { withinMs: 10_000 });
+    stalling.stall();
+    // The broker answers to the Fetch that was under way.
+    storeRecords(partition!, ["c", "d"]);
+    const other = new GroupReader(world, { ...options, cluster: {} });
+    await world.fake.world.clock.runUntil(() => other.seen.length === 2, { withinMs: 60_000 });
+    await stalling.goOn("input");
+    expect(sleeper.story.at(-1)).toBe("lost orders-0");
+    expect(sleeper.seen).toEqual(["orders-0@0", "orders-0@1"]);
+    expect(other.seen).toEqual(["orders-0@2", "orders-0@3"]);
+    await other.cluster.close();
+    await sleeper.cluster.close();
+  },
+);

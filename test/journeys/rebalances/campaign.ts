@@ -157,7 +157,10 @@ class Campaign implements MemberHost {
       ["join", () => this.#live.size < membersMax && this.#join()],
       ["leave", () => member !== null && this.#leave(member)],
       ["crash", () => member !== null && this.#crash(member)],
-      ["stall", () => member?.stall(this.prng.between(500, 2 * sessionTimeoutMs))],
+      [
+        "stall",
+        () => member?.stall(this.prng.between(500, 2 * sessionTimeoutMs), this.prng.chance(0.5) ? "timers" : "input"),
+      ],
       ["pause", () => member?.pause(this.prng.between(500, 5_000))],
       ["slow", () => member?.beSlow(this.prng.pick([0, 0, 200, 3_000, 9_000]))],
       ["cut", () => this.#cut()],

@@ -105,17 +105,18 @@ export class Member implements Reader {
     void this.#cluster.close();
   }
 
-  stall(ms: number): void {
+  /** @param first is what it sees first when it goes on. */
+  stall(ms: number, first: "timers" | "input"): void {
     if (this.isStalled) return;
     this.isStalled = true;
     this.#world.stall();
-    this.#host.tell(`${this.name} stands still for ${ms} ms`);
-    this.#host.clock.schedule(ms, () => this.#goOn());
+    this.#host.tell(`${this.name} stands still for ${ms} ms, ${first} first`);
+    this.#host.clock.schedule(ms, () => this.#goOn(first));
   }
 
-  #goOn(): void {
+  #goOn(first: "timers" | "input" = "timers"): void {
     if (!this.isStalled) return;
-    this.#world.goOn();
+    void this.#world.goOn(first);
     this.isStalled = false;
   }
 

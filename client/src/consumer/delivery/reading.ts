@@ -46,6 +46,7 @@ export class Reading {
     if (!this.#isStarted) await this.#start();
     if (this.isEnded || signal?.aborted === true) return false;
     await this.#letOthers();
+    this.#options.consumption.look();
     return !this.isEnded;
   }
 

@@ -304,39 +304,50 @@ describe("heartbeats", () => {
     await group.until(() => a.owner.held.size + b.owner.held.size === 6, 120_000);
   });
 
-  test("a process that stood still for a session knows that it is out", async () => {
-    const { group, a } = await pair({ sessionTimeoutMs: 10_000 });
-    a.world.stall();
-    await group.clock.advance(11_000);
-    expect(a.owner.events).toEqual([]);
-    a.world.goOn();
-    expect(a.owner.events).toEqual([`lost ${orders(0, 1, 2)}`]);
-    await group.until(() => a.owner.held.size === 3);
-  });
+  test.for(["timers", "input"] as const)(
+    "a process that stood still for a session knows that it is out: %s first",
+    async (first) => {
+      const { group, a } = await pair({ sessionTimeoutMs: 10_000 });
+      // An answer of before comes after it.
+      group.coordinator.intercept = (api) => (api === "Heartbeat" ? { afterMs: 100 } : null);
+      const before = counted(group, a, "Heartbeat");
+      await group.until(() => counted(group, a, "Heartbeat") > before);
+      group.coordinator.intercept = null;
+      a.world.stall();
+      await group.clock.advance(11_000);
+      expect(a.owner.events).toEqual([]);
+      await a.world.goOn(first);
+      expect(a.owner.events[0]).toBe(`lost ${orders(0, 1, 2)}`);
+      await group.until(() => a.owner.held.size === 3);
+    },
+  );
 
-  test("an assignment that came while the process stood still is not taken", async () => {
-    const { group, a, b } = await pair({ sessionTimeoutMs: 6_000, assignors: ["range"] });
-    group.coordinator.intercept = (api, message) => {
-      const isOfLeader = (message as { memberId?: string }).memberId === a.membership.identity?.memberId;
-      return api === "SyncGroup" && isOfLeader ? { afterMs: 3_000 } : null;
-    };
-    group.coordinator.classic().rebalance();
-    const before = counted(group, b, "SyncGroup");
-    await group.until(() => counted(group, b, "SyncGroup") > before);
-    group.coordinator.intercept = null;
-    b.world.stall();
-    await group.clock.advance(12_000);
-    expect(a.owner.held.size).toBe(6);
-    const taken: string[] = [];
-    b.owner.onAssign = (partitions) => taken.push(...partitions.filter((each) => a.owner.held.has(each)));
-    b.world.goOn();
-    await group.settled([
-      [a, 3],
-      [b, 3],
-    ]);
-    expect(taken).toEqual([]);
-    expect(group.coordinator.classic().members.size).toBe(2);
-  });
+  test.for(["timers", "input"] as const)(
+    "an assignment that came while the process stood still is not taken: %s first",
+    async (first) => {
+      const { group, a, b } = await pair({ sessionTimeoutMs: 6_000, assignors: ["range"] });
+      group.coordinator.intercept = (api, message) => {
+        const isOfLeader = (message as { memberId?: string }).memberId === a.membership.identity?.memberId;
+        return api === "SyncGroup" && isOfLeader ? { afterMs: 3_000 } : null;
+      };
+      group.coordinator.classic().rebalance();
+      const before = counted(group, b, "SyncGroup");
+      await group.until(() => counted(group, b, "SyncGroup") > before);
+      group.coordinator.intercept = null;
+      b.world.stall();
+      await group.clock.advance(12_000);
+      expect(a.owner.held.size).toBe(6);
+      const taken: string[] = [];
+      b.owner.onAssign = (partitions) => taken.push(...partitions.filter((each) => a.owner.held.has(each)));
+      void b.world.goOn(first);
+      await group.settled([
+        [a, 3],
+        [b, 3],
+      ]);
+      expect(taken).toEqual([]);
+      expect(group.coordinator.classic().members.size).toBe(2);
+    },
+  );
 
   test("the generation that a member claims is that of what it has, not of its last JoinGroup", async () => {
     const group = await TestGroup.start();

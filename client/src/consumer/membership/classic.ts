@@ -102,6 +102,10 @@ export class ClassicMembership implements Membership {
     this.#joinAgain("the subscription has changed");
   }
 
+  look(): void {
+    this.#pulse.look();
+  }
+
   onCommitRefused(identity: GroupIdentity, error: KafkaError): void {
     // Of an earlier generation: what followed from it has been done.
     if (this.#tenure?.identity !== identity) return;
@@ -238,6 +242,7 @@ export class ClassicMembership implements Membership {
     if (answer.errorCode !== ErrorCode.NONE)
       throw new Refusal("JoinGroup", this.#errorOf("JoinGroup", answer.errorCode));
     this.#memberId = answer.memberId;
+    this.#pulse.look();
     if (stallsCount === this.#pulse.stallsCount) return answer;
     this.#lose("this process stood still while it joined");
     return null;
@@ -318,6 +323,7 @@ export class ClassicMembership implements Membership {
     });
     if (answer.errorCode !== ErrorCode.NONE)
       throw new Refusal("SyncGroup", this.#errorOf("SyncGroup", answer.errorCode));
+    this.#pulse.look();
     if (stallsCount !== this.#pulse.stallsCount) {
       this.#lose("this process stood still while it waited for its assignment");
       return null;

@@ -52,6 +52,23 @@ function happensTo(group: TestGroup, member: TestMember, mishap: GroupMishap, do
   };
 }
 
+test.for(["timers", "input"] as const)(
+  "a process that stood still for a session knows that it is out: %s first",
+  async (first) => {
+    const { group, a } = await pair({ sessionTimeoutMs: 10_000 });
+    // Its answer is there, and is read after the standstill.
+    group.coordinator.intercept = (api) => (api === "ConsumerGroupHeartbeat" ? { afterMs: 100 } : null);
+    const before = heartbeats(group, a).length;
+    await group.until(() => heartbeats(group, a).length > before);
+    group.coordinator.intercept = null;
+    a.world.stall();
+    await group.clock.advance(11_000);
+    expect(a.owner.events).toEqual([]);
+    await a.world.goOn(first);
+    expect(a.owner.events[0]).toMatch(/^lost orders-/);
+  },
+);
+
 describe("heartbeats", () => {
   test("say everything at first, then what is new, at the broker's interval", async () => {
     const group = await begin({ rack: "north", serverAssignor: "uniform", rebalanceTimeoutMs: 20_000 });
@@ -170,7 +187,7 @@ describe("heartbeats", () => {
     group.coordinator.consumer().sessionTimeoutMs = 15_000;
     a.world.stall();
     await group.clock.advance(16_000);
-    a.world.goOn();
+    void a.world.goOn();
     expect(a.owner.events).toEqual([expect.stringMatching(/^lost/)]);
     await group.settled([
       [a, 3],

@@ -105,6 +105,10 @@ export class ConsumerMembership implements Membership {
     if (this.#isBegun) this.#pulse.beatNow();
   }
 
+  look(): void {
+    this.#pulse.look();
+  }
+
   onCommitRefused(identity: GroupIdentity, error: KafkaError): void {
     if (this.#identity !== identity) return;
     const verdict = consumerVerdict("OffsetCommit", error);
@@ -133,6 +137,8 @@ export class ConsumerMembership implements Membership {
       if (answer.errorCode !== ErrorCode.NONE) throw this.#errorOf(answer);
       this.#told = told;
       this.#pulse.heard(sentMs);
+      // By now that session may be over.
+      if (lives !== this.#livesCount) return true;
       this.#heed(answer);
       return true;
     } catch (thrown) {

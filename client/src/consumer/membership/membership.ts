@@ -66,6 +66,11 @@ export interface Membership {
   /** Another subscription, which takes effect by a rebalance. */
   subscribe(subscription: Subscription): void;
   /**
+   * To be called before anything is handed out: after a standstill that took a session, others have what this member had, and
+   * `Owner.lost` comes at once.
+   */
+  look(): void;
+  /**
    * A commit was refused as one of no member, or of an earlier epoch: the membership finds out where it stands, and
    * rejoins if it must.
    */

@@ -76,7 +76,7 @@ class Run {
     this.#mishapChance = 0;
     for (const { owner, world } of this.#live) {
       owner.revokeMs = 0;
-      world.goOn();
+      void world.goOn();
     }
     await this.#group.fake.within(60_000, Promise.all(this.#leaving));
     if (this.#live.size === 0) this.#join();
@@ -187,7 +187,7 @@ class Run {
 
   #leave(member: TestMember): void {
     this.#tell(`${member.name} leaves`);
-    member.world.goOn();
+    void member.world.goOn();
     const gone = member.membership.leave().then(async () => {
       expect(member.owner.keys).toEqual([]);
       this.#live.delete(member);
@@ -206,7 +206,8 @@ class Run {
     const ms = this.#prng.between(500, 12_000);
     this.#tell(`${member.name} stands still for ${ms} ms`);
     member.world.stall();
-    this.#group.clock.schedule(ms, () => member.world.goOn());
+    const first = this.#prng.chance(0.5) ? "timers" : "input";
+    this.#group.clock.schedule(ms, () => void member.world.goOn(first));
   }
 
   #mishap(): GroupMishap | null {

@@ -20,7 +20,7 @@ export interface PulseHost {
  */
 export class Pulse {
   intervalMs: number;
-  /** How often the process stood still for longer than a session: what was answered meanwhile is old. */
+  /** How often the process stood still for longer than a session, as `look` has seen: what was answered meanwhile is old. */
   stallsCount = 0;
   readonly #clock: Clock;
   readonly #host: PulseHost;
@@ -30,7 +30,7 @@ export class Pulse {
   #isStopped = true;
   #isBeating = false;
   #isDueAtOnce = false;
-  #lastTickMs = 0;
+  #lookedMs = 0;
   #failuresCount = 0;
   /** A heartbeat that failed is not followed by the next one at once. */
   #notBeforeMs = 0;
@@ -50,7 +50,7 @@ export class Pulse {
 
   start(): void {
     this.#isStopped = false;
-    this.#lastTickMs = this.#clock.monotonicMs();
+    this.#lookedMs = this.#clock.monotonicMs();
     this.#scheduleIn(0);
   }
 
@@ -59,9 +59,27 @@ export class Pulse {
     this.#timer?.cancel();
   }
 
-  /** The coordinator counts the session from then on, or later. */
+  /** The coordinator counts the session from then on, or later. Where it is over by now, all the same, that is told. */
   heard(atMs: number = this.#clock.monotonicMs()): void {
     this.#heardMs = Math.max(this.#heardMs ?? atMs, atMs);
+    this.look();
+  }
+
+  /**
+   * Whether the session is over, and the process stood still. After a standstill what came over the network may be seen before
+   * any timer: whoever acts on it looks first.
+   */
+  look(): void {
+    if (this.#isStopped) return;
+    const nowMs = this.#clock.monotonicMs();
+    const hasStalled = nowMs - this.#lookedMs >= this.#sessionTimeoutMs;
+    this.#lookedMs = nowMs;
+    if (hasStalled) this.stallsCount++;
+    const isSilent = this.#heardMs !== null && nowMs - this.#heardMs >= this.#sessionTimeoutMs;
+    if (!isSilent || this.#host.isAwaited()) return;
+    this.#heardMs = null;
+    const why = hasStalled ? "this process stood still" : "the coordinator did not answer";
+    this.#host.onSilence(`${why} for longer than the session of ${this.#sessionTimeoutMs} ms`);
   }
 
   /** There is no session any more. */
@@ -89,15 +107,7 @@ export class Pulse {
   #tick(): void {
     if (this.#isStopped) return;
     const nowMs = this.#clock.monotonicMs();
-    const hasStalled = nowMs - this.#lastTickMs >= this.#sessionTimeoutMs;
-    this.#lastTickMs = nowMs;
-    if (hasStalled) this.stallsCount++;
-    const isSilent = this.#heardMs !== null && nowMs - this.#heardMs >= this.#sessionTimeoutMs;
-    if (isSilent && !this.#host.isAwaited()) {
-      this.#heardMs = null;
-      const why = hasStalled ? "this process stood still" : "the coordinator did not answer";
-      this.#host.onSilence(`${why} for longer than the session of ${this.#sessionTimeoutMs} ms`);
-    }
+    this.look();
     const isDue = nowMs >= this.#dueMs;
     if (isDue && !this.#isBeating && this.#host.mayBeat()) void this.#beat();
     else this.#scheduleIn(isDue ? this.intervalMs : this.#dueMs - nowMs);
