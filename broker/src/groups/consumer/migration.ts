@@ -36,7 +36,9 @@ export function replaceEmptyClassicGroup(group: ClassicGroup, around: ConsumerSu
 
 /**
  * Every member of the classic group becomes a member that goes on with JoinGroup and SyncGroup. It has what its leader
- * assigned to it, in an epoch that is the group's generation.
+ * assigned to it, in an epoch that is the group's generation. While a rebalance is under way there may be no assignment: then it
+ * has what it brought along, since a cooperative member goes on with that until it is told to give it up. (Kafka takes it to
+ * have nothing, and gives that to others at once.)
  */
 export function upgrade(group: ClassicGroup, around: ConsumerSurroundings): Result<ConsumerDraft, Refusal> {
   const { groupId } = group;
@@ -49,7 +51,9 @@ export function upgrade(group: ClassicGroup, around: ConsumerSurroundings): Resu
 
   const members: ConsumerMember[] = [];
   const taken = new Set<string>();
-  for (const classic of group.members.values()) {
+  // What was assigned counts before what is claimed.
+  const [assigned, others] = partition([...group.members.values()], ({ assignment }) => assignment.length > 0);
+  for (const classic of [...assigned, ...others]) {
     const member = upgradedMember(classic, { group, topics: around.topics, taken });
     if (!member.ok) return cannot(member.failure);
     members.push(member.value);
@@ -80,7 +84,8 @@ function upgradedMember(
     return failed("what its custom assignor keeps with the members would be lost");
 
   const assigned = new Map<string, Map<number, number>>();
-  for (const { topic, partitions } of assignment?.assignedPartitions ?? []) {
+  const isOpen = group.state !== "Stable" && assignment === null;
+  for (const { topic, partitions } of (isOpen ? subscription.ownedPartitions : assignment?.assignedPartitions) ?? []) {
     const known = topics.byName(topic);
     if (known === null) continue;
     // An assignor of the clients may give a partition to two of them. Here it has one owner.
@@ -101,6 +106,10 @@ function upgradedMember(
     previousMemberEpoch: group.generation,
     assigned,
   });
+}
+
+function partition<Item>(items: readonly Item[], isFirst: (item: Item) => boolean): [Item[], Item[]] {
+  return [items.filter(isFirst), items.filter((item) => !isFirst(item))];
 }
 
 /** All records of a group whose members all have their target. */

@@ -194,12 +194,23 @@ export class TestClient {
   }
 }
 
-/** A subscription of the embedded consumer protocol, version 0. */
-export function subscription(topics: readonly string[]): Uint8Array {
-  const parts: Buffer[] = [Buffer.from([0, 0]), int32(topics.length)];
-  for (const topic of topics) parts.push(Buffer.from([topic.length >> 8, topic.length & 0xff]), Buffer.from(topic));
+/** A subscription of the embedded consumer protocol: version 0, or 1 with what its member has. */
+export function subscription(
+  topics: readonly string[],
+  owned: readonly { readonly topic: string; readonly partitions: readonly number[] }[] | null = null,
+): Uint8Array {
+  const parts: Buffer[] = [Buffer.from([0, owned === null ? 0 : 1]), int32(topics.length), ...topics.map(string)];
   parts.push(int32(-1));
+  if (owned === null) return Buffer.concat(parts);
+  parts.push(int32(owned.length));
+  for (const { topic, partitions } of owned) {
+    parts.push(string(topic), int32(partitions.length), ...partitions.map(int32));
+  }
   return Buffer.concat(parts);
+}
+
+function string(text: string): Buffer {
+  return Buffer.concat([Buffer.from([text.length >> 8, text.length & 0xff]), Buffer.from(text)]);
 }
 
 function int32(value: number): Buffer {

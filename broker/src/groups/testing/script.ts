@@ -26,7 +26,8 @@ import { GroupHost } from "./group-host.ts";
  *     settings delay=0s size=2        initial rebalance delay, group.max.size, retention, pending members; of consumer groups:
  *                                     interval (between targets), consumers (group size), policy (migration)
  *     client a group=g instance=i     without it: group g, no instance id
- *     join a protocols=range,rr       also: type= session= rebalance= topics= v=3 (joins at once) v=8 (cannot skip)
+ *     join a protocols=range,rr       also: type= session= rebalance= topics= owned=t-0,1 v=3 (joins at once) v=8
+ *                                     (cannot skip)
  *     sync a a=0,1 b=2                what the leader assigns, by client; followers: sync b; generation=2; a=embedded:t-0,1;u-0
  *                                     assigns in words that the coordinator knows, too
  *     beat a · leave a b · evict i    heartbeat; several leave at once; an administrator removes by instance id
@@ -182,6 +183,7 @@ class ScriptRunner {
 
   #join(client: TestClient, options: ReadonlyMap<string, string>): void {
     const topics = (options.get("topics") ?? "t").split(",");
+    const owned = options.has("owned") ? partitionsFrom(options.get("owned") ?? "") : null;
     const type = options.get("type") ?? "consumer";
     const version = Number(options.get("v") ?? 9);
     client.join(
@@ -189,7 +191,7 @@ class ScriptRunner {
         protocolType: type,
         protocols: (options.get("protocols") ?? "range").split(",").map((name) => ({
           name,
-          metadata: type === "consumer" ? subscription(topics) : Buffer.from(`about ${name}`),
+          metadata: type === "consumer" ? subscription(topics, owned) : Buffer.from(`about ${name}`),
         })),
         sessionTimeoutMs: durationMs(options.get("session") ?? "10s"),
         rebalanceTimeoutMs: durationMs(options.get("rebalance") ?? "60s"),
@@ -346,14 +348,15 @@ function joinText(answer: JoinAnswer): string {
 /** `embedded:t-0,1;u-0` is a message of the embedded consumer protocol; any other text stands for itself. */
 function assignmentFrom(text: string): string | Uint8Array {
   if (!text.startsWith("embedded:")) return text;
-  const topics = text
-    .slice("embedded:".length)
-    .split(";")
-    .map((one) => {
-      const [topic = "", partitions = ""] = one.split("-");
-      return { topic, partitions: partitions.split(",").map(Number) };
-    });
-  return assignmentBytes(topics, subscription([]));
+  return assignmentBytes(partitionsFrom(text.slice("embedded:".length)), subscription([]));
+}
+
+/** `t-0,1;u-0` */
+function partitionsFrom(text: string): { readonly topic: string; readonly partitions: readonly number[] }[] {
+  return text.split(";").map((one) => {
+    const [topic = "", partitions = ""] = one.split("-");
+    return { topic, partitions: partitions.split(",").map(Number) };
+  });
 }
 
 function syncText(answer: SyncAnswer): string {
