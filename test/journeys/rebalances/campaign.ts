@@ -124,6 +124,8 @@ class Campaign implements MemberHost {
     if (this.#live.size === 0) this.#join();
     const ends = await this.#await(this.#readToEnd());
     await this.#until("all is handled and committed", 240_000, () => this.ledger.isThrough(ends));
+    // All may be handled before the last of those that came has anything.
+    await this.clock.advance(calmMs);
     const changes = this.ledger.changesCount;
     await this.clock.advance(calmMs);
     if (this.ledger.changesCount !== changes) this.ledger.fault("the group does not come to rest");

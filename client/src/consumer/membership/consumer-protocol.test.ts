@@ -388,6 +388,21 @@ describe("static members", () => {
   });
 });
 
+test("a coordinator that was away between two heartbeats is one that was away", async () => {
+  const group = await begin({ sessionTimeoutMs: 20_000, instanceId: "one" });
+  const beganMs = group.clock.monotonicMs();
+  group.coordinator.intercept = (api) => {
+    const isOver = group.clock.monotonicMs() - beganMs > 45_000;
+    return api === "ConsumerGroupHeartbeat" && !isOver ? { code: ErrorCode.UNRELEASED_INSTANCE_ID } : null;
+  };
+  const a = group.join("a");
+  await group.clock.advance(22_000);
+  // Only the connection tells of it.
+  for (const broker of group.fake.brokers) broker.cut();
+  await group.settled([[a, 6]], 60_000);
+  expect(a.owner.failure).toBeNull();
+});
+
 test("behind a coordinator that was away, the session of a process that was killed begins anew", async () => {
   const group = await begin({ sessionTimeoutMs: 20_000, instanceId: "one" });
   const beganMs = group.clock.monotonicMs();

@@ -11,6 +11,7 @@ import type { TopicPartition } from "../../topic-partition.ts";
 import { GroupLink } from "./link.ts";
 import type { GroupIdentity, Membership, Owner, Subscription } from "./membership.ts";
 import type { MembershipSettings } from "./options.ts";
+import type { BrokerConnection } from "../../network/broker-connection.ts";
 import { Pulse } from "./pulse.ts";
 import { idAssignment, news, nextStep, regexText } from "./reconciliation.ts";
 import type { IdAssignment, IdPartition, Step, Told } from "./reconciliation.ts";
@@ -54,6 +55,7 @@ export class ConsumerMembership implements Membership {
   /** What the coordinator knows for sure. */
   #told: Told | null = null;
   #unreleasedSinceMs: number | null = null;
+  #unreleasedBy: BrokerConnection | null = null;
   #isBegun = false;
   #leaving: Promise<void> | null = null;
 
@@ -284,6 +286,10 @@ export class ConsumerMembership implements Membership {
   #unlessTooLong(verdict: Verdict): Verdict {
     if (verdict !== "unreleased") return verdict;
     const nowMs = this.#link.clock.monotonicMs();
+    const { connected } = this.#link;
+    // A coordinator that was away lets each session begin anew.
+    if (this.#unreleasedBy !== connected) this.#unreleasedSinceMs = null;
+    this.#unreleasedBy = connected;
     this.#unreleasedSinceMs ??= nowMs;
     return nowMs - this.#unreleasedSinceMs < 1.5 * this.#settings.sessionTimeoutMs ? verdict : "failed";
   }

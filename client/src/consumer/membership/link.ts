@@ -25,6 +25,7 @@ export class GroupLink {
   readonly holdings: Holdings;
   /** Nothing is begun any more. */
   isEnding = false;
+  #connected: BrokerConnection | null = null;
   readonly #owner: Owner;
   readonly #purpose: Purpose;
   readonly #over = new AbortController();
@@ -69,8 +70,14 @@ export class GroupLink {
     return connection.request(api, message, { timeoutMs });
   }
 
+  /** Where the last request went: another one stands for a coordinator that may have been away meanwhile. */
+  get connected(): BrokerConnection | null {
+    return this.#connected;
+  }
+
   async connection(): Promise<BrokerConnection> {
     const connection = await this.wire.coordinator("group", this.settings.groupId, this.#purpose);
+    this.#connected = connection;
     // What was about to be asked before the end must not come behind the farewell.
     if (!this.#isClosed) return connection;
     throw new KafkaError("CLOSED", `the membership of group ${this.settings.groupId} has ended`);
