@@ -11,6 +11,7 @@ COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules ./node_modules
 COPY --from=build /build/base ./base
 COPY --from=build /build/protocol ./protocol
+COPY --from=build /build/raft ./raft
 COPY --from=build /build/storage ./storage
 COPY --from=build /build/broker ./broker
 COPY --from=build /build/client ./client

@@ -22,7 +22,7 @@ const project = (name: string, include: string[], { timeoutMs = 20_000, group = 
   },
 });
 
-const rooms = ["base", "protocol", "storage", "broker", "client", "cli", "simulator"];
+const rooms = ["base", "protocol", "raft", "storage", "broker", "client", "cli", "simulator"];
 
 export default defineConfig({
   test: {

@@ -13,7 +13,8 @@ import { paths, whyMissing } from "./interop/runtimes.ts";
  *
  *     npm run smoke -- sources     from the sources, without any optional package: no native code
  *     npm run smoke -- dist        packed and installed as from a registry, on the oldest Node that we support; then the
- *                                  client is used from there by programs in ESM and CommonJS, on Bun and on Deno
+ *                                  client is used from there by programs in ESM and CommonJS, on Bun and on Deno, and
+ *                                  raft-ts-lite by itself
  */
 const olderNode = "24.21.0";
 const recordCount = 1_000;
@@ -102,6 +103,7 @@ function useClient({ directory, hasClient }: Installation, address: string): voi
   const module = (topic: string): readonly string[] => ["client-program.mjs", address, topic];
   expectOutput(directory, [node, ...module("of-node")], `read ${recordCount} records`);
   expectOutput(directory, [node, "client-program.cjs", address, "of-common-js"], "read 1 records");
+  expectOutput(directory, [node, "raft-program.mjs"], "3 nodes agree on 100 entries");
   checkTypes(directory);
   const others = { bun: [paths.bun], deno: [paths.deno, "run", "--allow-all", "--node-modules-dir=manual"] } as const;
   for (const [name, command] of Object.entries(others)) {

@@ -12,7 +12,7 @@ export interface Room {
   readonly reason: string;
 }
 
-export type RoomName = "base" | "protocol" | "storage" | "broker" | "client" | "cli" | "simulator";
+export type RoomName = "base" | "protocol" | "raft" | "storage" | "broker" | "client" | "cli" | "simulator";
 
 export const rooms: Readonly<Record<RoomName, Room>> = {
   base: {
@@ -24,6 +24,11 @@ export const rooms: Readonly<Record<RoomName, Room>> = {
     packageName: "kafka-protocol-ts",
     mayImport: [],
     reason: "it is published on its own, and its root entry runs in a browser",
+  },
+  raft: {
+    packageName: "raft-ts-lite",
+    mayImport: [],
+    reason: "it is published on its own, and only computes",
   },
   storage: {
     packageName: "@millrace/storage",
