@@ -1,3 +1,7 @@
+import type {
+  ConsumerProtocolAssignment,
+  ConsumerProtocolSubscription,
+} from "kafka-protocol-ts/internal/consumer-protocol";
 import { must } from "@millrace/base/assert";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
@@ -9,6 +13,7 @@ import { CONSUMER_PROTOCOL_TYPE, metadataOf, newClassicGroup, noBytes, selectPro
 import type { ClassicGroup, ClassicMember } from "../classic-group.ts";
 import { assignmentBytes, assignmentOf as assignmentOfBytes, subscriptionOf } from "../consumer-protocol.ts";
 import type { GroupValue } from "../records.ts";
+import { hasPartition } from "../topic-lookup.ts";
 import type { TopicLookup } from "../topic-lookup.ts";
 import { downgradedTimer, joinTimer, sessionTimer, syncTimer } from "../types.ts";
 import type { GroupDecision } from "../types.ts";
@@ -17,8 +22,15 @@ import type { ConsumerSurroundings } from "./draft.ts";
 import { ConsumerGroup } from "./group.ts";
 import type { ConsumerGroupView } from "./group.ts";
 import type { Refusal } from "./heartbeat.ts";
-import { assignmentOf, currentOf, isReconciledTo, newMember, subscriptionOf as memberSubscription } from "./member.ts";
-import type { ConsumerMember } from "./member.ts";
+import {
+  assignmentOf,
+  currentOf,
+  isReconciledTo,
+  newMember,
+  nothingOwned,
+  subscriptionOf as memberSubscription,
+} from "./member.ts";
+import type { ConsumerMember, Owned } from "./member.ts";
 import { metadataHash } from "./metadata-hash.ts";
 import type { ConsumerRecord } from "./records.ts";
 
@@ -36,9 +48,9 @@ export function replaceEmptyClassicGroup(group: ClassicGroup, around: ConsumerSu
 
 /**
  * Every member of the classic group becomes a member that goes on with JoinGroup and SyncGroup. It has what its leader
- * assigned to it, in an epoch that is the group's generation. While a rebalance is under way there may be no assignment: then it
- * has what it brought along, since a cooperative member goes on with that until it is told to give it up. (Kafka takes it to
- * have nothing, and gives that to others at once.)
+ * assigned to it, in an epoch that is the group's generation, and what else it brought along when it joined: a cooperative
+ * member reads on until it has given that up, and then says so by joining again. (Kafka counts what was assigned alone, and gives
+ * the rest to others at once.)
  */
 export function upgrade(group: ClassicGroup, around: ConsumerSurroundings): Result<ConsumerDraft, Refusal> {
   const { groupId } = group;
@@ -50,13 +62,20 @@ export function upgrade(group: ClassicGroup, around: ConsumerSurroundings): Resu
   if (group.members.size > consumer.sizeMax) return cannot(`it has more than ${consumer.sizeMax} members`);
 
   const members: ConsumerMember[] = [];
-  const taken = new Set<string>();
-  // What was assigned counts before what is claimed.
-  const [assigned, others] = partition([...group.members.values()], ({ assignment }) => assignment.length > 0);
-  for (const classic of [...assigned, ...others]) {
-    const member = upgradedMember(classic, { group, topics: around.topics, taken });
-    if (!member.ok) return cannot(member.failure);
-    members.push(member.value);
+  const holdings = new Holdings(group.generation, around.topics);
+  const found: { readonly classic: ClassicMember; readonly embedded: Embedded }[] = [];
+  for (const classic of group.members.values()) {
+    const embedded = embeddedOf(classic, group);
+    if (!embedded.ok) return cannot(embedded.failure);
+    found.push({ classic, embedded: embedded.value });
+  }
+  // What was assigned counts before what was brought along.
+  for (const { classic, embedded } of found) holdings.give(classic.memberId, embedded.assigned);
+  for (const { classic, embedded } of found) holdings.give(classic.memberId, embedded.subscription.ownedPartitions);
+  for (const { classic, embedded } of found) {
+    members.push(
+      upgradedMember(classic, { ...embedded, generation: group.generation, has: holdings.of(classic.memberId) }),
+    );
   }
   const records = [...creation(groupId, group.generation, members, around.topics)];
   const upgraded = new ConsumerGroup(groupId);
@@ -70,10 +89,13 @@ export function upgrade(group: ClassicGroup, around: ConsumerSurroundings): Resu
   return ok(draft);
 }
 
-function upgradedMember(
-  classic: ClassicMember,
-  { group, topics, taken }: { readonly group: ClassicGroup; readonly topics: TopicLookup; readonly taken: Set<string> },
-): Result<ConsumerMember, string> {
+/** What a classic member and its leader have said in Kafka's embedded protocol. */
+interface Embedded {
+  readonly subscription: ConsumerProtocolSubscription;
+  readonly assigned: ConsumerProtocolAssignment["assignedPartitions"];
+}
+
+function embeddedOf(classic: ClassicMember, group: ClassicGroup): Result<Embedded, string> {
   const chosen = metadataOf(classic, group.protocolName);
   // Before the first generation is complete no protocol is chosen; every one has the same topics.
   const subscription = subscriptionOf(chosen.length > 0 ? chosen : (classic.protocols[0]?.metadata ?? noBytes));
@@ -82,18 +104,52 @@ function upgradedMember(
     return failed("the embedded consumer protocol of its members is malformed");
   if ((assignment?.userData?.length ?? 0) > 0)
     return failed("what its custom assignor keeps with the members would be lost");
+  return ok({ subscription, assigned: assignment?.assignedPartitions ?? [] });
+}
 
-  const assigned = new Map<string, Map<number, number>>();
-  const isOpen = group.state !== "Stable" && assignment === null;
-  for (const { topic, partitions } of (isOpen ? subscription.ownedPartitions : assignment?.assignedPartitions) ?? []) {
-    const known = topics.byName(topic);
-    if (known === null) continue;
-    // An assignor of the clients may give a partition to two of them. Here it has one owner.
-    const free = partitions.filter((partition) => !taken.has(`${partition}:${known.id}`));
-    for (const partition of free) taken.add(`${partition}:${known.id}`);
-    if (free.length > 0) assigned.set(known.id, new Map(free.map((partition) => [partition, group.generation])));
+/** An assignor of the clients may give a partition to two of them. Here it has one owner: whoever is named first. */
+class Holdings {
+  readonly #epoch: number;
+  readonly #topics: TopicLookup;
+  readonly #taken = new Set<string>();
+  readonly #byMember = new Map<string, Map<string, Map<number, number>>>();
+
+  constructor(epoch: number, topics: TopicLookup) {
+    this.#epoch = epoch;
+    this.#topics = topics;
   }
-  return ok({
+
+  of(memberId: string): Owned {
+    return this.#byMember.get(memberId) ?? nothingOwned;
+  }
+
+  give(memberId: string, named: readonly { readonly topic: string; readonly partitions: readonly number[] }[]): void {
+    let owned = this.#byMember.get(memberId);
+    if (owned === undefined) this.#byMember.set(memberId, (owned = new Map()));
+    for (const { topic, partitions } of named) {
+      const known = this.#topics.byName(topic);
+      if (known === null) continue;
+      for (const partition of partitions) {
+        const key = `${partition}:${known.id}`;
+        if (this.#taken.has(key) || !hasPartition(known, partition)) continue;
+        this.#taken.add(key);
+        let ofTopic = owned.get(known.id);
+        if (ofTopic === undefined) owned.set(known.id, (ofTopic = new Map()));
+        ofTopic.set(partition, this.#epoch);
+      }
+    }
+  }
+}
+
+function upgradedMember(
+  classic: ClassicMember,
+  {
+    subscription,
+    generation,
+    has,
+  }: Pick<Embedded, "subscription"> & { readonly generation: number; readonly has: Owned },
+): ConsumerMember {
+  return {
     ...newMember(classic.memberId),
     instanceId: classic.instanceId,
     rackId: subscription.rackId === "" ? null : subscription.rackId,
@@ -102,14 +158,10 @@ function upgradedMember(
     topicNames: [...new Set(subscription.topics)].sort(),
     rebalanceTimeoutMs: classic.rebalanceTimeoutMs,
     classic: { sessionTimeoutMs: classic.sessionTimeoutMs, protocols: classic.protocols },
-    memberEpoch: group.generation,
-    previousMemberEpoch: group.generation,
-    assigned,
-  });
-}
-
-function partition<Item>(items: readonly Item[], isFirst: (item: Item) => boolean): [Item[], Item[]] {
-  return [items.filter(isFirst), items.filter((item) => !isFirst(item))];
+    memberEpoch: generation,
+    previousMemberEpoch: generation,
+    assigned: has,
+  };
 }
 
 /** All records of a group whose members all have their target. */
