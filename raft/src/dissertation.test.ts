@@ -136,15 +136,21 @@ describe("membership (section 6; dissertation, chapter 4)", () => {
   });
 });
 
+/** A leader a whose log begins with a snapshot, and c, which has nothing of what that stands for. */
+function behindSnapshot(): Cluster {
+  const cluster = new Cluster(three, { limits: { chunkBytesMax: 7 } });
+  cluster.elect("a");
+  cluster.cut("c");
+  for (let count = 0; count < 10; count++) cluster.propose(`value ${count}`);
+  cluster.settle();
+  cluster.host("a").compact();
+  cluster.heal();
+  return cluster;
+}
+
 describe("snapshots (section 7)", () => {
   test("a follower whose entries are gone gets the snapshot, in chunks, and what follows it", () => {
-    const cluster = new Cluster(three, { limits: { chunkBytesMax: 7 } });
-    cluster.elect("a");
-    cluster.cut("c");
-    for (let count = 0; count < 10; count++) cluster.propose(`value ${count}`);
-    cluster.settle();
-    cluster.host("a").compact();
-    cluster.heal();
+    const cluster = behindSnapshot();
     cluster.propose("after");
     cluster.tick(5);
     expect(cluster.host("c").state).toEqual(cluster.host("a").state);
@@ -152,13 +158,7 @@ describe("snapshots (section 7)", () => {
   });
 
   test("one that is damaged on the way is refused, and fetched again", () => {
-    const cluster = new Cluster(three, { limits: { chunkBytesMax: 7 } });
-    cluster.elect("a");
-    cluster.cut("c");
-    for (let count = 0; count < 10; count++) cluster.propose(`value ${count}`);
-    cluster.settle();
-    cluster.host("a").compact();
-    cluster.heal();
+    const cluster = behindSnapshot();
     let refusals = 0;
     cluster.host("c").isIntact = () => ++refusals > 3;
     cluster.tick(10);
@@ -289,7 +289,7 @@ describe("limits", () => {
     expect(more.flatMap(({ entries: list }) => list.map(({ index }) => index))).toEqual([5, 6]);
   });
 
-  test("one who says that it lost what it had acknowledged is told of, and does not count", () => {
+  test("a voter that says that it lost what it had acknowledged is told of", () => {
     const host = node();
     crown(host, "b");
     taken(host, "b", 1);
@@ -305,5 +305,16 @@ describe("limits", () => {
     expect(host.events.some(({ kind }) => kind === "forgetful")).toBe(false);
     contradict(40);
     expect(host.events).toContainEqual({ kind: "forgetful", node: "b", hadIndex: 1, hasIndex: 0 });
+  });
+
+  test("a learner whose disk was changed under its name is served from the beginning", () => {
+    const cluster = new Cluster(three, { learners: ["d"] });
+    cluster.elect("a");
+    cluster.propose("x", "y");
+    cluster.tick(2);
+    expect(cluster.host("d").state).toEqual(["x", "y"]);
+    cluster.hosts.set("d", new Host("d", emptyDisk(three), () => 0));
+    cluster.tick(200);
+    expect(cluster.host("d").state).toEqual(["x", "y"]);
   });
 });

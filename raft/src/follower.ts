@@ -77,7 +77,8 @@ export class Follower {
 
   onHeartbeat({ from, commitIndex, round }: MessageOf<"heartbeat">): void {
     this.#hear(from);
-    this.#core.commitTo(commitIndex);
+    // Beyond it nothing can be committed: a disk was changed under a name, and the leader finds that out by itself.
+    if (commitIndex <= this.#core.log.lastIndex) this.#core.commitTo(commitIndex);
     this.#core.send({ kind: "heartbeat-answer", to: from, round });
   }
 

@@ -71,9 +71,6 @@ export class Leader {
   progressOf(id: NodeId): Progress | null {
     return this.#others.get(id) ?? null;
   }
-  get transferTarget(): NodeId | null {
-    return this.#transfer?.to ?? null;
-  }
 
   // --- Time -------------------------------------------------------------------------------------------------------------
 
@@ -128,11 +125,14 @@ export class Leader {
     else if (message.kind === "snapshot-answer") progress.wantsFrom(message.index, message.nextOffset);
   }
 
-  #join({ from }: MessageOf<"join">): void {
+  #join({ from, lastIndex }: MessageOf<"join">): void {
+    const known = this.#others.get(from);
+    // A learner may come back with another disk under its name: it counts for nothing, and begins anew.
+    const isAnew = known !== undefined && lastIndex < known.matchIndex && !this.#core.voters.includes(from);
     // One who is known is heard of by its answers: it may be heard, and not hear.
-    if (this.#others.has(from)) return;
+    if (known !== undefined && !isAnew) return;
     this.#others.set(from, this.#newProgress(from));
-    this.#core.events.push({ kind: "learner", node: from, isThere: true });
+    if (known === undefined) this.#core.events.push({ kind: "learner", node: from, isThere: true });
   }
 
   #onAppendAnswer(progress: Progress, { outcome }: MessageOf<"append-answer">): void {
@@ -153,7 +153,10 @@ export class Leader {
     progress.probeFrom(Math.min(prevIndex, agreed + 1));
   }
 
-  /** Most often the answer is late. One who goes on so must not count for what it has lost, and somebody is to look at it. */
+  /**
+   * Most often the answer is late. One that goes on so has counted for what it lost, which cannot be taken back: it is not
+   * filled again, and somebody is to look at it.
+   */
   #onContradiction(progress: Progress, hasIndex: number): void {
     const { id: node, matchIndex: hadIndex } = progress;
     if (++progress.contradictions !== contradictionsMax) return;

@@ -342,7 +342,9 @@ export class Storm {
 
   #expect(isTrue: boolean, sentence: string): void {
     if (isTrue) return;
-    throw new Error(`${sentence} (seed ${this.seed}, step ${this.#steps}, weather ${JSON.stringify(this.weather)})`);
+    throw new Error(
+      `${sentence} (step ${this.#steps}, weather ${JSON.stringify(this.weather)}); again: RAFT_SEED=${this.seed} RAFT_STEPS=1 npx vitest run --project raft storm`,
+    );
   }
 }
 
