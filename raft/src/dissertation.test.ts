@@ -6,6 +6,41 @@ import { append, crown, entries, node, say, taken, three, vote } from "../test/o
 
 /** Membership, snapshots, and what Ongaro's dissertation has beyond the paper; each test says where. */
 
+test("a learner that is told to asks every voter at once; a voter has nothing to ask", () => {
+  const learner = new Host("d", emptyDisk(three), () => 0, {});
+  learner.work();
+  learner.raft.join();
+  expect(messagesOf(learner.work(), "join").map(({ to }) => to)).toEqual([...three]);
+  const voter = node();
+  voter.raft.join();
+  expect(voter.work()).toEqual([]);
+});
+
+describe("a leader that the host misses", () => {
+  test("is replaced within an election timeout, since others are voted for at once", () => {
+    const cluster = new Cluster(three);
+    cluster.elect("a");
+    cluster.settle();
+    cluster.cut("a");
+    for (const id of ["b", "c"]) cluster.host(id).raft.miss("a");
+    cluster.tick(10);
+    expect(["b", "c"]).toContain(cluster.leader?.id);
+  });
+
+  test("is followed on by those who hear of it, and one who alone misses it disturbs nobody", () => {
+    const cluster = new Cluster(three);
+    const leader = cluster.elect("a");
+    cluster.settle();
+    const { term } = leader.raft.status;
+    cluster.host("b").raft.miss("a");
+    cluster.tick(40);
+    expect(cluster.leader?.id).toBe("a");
+    expect(leader.raft.status.term).toBe(term);
+    cluster.host("b").raft.miss("c");
+    expect(cluster.host("b").raft.status.leader).toBe("a");
+  });
+});
+
 describe("membership (section 6; dissertation, chapter 4)", () => {
   test("a server uses the latest configuration in its log, committed or not, and goes back with it", () => {
     const host = node({ terms: [1] });

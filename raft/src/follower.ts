@@ -41,6 +41,11 @@ export class Follower {
     return false;
   }
 
+  /** The silence of an election timeout is taken for granted; what chance adds to it is waited for. */
+  missLeader(): void {
+    this.#silentTicks = Math.max(this.#silentTicks, this.#core.limits.electionTicks);
+  }
+
   #hear(leader: NodeId): void {
     this.#silentTicks = 0;
     if (this.#leader === leader) return;

@@ -103,6 +103,20 @@ export class Raft {
     this.#campaign({ isPreVote: true, isTransfer: false });
   }
 
+  /**
+   * The host has reason to believe that this node is gone: its machine refuses connections that it took before. If it leads, it is
+   * as if it had been silent: others are voted for, and this node stands soon unless another does. A leader that is heard of again
+   * is followed on.
+   */
+  miss(node: NodeId): void {
+    if (this.#role instanceof Follower && this.#role.leader === node) this.#role.missLeader();
+  }
+
+  /** A node without a vote asks all voters at once whom to follow, as it does by itself after a silence. */
+  join(): void {
+    if (this.#role instanceof Follower && !this.#core.mayLead) this.#core.askToJoin();
+  }
+
   /** A message for this node, from whomever it claims to be: the host knows who its peers are. */
   step(message: Message): void {
     if (message.to !== this.#core.id) return;

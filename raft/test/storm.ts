@@ -138,6 +138,7 @@ export class Storm {
     if (dice.chance(weather.transfers)) machine.host.raft.transferTo(this.#any(machine.host.raft.status.voters) ?? "");
     if (dice.chance(weather.compactions) && machine.out === null) this.#compact(machine.host);
     if (dice.chance(0.02)) this.#read(machine.host);
+    if (dice.chance(0.01)) machine.host.raft.miss(machine.host.raft.status.leader ?? "");
     if (dice.chance(weather.pace)) machine.host.raft.tick();
     this.#deliverTo(machine);
     this.#work(machine);
