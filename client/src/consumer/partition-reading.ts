@@ -10,6 +10,8 @@ export interface Chunk {
   readonly fromOffset: number;
   /** Where the next chunk begins. */
   readonly nextOffset: number;
+  /** Of what stands there, whoever sees it: a leader that knows nothing of it lacks it (KIP-320). */
+  readonly leaderEpoch: number;
   readonly sizeBytes: number;
 }
 
@@ -122,7 +124,7 @@ export class PartitionReading {
     this.#chunks.push(chunk);
     this.#count(chunk.sizeBytes);
     this.fetchOffset = chunk.nextOffset;
-    if (chunk.batch !== null) this.fetchedEpoch = chunk.batch.partitionLeaderEpoch;
+    this.fetchedEpoch = chunk.leaderEpoch;
   }
 
   take(): Chunk | undefined {

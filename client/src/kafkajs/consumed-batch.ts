@@ -73,7 +73,7 @@ export class FacadeBatch implements Batch {
   /** Leader epoch of the record before this offset; -1: not known. */
   epochBefore(nextOffset: number): number {
     const part = this.#parts.find(({ chunk }) => chunk.nextOffset >= nextOffset && chunk.fromOffset < nextOffset);
-    return part?.chunk.batch?.partitionLeaderEpoch ?? -1;
+    return part?.chunk.leaderEpoch ?? -1;
   }
 
   /** What begins at this offset or behind it, the last chunk first: as it is given back. */

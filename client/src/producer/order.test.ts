@@ -98,7 +98,7 @@ test("a batch of unknown fate behind one that was given up keeps its numbers unt
   await using cluster = fake.client({ requestTimeoutMs: 4_000 });
   await using producer = cluster.producer({ deliveryTimeoutMs: 10_000, inFlightMax: 2 });
   await producer.send("orders", { value: "first" });
-  fake.mishaps.push("no answer", ...Array.from({ length: 20 }, () => "the connection breaks" as const));
+  fake.mishaps.push("no answer", ...Array.from({ length: 100 }, () => "the connection breaks" as const));
   const lost = producer.send("orders", { value: "lost" });
   await fake.world.clock.advance(1_000);
   const behind = producer.send("orders", { value: "behind" });
@@ -188,6 +188,24 @@ test("five batches of a partition are in flight, once it is known that it knows 
   expect(fake.inFlightMax).toBe(5);
   // The first alone, then five at a time.
   expect(fake.world.clock.monotonicMs() - begunMs).toBeLessThanOrEqual(10 + 8 * 10);
+});
+
+test("batches that are lost with one connection are one failure: the pause is that of the first", async () => {
+  const fake = await FakeCluster.start();
+  fake.create("orders");
+  await using cluster = fake.client();
+  await using producer = cluster.producer({ batchBytesMax: 100 });
+  await producer.send("orders", { value: "first" });
+  fake.beforeAnswer = () => new Promise((resolve) => void fake.world.clock.schedule(10, resolve));
+  const sends = numbered(5).map(async (value) => producer.send("orders", { value }));
+  await fake.world.clock.settle();
+  expect(fake.attempts).toHaveLength(6);
+  must(fake.brokers[0], "a broker").cut();
+  const brokenMs = fake.world.clock.monotonicMs();
+  await fake.within(5_000, Promise.all(sends));
+  // Its fifth would be 1,600 ms.
+  expect(fake.world.clock.monotonicMs() - brokenMs).toBeLessThan(120 + 100);
+  expect(fake.values("orders")).toEqual(["first", ...numbered(5)]);
 });
 
 test("a broker remembers five batches: a sixth waits for the first, also where those between are stored", async () => {

@@ -147,8 +147,8 @@ export class Outcomes {
     lane.lastError = error;
     lane.isLeaderStale ||= isLeaderStale;
     if (isLearned) lane.isLeaderStale = false;
-    // Who is told where to go need not wait, if it is not sent back and forth.
-    else lane.failuresCount++;
+    // Who is told where to go need not wait, if it is not sent back and forth. Requests that break together fail once.
+    else lane.failuresCount = lane.isQuiet ? Math.max(1, lane.failuresCount) : lane.failuresCount + 1;
     lane.again();
   }
 }

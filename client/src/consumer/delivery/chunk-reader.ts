@@ -32,8 +32,8 @@ export class ChunkReader {
     const { topic, partition, lease } = reading;
     this.#source = { topic, partition, lease, owner: decoder.ownerOf(topic) };
     this.#records = recordsOf(reading, chunk, decoder.isRaw(topic) ? this.#source : null);
-    const { batch, fromOffset } = chunk;
-    if (batch !== null) this.#lease.seeEpoch(fromOffset, batch.partitionLeaderEpoch);
+    const { fromOffset, leaderEpoch } = chunk;
+    this.#lease.seeEpoch(fromOffset, leaderEpoch);
     while ((this.#records[this.#at]?.offset ?? fromOffset) < fromOffset) this.#at++;
   }
 

@@ -4,6 +4,7 @@ import type { FetchRequest, FetchResponseInput } from "kafka-protocol-ts/message
 import { metadata } from "kafka-protocol-ts/messages/03-metadata";
 import { offsetForLeaderEpoch } from "kafka-protocol-ts/messages/23-offset-for-leader-epoch";
 import { batchesIn } from "kafka-protocol-ts/records/batch";
+import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../../../test/fake-cluster.ts";
 import type { FakePartition } from "../../../test/fake-cluster.ts";
@@ -307,6 +308,33 @@ test("a leader that has never heard of the epoch: told as `outOfRange` says, nev
   failing.goOn();
   await until(failing.fake, () => failing.failure() !== null);
   expect(failing.failure()).toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
+});
+
+test("a marker that nobody sees counts for the epoch of what was read (KIP-320)", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const [partition] = fake.create("orders", [0]);
+  store(partition!, 4);
+  const marker = { isCommit: false, producerId: 7, producerEpoch: 0, coordinatorEpoch: 0, timestamp: 0 };
+  partition!.log.push(encodeEndTransactionMarker({ ...marker, baseOffset: 10, leaderEpoch: 5 }));
+  partition!.endOffset = 11;
+  partition!.leaderEpoch = 5;
+  const reader = follow(fake);
+  await until(fake, () => reader.seen.length === 10);
+  await fake.world.clock.advance(1_000);
+  partition!.leaderId = 1;
+  partition!.leaderEpoch = 6;
+  const asked: number[] = [];
+  fake.brokers[1]!.on(offsetForLeaderEpoch, ({ message }) => {
+    const { leaderEpoch } = message.topics[0]!.partitions[0]!;
+    asked.push(leaderEpoch);
+    const found = { partition: 0, errorCode: 0, leaderEpoch, endOffset: leaderEpoch === 4 ? 10 : 11 };
+    return { throttleTimeMs: 0, topics: [{ topic: "orders", partitions: [found] }] };
+  });
+  store(partition!, 6);
+  await until(fake, () => reader.seen.length === 20);
+  expect(asked).toEqual([5]);
+  expect(reader.events).toEqual([]);
+  expect(reader.seen).toEqual([...numbers(0, 10), ...numbers(11, 10)].map(Number));
 });
 
 test("a broker that gives only what comes before is asked again with pauses", async () => {

@@ -491,7 +491,8 @@ export class Fetcher {
       const nextOffset = batch.lastOffset + 1;
       const fromOffset = reading.fetchOffset;
       if (nextOffset <= fromOffset) continue;
-      reading.push({ batch: isHidden ? null : batch, fromOffset, nextOffset, sizeBytes: batch.sizeBytes });
+      const { partitionLeaderEpoch: leaderEpoch, sizeBytes } = batch;
+      reading.push({ batch: isHidden ? null : batch, fromOffset, nextOffset, leaderEpoch, sizeBytes });
       if (nextOffset >= reading.endOffset) break;
     }
     const { fault } = batches;
