@@ -2,7 +2,7 @@
 FROM node:26-slim AS build
 WORKDIR /build
 COPY . .
-RUN npm ci && npm run build && npm prune --omit=dev && rm -rf */src protocol/schema protocol/generator
+RUN sh docker/build.sh
 
 FROM node:26-slim
 ENV NODE_ENV=production

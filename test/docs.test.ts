@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { brokerHandlers } from "@millrace/broker/apis/registry";
+import { brokerHandlers, controllerHandlers } from "@millrace/broker/apis/registry";
 import { apiTable } from "kafka-protocol-ts/api-table";
 import { generate } from "../protocol/generator/main.ts";
 import { handlerFile, leftOut } from "./house/compatibility.ts";
@@ -9,6 +9,8 @@ import { generatedPages } from "./house/generated.ts";
 import { readJson, readText, repositoryFiles, repositoryRoot } from "./house/repository.ts";
 import { roomNames, rooms } from "./house/rooms.ts";
 
+/** Of both kinds of listener; some serve on both. */
+const handlers = [...new Set([...brokerHandlers, ...controllerHandlers])];
 const repair = "run npm run generate, and read what changed";
 
 test("generated files are what their declarations say", async () => {
@@ -35,7 +37,7 @@ test("no generated file is left over", async () => {
 });
 
 test("every API is served, or the page on compatibility says why not", () => {
-  const served = new Set(brokerHandlers.map(({ api }) => api.key));
+  const served = new Set(handlers.map(({ api }) => api.key));
   const explained = new Set(leftOut.flatMap(({ keys }) => keys));
   const names = (keep: (key: number) => boolean): string[] =>
     Object.values(apiTable)
@@ -52,7 +54,8 @@ test("every API is served, or the page on compatibility says why not", () => {
 });
 
 test("every registered handler lies where its key and name say, and every such file is registered", () => {
-  const registered = brokerHandlers.map(({ api }) => `broker/src/apis/${handlerFile(api)}`);
+  // What the active controller decides is registered twice: for brokers that forward it, and for controllers.
+  const registered = [...new Set(handlers.map(({ api }) => `broker/src/apis/${handlerFile(api)}`))];
   const files = repositoryFiles("broker/src/apis").filter(
     (file) => /\/\d\d+-[^/]*\.ts$/.test(file) && !file.endsWith(".test.ts"),
   );
@@ -60,7 +63,7 @@ test("every registered handler lies where its key and name say, and every such f
 });
 
 test("a handler's opening comment says the versions that it serves", () => {
-  const wrong = brokerHandlers.flatMap(({ api, versions: [first, last] }) => {
+  const wrong = handlers.flatMap(({ api, versions: [first, last] }) => {
     const file = `broker/src/apis/${handlerFile(api)}`;
     const [, from, to] = /\/\*\*[\s*]*\w+ v(\d+)(?:\s*[–-]\s*v?(\d+))?/.exec(readText(file)) ?? [];
     const said: readonly [number, number] = [Number(from), Number(to ?? from)];

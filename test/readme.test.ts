@@ -72,6 +72,13 @@ test("the client writes and reads", () => {
   expect(result.stdout, result.stderr).toBe("alice saw /\n");
 });
 
+test("a cluster starts in a process", () => {
+  const program = block("ts", "startCluster");
+  const args = ["--conditions=source", "--input-type=module-typescript", "--eval", program];
+  const result = spawnSync("node", args, { cwd: repositoryRoot, encoding: "utf8", timeout: 50_000 });
+  expect(result.stdout, result.stderr).toBe("3 nodes\n");
+});
+
 test("the command line writes and reads", () => {
   expect(shell(block("sh", "npm run millrace"))).toMatch(
     /^created topic orders\na line is a record\npartition orders-0: offsets 0 to [01], nothing is held back\n\n- /,

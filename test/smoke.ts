@@ -1,20 +1,21 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { readJson, repositoryFiles, repositoryRoot } from "./house/repository.ts";
+import { dirname, join, matchesGlob } from "node:path";
+import { readJson, readText, repositoryFiles, repositoryRoot } from "./house/repository.ts";
 import { roomNames, rooms } from "./house/rooms.ts";
 import { paths, whyMissing } from "./interop/runtimes.ts";
 
 /**
- * `npm run smoke`: the broker in the two forms in which the tests do not run it. Each is installed into a directory of
+ * `npm run smoke`: the broker in the three forms in which the tests do not run it. Each is installed into a directory of
  * its own, started, written to and read from with the command line, stopped, started again and read once more.
  *
  *     npm run smoke -- sources     from the sources, without any optional package: no native code
  *     npm run smoke -- dist        packed and installed as from a registry, on the oldest Node that we support; then the
  *                                  client is used from there by programs in ESM and CommonJS, on Bun and on Deno, and
  *                                  raft-ts-lite by itself
+ *     npm run smoke -- image       as the container image has it, by the steps of the Dockerfile
  */
 const olderNode = "24.21.0";
 const recordCount = 1_000;
@@ -30,6 +31,7 @@ interface Installation {
 const forms: Readonly<Record<string, (directory: string) => Installation>> = {
   sources: withoutOptionalPackages,
   dist: packedOnOlderNode,
+  image: asInTheImage,
 };
 
 function withoutOptionalPackages(directory: string): Installation {
@@ -57,6 +59,29 @@ function packedOnOlderNode(directory: string): Installation {
   const version = spawnSync(join(directory, "node_modules", ".bin", "node"), ["--version"], { encoding: "utf8" });
   if (version.stdout.trim() !== `v${olderNode}`) throw new Error(`node is ${version.stdout}, not v${olderNode}`);
   return { command: [join(directory, "node_modules", ".bin", "millrace")], directory, hasClient: true };
+}
+
+/** The steps of the Dockerfile, but for the base image: what is copied, what runs there, what is taken out of it, and how it starts. */
+function asInTheImage(directory: string): Installation {
+  const steps = readText("Dockerfile");
+  const [build, image] = [join(directory, "build"), join(directory, "image")];
+  const ignored = readText(".dockerignore").trim().split("\n");
+  const isIgnored = (file: string): boolean =>
+    ignored.some((pattern) => matchesGlob(file, pattern) || matchesGlob(file, `${pattern}/**`));
+  for (const file of repositoryFiles().filter((each) => !isIgnored(each))) {
+    mkdirSync(dirname(join(build, file)), { recursive: true });
+    copyFileSync(join(repositoryRoot, file), join(build, file));
+  }
+  const [, command = ""] = /^RUN (sh docker\/build\.sh)$/m.exec(steps) ?? [];
+  const built = spawnSync("sh", ["-c", command], { cwd: build, env: environment(build), encoding: "utf8" });
+  if (built.status !== 0 || command === "") throw new Error(`${command}: ${built.stderr}${built.stdout}`);
+  for (const [, from = "", to = ""] of steps.matchAll(/^COPY --from=build \/build\/(\S+) \.\/(\S*)$/gm))
+    cpSync(join(build, from), join(image, to === "" ? from : to), { recursive: true, verbatimSymlinks: true });
+  rmSync(build, { recursive: true });
+  const [, entry = "[]"] = /^ENTRYPOINT (\[.*\])$/m.exec(steps) ?? [];
+  const [node = "", ...args] = JSON.parse(entry) as readonly string[];
+  if (node !== "node") throw new Error(`the image starts ${node}`);
+  return { command: [process.execPath, ...args], directory: image, hasClient: false };
 }
 
 function runNpm(directory: string, args: readonly string[]): void {
@@ -103,6 +128,7 @@ function useClient({ directory, hasClient }: Installation, address: string): voi
   const module = (topic: string): readonly string[] => ["client-program.mjs", address, topic];
   expectOutput(directory, [node, ...module("of-node")], `read ${recordCount} records`);
   expectOutput(directory, [node, "client-program.cjs", address, "of-common-js"], "read 1 records");
+  expectOutput(directory, [node, "cluster-program.mjs"], "3 nodes have 10 records");
   expectOutput(directory, [node, "raft-program.mjs"], "3 nodes agree on 100 entries");
   checkTypes(directory);
   const others = { bun: [paths.bun], deno: [paths.deno, "run", "--allow-all", "--node-modules-dir=manual"] } as const;

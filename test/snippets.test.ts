@@ -9,7 +9,8 @@ import { addressed, snippetsOf, type Need, type Snippet } from "./house/snippets
 import { Target } from "./interop/target.ts";
 
 /** Every block of the guides compiles and runs to its end, and every example of a docstring compiles. */
-const pages = ["client/README.md", ...repositoryFiles("docs/client")].filter((file) => file.endsWith(".md"));
+const guides = repositoryFiles("docs/client").filter((file) => file.endsWith(".md"));
+const pages = ["client/README.md", ...guides, "docs/testing-with-millrace.md"];
 const snippets = pages.flatMap((page) => snippetsOf(page, readText(page)));
 const directory = join(repositoryRoot, "docs", "dist", "snippets");
 const nameOf = (page: string): string => page.replaceAll("/", "-").replace(/\.md$/, "");
@@ -56,7 +57,7 @@ afterAll(async () => {
   for (const each of running) await each[Symbol.asyncDispose]();
 });
 
-describe("blocks of the client's pages", () => {
+describe("blocks of the guides", () => {
   test("are there", () => {
     expect(snippets.length).toBeGreaterThan(40);
   });

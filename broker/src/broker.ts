@@ -1,31 +1,44 @@
+import { must } from "@millrace/base/assert";
 import type { Logger } from "@millrace/base/logger";
-import type { Result } from "@millrace/base/result";
 import type { Address, World } from "@millrace/base/world";
-import { LogDirectories } from "@millrace/storage/log-directories";
-import type { DirectoryReport } from "@millrace/storage/log-directories";
-import type { CleanerSettings } from "@millrace/storage/cleaner/cleaner";
+import type { LogDirectories } from "@millrace/storage/log-directories";
 import { randomUuid } from "@millrace/storage/meta-properties";
-import { brokerHandlers } from "./apis/registry.ts";
-import type { Handler } from "./apis/handler.ts";
+import { bindHandlers } from "./apis/handler.ts";
+import type { BoundHandler } from "./apis/handler.ts";
+import { brokerHandlers, controllerHandlers } from "./apis/registry.ts";
+import { Controller } from "./controller/controller.ts";
+import { ControllerLink } from "./controller/controller-link.ts";
+import { IsrProposals } from "./controller/isr-proposals.ts";
 import { RecentEvents } from "./coordinator/recent-events.ts";
 import { Coordinators } from "./coordinators.ts";
 import { BrokerConfigs } from "./config/broker-configs.ts";
-import type { BrokerConfig } from "./config/broker-keys.ts";
-import { listenersOf } from "./config/listeners.ts";
 import type { Listeners } from "./config/listeners.ts";
 import type { Overrides } from "./config/resources.ts";
 import { loadStaticConfig } from "./config/static-config.ts";
 import type { ConfigSources } from "./config/static-config.ts";
+import type { FaultHook } from "./faults/faults.ts";
+import { withFaults } from "./faults/faults.ts";
 import { FetchSessions } from "./fetch/sessions.ts";
+import { BrokerLifecycle } from "./lifecycle.ts";
+import { isActive } from "./metadata/controller/partition-changes.ts";
 import type { MetadataImage } from "./metadata/image.ts";
-import { MetadataService } from "./metadata/metadata.ts";
-import type { AdmissionLimits } from "./network/admission.ts";
 import { FramePool } from "./network/frame-pool.ts";
 import { Server } from "./network/server.ts";
-import type { ServerLimits } from "./network/server.ts";
 import { Partitions } from "./partitions/partitions.ts";
 import { ProducerIds } from "./producer-ids.ts";
-import type { Services } from "./services.ts";
+import { VoterRegistration } from "./quorum/voter-registration.ts";
+import { Replicas } from "./replication/replicas.ts";
+import type { NodeServices, Services } from "./services.ts";
+import { Cluster } from "./startup/cluster.ts";
+import { loadLogs, openLogDirectories, openMetadata } from "./startup/data.ts";
+import { lastEpoch, noteEpoch } from "./startup/last-epoch.ts";
+import { controllerEndpoints, nodePlan } from "./startup/plan.ts";
+import type { NodePlan } from "./startup/plan.ts";
+import { admissionLimits, logDirectories, serverLimits } from "./startup/settings.ts";
+import { orRefuse, StartError } from "./startup/start-error.ts";
+import { TopicCreation } from "./topic-creation.ts";
+
+export { StartError } from "./startup/start-error.ts";
 
 export interface BrokerOptions extends Omit<ConfigSources, "set"> {
   /** Settings by their Kafka names; stronger than file and environment. */
@@ -36,27 +49,35 @@ export interface BrokerOptions extends Omit<ConfigSources, "set"> {
   readonly onFatal?: (error: unknown) => void;
   /** Of requests. */
   readonly framePool?: FramePool;
-}
-
-/** Why a broker does not start; the message names the setting, file or port to look at. */
-export class StartError extends Error {
-  override readonly name = "StartError";
+  /** For tests of clients: asked of each request that comes to a listener, those of other nodes too, before it is handled. */
+  readonly faults?: FaultHook;
 }
 
 export interface Broker extends AsyncDisposable {
-  /** Of the first client listener, as bound. */
+  /** Of the first client listener, as bound; of a node that is only a controller, that of its listener. */
   readonly address: { readonly host: string; readonly port: number };
   readonly clusterId: string;
   readonly nodeId: number;
   /** What is in flight is answered, everything is synced, and the next start finds a clean directory. */
-  stop(): Promise<void>;
+  stop(options?: StopOptions): Promise<void>;
+}
+
+export interface StopOptions {
+  /**
+   * What this broker leads is handed over before. False where there is nobody to take it, as when all nodes of a cluster stop and too few
+   * are left to decide: it would be waited for in vain. Default true.
+   */
+  readonly isHandedOver?: boolean;
 }
 
 const defaultNodeId = 1;
 const noOverrides: Overrides = { configVersion: 0, configsOf: () => new Map() };
 const stopGraceMs = 5_000;
 const sessionEvictionMs = 120_000;
-const checkpointIntervalMsMin = 100;
+const controllerTimeoutMs = 5_000;
+/** As long as a service manager lets a process stop, and some. */
+const shutdownTimeoutMs = 15_000;
+const handOverTimeoutMs = 2_000;
 
 /** Starts a broker in this process: settled when clients may connect. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -79,63 +100,187 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 async function assemble(
-  { world, logger, onFatal, framePool = new FramePool() }: BrokerOptions,
+  { world, logger, onFatal, faults, framePool = new FramePool() }: BrokerOptions,
   texts: ReadonlyMap<string, string>,
   undo: AsyncDisposableStack,
 ): Promise<Broker> {
-  const { clock, random, network, workers } = world;
+  const { clock, network } = world;
   // Until the metadata is loaded only what was given at start counts.
   const nodeId = Number(texts.get("node.id") ?? defaultNodeId);
-  const atStart = new BrokerConfigs({ nodeId, texts, overrides: noOverrides }).broker;
-  const listeners = orRefuse(listenersOf(atStart));
+  const atStart = new BrokerConfigs({ nodeId, texts, overrides: noOverrides });
+  const plan = orRefuse(nodePlan(nodeId, atStart.broker));
   let stopping: Promise<void> | null = null;
-  const stop = (): Promise<void> => (stopping ??= undo.disposeAsync());
+  let isHandedOver = true;
+  const stop = (options: StopOptions = {}): Promise<void> => {
+    if (stopping === null && options.isHandedOver === false) isHandedOver = false;
+    return (stopping ??= undo.disposeAsync());
+  };
   const fatal = (error: unknown): void => {
     logger.error("the broker stops: its own state can no longer be trusted", { error });
     if (onFatal === undefined) void stop();
     else onFatal(error);
   };
-
-  const server = new Server({ network, clock, logger, framePool, limits: serverLimits(atStart) });
+  const server = new Server({ network, clock, logger, framePool, limits: serverLimits(atStart.broker) });
   undo.defer(async () => server.close(0));
   // Before the data directory is touched: a start that finds its port taken leaves everything as it was.
-  const { address, advertised } = await bind(server, listeners);
-  let onOffline = (): void => {};
-  const data = await openData(
-    { world, logger, texts, atStart, nodeId, advertised, fatal, onOffline: () => onOffline() },
+  const { address, advertised } = await bind(server, plan.listeners);
+  const mayHandOver = (): boolean => isHandedOver;
+  const given = { world, logger, texts, atStart, plan, server, advertised, fatal, faults, mayHandOver };
+  const node = await startNode(given, undo);
+  if (plan.isBroker) await startBrokerRole(given, node, undo);
+  return { address, clusterId: node.services.identity.clusterId, nodeId, stop, [Symbol.asyncDispose]: () => stop() };
+}
+
+interface Given {
+  readonly world: World;
+  readonly logger: Logger;
+  readonly texts: ReadonlyMap<string, string>;
+  readonly atStart: BrokerConfigs;
+  readonly plan: NodePlan;
+  readonly server: Server;
+  readonly advertised: ReadonlyMap<string, Address>;
+  fatal(error: unknown): void;
+  /** See StopOptions. */
+  mayHandOver(): boolean;
+  readonly faults: FaultHook | undefined;
+}
+
+function served(
+  { world, faults }: Given,
+  handlers: ReadonlyMap<number, BoundHandler>,
+): ReadonlyMap<number, BoundHandler> {
+  return faults === undefined ? handlers : withFaults(handlers, faults, world.clock);
+}
+
+interface Node {
+  readonly services: NodeServices;
+  readonly logs: LogDirectories;
+  readonly link: ControllerLink;
+  /** Null: this node is by itself. */
+  readonly cluster: Cluster | null;
+  /** Set by what follows the partitions. */
+  readonly onOffline: { call: () => void };
+}
+
+/** What every node is: one that follows the metadata, and decides where it is the active controller. */
+async function startNode(given: Given, undo: AsyncDisposableStack): Promise<Node> {
+  const { world, logger, texts, atStart, plan, server, fatal } = given;
+  const { clock, random } = world;
+  const { nodeId } = plan;
+  let configs = atStart;
+  const cluster = plan.isClustered ? new Cluster({ world, logger, plan, server, fatal }) : null;
+  if (cluster !== null) {
+    undo.defer(() => cluster.close());
+    server.open(() => admissionLimits(configs.broker));
+  }
+  const [path = ""] = logDirectories(atStart.broker);
+  const identity = cluster === null ? null : await cluster.identify(path);
+  const onOffline = { call: (): void => {} };
+  const logs = await openLogDirectories(
+    { world, logger, nodeId, identity, configs: () => configs, fatal, onOffline: () => onOffline.call() },
     undo,
   );
-  const { logs, metadata, brokerEpoch } = data;
-  const { configs } = metadata;
-  const partitions = new Partitions({ logs, configs, clock, workers, logger });
-  const producerIds = new ProducerIds(metadata);
-  const image = (): MetadataImage => metadata.image;
-  const around = { clock, random, logger, configs, partitions, producerIds, image, fatal };
-  const coordinators = new Coordinators(around);
-  await partitions.start(metadata.image);
-  coordinators.apply({ changedTopics: [...metadata.image.topics()], deletedTopics: [] });
-  onOffline = () => coordinators.partitionsWentOffline();
-  metadata.onChange(async (delta) => {
-    await partitions.apply(delta);
-    coordinators.apply(delta);
-    if (delta.isBrokerReconfigured) server.admissionLimitsChanged();
+  const { clusterId, directoryId } = logs.meta;
+  const raft = cluster?.joinQuorum({ clusterId, directoryId }) ?? null;
+  const toOthers = raft === null ? {} : { transport: raft };
+  const directory = logs.metadataPath;
+  const metadata = await openMetadata(
+    world,
+    { logger, directory, nodeId, directoryId, texts, fatal, ...toOthers },
+    undo,
+  );
+  ({ configs } = metadata);
+  const controller = new Controller({
+    metadata,
+    clusterId,
+    clock,
+    logger,
+    isAlone: cluster === null,
+    isBrokerGone: async (id) => cluster?.isBrokerGone(id) ?? false,
   });
-
-  const handlers = { broker: handlersByKey(brokerHandlers), controller: handlersByKey([]) };
-  const services: Services = {
+  undo.defer(() => controller.close());
+  const identityOfNode = { nodeId, clusterId, directoryId };
+  const services: NodeServices = {
     clock,
     random,
     logger,
-    identity: {
-      nodeId,
-      clusterId: logs.meta.clusterId,
-      directoryId: logs.meta.directoryId,
-      rack: atStart["broker.rack"],
-      brokerEpoch,
-      advertised,
-    },
+    identity: identityOfNode,
     configs,
     metadata,
+    controller,
+    raft,
+    formationAnswer: () => ({ ...identityOfNode, voters: metadata.quorum.status.voters }),
+    handlersOf: () => handlers,
+  };
+  const handlers = bindHandlers(services, controllerHandlers);
+  cluster?.begin(metadata, controller);
+  server.serve("controller", {
+    handlers: served(given, handlers),
+    fatal,
+    onDisconnected: (id) => controller.connectionLost(id),
+  });
+  const link = new ControllerLink({
+    clock,
+    handlers,
+    isHere: () => cluster === null || metadata.quorum.isActive,
+    elsewhere:
+      cluster === null
+        ? null
+        : {
+            channel: cluster.newChannel("controller"),
+            heartbeats: cluster.newChannel("heartbeats"),
+            forwarder: cluster.newForwarder(),
+          },
+  });
+  if (cluster !== null) {
+    const endpoints = controllerEndpoints(plan);
+    const registration = new VoterRegistration({ metadata, link, clock, clusterId, endpoints });
+    undo.defer(() => registration.close());
+  }
+  return { services, logs, link, cluster, onOffline };
+}
+
+/** Serves clients with the partitions that are here. */
+async function startBrokerRole(given: Given, node: Node, undo: AsyncDisposableStack): Promise<void> {
+  const { world, logger, atStart, plan, server, advertised, fatal, mayHandOver } = given;
+  const { clock, random, disk } = world;
+  const { logs, link, cluster, onOffline } = node;
+  const { metadata, configs, identity } = node.services;
+  const rack = atStart.broker["broker.rack"];
+  const previousBrokerEpoch = await lastEpoch(disk, logs.metadataPath, metadata);
+  const lifecycle = lifecycleOf(given, node, { rack, previousBrokerEpoch });
+  undo.defer(async () => lifecycle.close());
+  const brokerEpoch = await lifecycle.register();
+  await metadata.whenAt(brokerEpoch);
+  await loadLogs(logs, metadata, logger);
+  const sender: Sender = () => ({ brokerId: plan.nodeId, brokerEpoch: lifecycle.brokerEpoch });
+  const { partitions, replicas } = replicationOf(given, node, { lifecycle, sender }, undo);
+  const producerIds = new ProducerIds(link, sender);
+  const image = (): MetadataImage => metadata.image;
+  const interBroker = cluster === null ? {} : { interBroker: cluster.interBroker };
+  const around = { clock, random, logger, configs, partitions, producerIds, image, fatal };
+  const coordinators = new Coordinators({ ...around, ...interBroker });
+  // What changes meanwhile is followed behind it.
+  const started = partitions.start(metadata.image).then(() => {
+    const all = { changedTopics: [...metadata.image.topics()], deletedTopics: [] };
+    replicas.apply(all);
+    coordinators.apply(all);
+  });
+  metadata.onChange(async (delta) => {
+    await started;
+    await partitions.apply(delta);
+    replicas.apply(delta);
+    coordinators.apply(delta);
+    lifecycle.metadataFollowed();
+    if (delta.isBrokerReconfigured) server.admissionLimitsChanged();
+  });
+  await started;
+  onOffline.call = () => coordinators.partitionsWentOffline();
+  const services: Services = {
+    ...node.services,
+    identity: { ...identity, rack, advertised },
+    controllerLink: link,
+    topicCreation: new TopicCreation({ metadata, link }),
     logs,
     partitions,
     groups: coordinators.groups.coordinator,
@@ -143,27 +288,104 @@ async function assemble(
     producerIds,
     producerRefusals: new RecentEvents(),
     fetchSessions: new FetchSessions({
-      slotsMax: atStart["max.incremental.fetch.session.cache.slots"],
+      slotsMax: atStart.broker["max.incremental.fetch.session.cache.slots"],
       evictionMs: sessionEvictionMs,
       random,
       monotonicMs: () => clock.monotonicMs(),
     }),
-    handlersOf: (kind) => handlers[kind],
+    handlersOf: (kind) => (kind === "broker" ? handlers : node.services.handlersOf(kind)),
   };
+  const handlers = bindHandlers(services, brokerHandlers);
   // Deferred last, so that it comes first: what is in flight still needs the logs.
   undo.defer(async () => {
     const closed = server.close(stopGraceMs);
     coordinators.close();
     await closed;
   });
-  server.serve({ services, admissionLimits: () => admissionLimits(configs.broker), fatal });
-  return {
-    address,
-    clusterId: logs.meta.clusterId,
-    nodeId,
-    stop,
-    [Symbol.asyncDispose]: stop,
-  };
+  server.serve("broker", { handlers: served(given, handlers), fatal });
+  if (cluster === null) server.open(() => admissionLimits(configs.broker));
+  else {
+    // Others fetch from it before it leads anything, and it is in their way if it stops without a word.
+    undo.defer(async () => {
+      if (!mayHandOver()) return;
+      await lifecycle.shutDown(shutdownTimeoutMs);
+      await metadata.quorum.handOver(handOverTimeoutMs);
+    });
+    await lifecycle.live();
+  }
+}
+
+type Sender = () => { readonly brokerId: number; readonly brokerEpoch: number };
+
+/** The replicas that lie here, and what fetches for those that follow. */
+function replicationOf(
+  { world, logger, fatal }: Given,
+  { services, logs, link, cluster }: Node,
+  { lifecycle, sender }: { readonly lifecycle: BrokerLifecycle; readonly sender: Sender },
+  undo: AsyncDisposableStack,
+): { readonly partitions: Partitions; readonly replicas: Replicas } {
+  const { clock, workers } = world;
+  const { metadata, configs } = services;
+  const isrChanges = new IsrProposals({ link, sender, timeoutMs: controllerTimeoutMs });
+  const partitions = new Partitions({
+    logs,
+    configs,
+    clock,
+    workers,
+    logger,
+    peers: {
+      isrChanges,
+      brokerEpoch: () => lifecycle.brokerEpoch,
+      eligibleEpoch: (id) => {
+        const broker = metadata.image.brokers.get(id);
+        return isActive(broker) ? (broker?.epoch ?? null) : null;
+      },
+    },
+  });
+  undo.defer(async () => partitions.close());
+  const replicas = new Replicas({
+    partitions,
+    configs,
+    clock,
+    logger,
+    brokerEpoch: () => lifecycle.brokerEpoch,
+    connect: (leader) => must(cluster, "a cluster where others lead").replicaLink(leader),
+    fatal,
+  });
+  undo.defer(() => replicas.close());
+  return { partitions, replicas };
+}
+
+function lifecycleOf(
+  { world, logger, atStart, plan, advertised }: Given,
+  { services, logs, link, cluster }: Node,
+  { rack, previousBrokerEpoch }: { readonly rack: string | null; readonly previousBrokerEpoch: number },
+): BrokerLifecycle {
+  const { metadata, identity } = services;
+  const lifecycle = new BrokerLifecycle({
+    link,
+    clock: world.clock,
+    logger,
+    nodeId: plan.nodeId,
+    clusterId: identity.clusterId,
+    incarnationId: randomUuid(world.random),
+    rack,
+    endpoints: [...advertised].map(([listener, { host, port }]) => ({ listener, host, port })),
+    directoryIds: logs.directoryIds,
+    isAlone: cluster === null,
+    previousBrokerEpoch,
+    // A broker by itself has nobody who would have led meanwhile.
+    onRegistered: async (epoch) => {
+      if (cluster !== null) await noteEpoch(world.disk, logs.metadataPath, epoch);
+    },
+    heartbeatMs: atStart.broker["broker.heartbeat.interval.ms"],
+    sessionMs: atStart.broker["broker.session.timeout.ms"],
+    metadataOffset: () => metadata.followedOffset,
+  });
+  metadata.onRole(({ leader }) => {
+    if (leader !== null) lifecycle.controllerChanged();
+  });
+  return lifecycle;
 }
 
 /** Binds all listeners. Where port 0 was asked for, clients are told the port that it became. */
@@ -173,142 +395,16 @@ async function bind(
 ): Promise<{ readonly address: Address; readonly advertised: ReadonlyMap<string, Address> }> {
   const advertised = new Map(wanted);
   let address: Address | null = null;
+  let first: Address | null = null;
   for (const listener of listeners) {
     const bound = await server.listen(listener);
+    first ??= bound;
     if (listener.kind !== "broker") continue;
     address ??= bound;
     const told = advertised.get(listener.name);
     if (told?.port === 0) advertised.set(listener.name, { ...told, port: bound.port });
   }
-  if (address === null) throw new StartError("listeners names no listener for clients");
+  address ??= first;
+  if (address === null) throw new StartError("listeners names no listener");
   return { address, advertised };
-}
-
-interface DataOptions {
-  readonly world: World;
-  readonly logger: Logger;
-  readonly texts: ReadonlyMap<string, string>;
-  readonly atStart: BrokerConfig;
-  readonly nodeId: number;
-  readonly advertised: ReadonlyMap<string, Address>;
-  fatal(error: unknown): void;
-  /** Partitions of a log directory are not served any more. */
-  onOffline(): void;
-}
-
-/** Takes hold of the log directories: its metadata first, since that says which logs there are and how they are set. */
-async function openData(
-  { world, logger, texts, atStart, nodeId, advertised, fatal, onOffline }: DataOptions,
-  undo: AsyncDisposableStack,
-): Promise<{ readonly logs: LogDirectories; readonly metadata: MetadataService; readonly brokerEpoch: number }> {
-  const { clock, disk, random, workers } = world;
-  let configs = new BrokerConfigs({ nodeId, texts, overrides: noOverrides });
-  const logs = orRefuse(
-    await LogDirectories.open({
-      paths: logDirectories(atStart),
-      cordoned: atStart["cordoned.log.dirs"],
-      disk,
-      clock,
-      random,
-      logger,
-      clusterId: null,
-      nodeId,
-      limits: {
-        unsyncedBytesMax: atStart["millrace.unsynced.bytes.max"],
-        journalBytes: atStart["millrace.journal.bytes"],
-        retentionIntervalMs: atStart["log.retention.check.interval.ms"],
-        checkpointIntervalMs: checkpointIntervalMs(atStart),
-        // It may change while the directory is open.
-        get producerExpirationMs() {
-          return configs.broker["producer.id.expiration.ms"];
-        },
-      },
-      onFailure: fatal,
-      onOffline,
-      scrub: () => ({
-        bytesPerSecond: configs.broker["millrace.scrub.bytes.per.second"],
-        intervalMs: configs.broker["millrace.scrub.interval.ms"],
-      }),
-      cleaner: { workers, settings: () => cleanerSettings(configs.broker) },
-    }),
-  );
-  undo.defer(async () => logs.close());
-  const metadata = orRefuse(
-    await MetadataService.open({ disk, clock, random, logger, directory: logs.metadataPath, nodeId, texts, fatal }),
-  );
-  undo.defer(async () => metadata.close());
-  configs = metadata.configs;
-  const { brokerEpoch } = await metadata.registerBroker({
-    id: nodeId,
-    incarnationId: randomUuid(random),
-    rack: atStart["broker.rack"],
-    endpoints: [...advertised].map(([listener, { host, port }]) => ({ listener, host, port })),
-  });
-  const loaded = orRefuse(await logs.load((topic) => metadata.configs.topic(topic)));
-  for (const report of loaded) reportLoad(logger, report);
-  return { logs, metadata, brokerEpoch };
-}
-
-/** The value, or the reason why the broker does not start. */
-function orRefuse<T>(result: Result<T, string>): T {
-  if (result.ok) return result.value;
-  throw new StartError(result.message ?? result.failure);
-}
-
-function handlersByKey(handlers: readonly Handler[]): ReadonlyMap<number, Handler> {
-  return new Map(handlers.map((handler) => [handler.api.key, handler]));
-}
-
-function serverLimits(config: BrokerConfig): ServerLimits {
-  const requestBytesMax = config["queued.max.request.bytes"];
-  return {
-    frameBytesMax: config["socket.request.max.bytes"],
-    inFlightMax: config["millrace.connection.in.flight.requests.max"],
-    inFlightBytesMax: config["millrace.connection.in.flight.bytes.max"],
-    unsentBytesMax: config["millrace.connection.unsent.bytes.max"],
-    waitingMax: config["socket.listen.backlog.size"],
-    idleMsMax: config["connections.max.idle.ms"],
-    requestBytesMax: requestBytesMax < 0 ? Number.MAX_SAFE_INTEGER : requestBytesMax,
-    stallMs: config["millrace.request.stall.ms"],
-  };
-}
-
-/** One checkpoint notes both; Kafka's 0, without a pause, would do nothing else. */
-function checkpointIntervalMs(config: BrokerConfig): number {
-  const ofOffsets = config["log.flush.offset.checkpoint.interval.ms"];
-  const ofStarts = config["log.flush.start.offset.checkpoint.interval.ms"];
-  return Math.max(checkpointIntervalMsMin, Math.min(ofOffsets, ofStarts));
-}
-
-function cleanerSettings(config: BrokerConfig): CleanerSettings {
-  return {
-    isEnabled: config["log.cleaner.enable"],
-    threads: config["log.cleaner.threads"],
-    dedupeBufferBytes: config["log.cleaner.dedupe.buffer.size"],
-    loadFactor: config["log.cleaner.io.buffer.load.factor"],
-    ioBufferBytes: config["log.cleaner.io.buffer.size"],
-    bytesPerSecond: config["log.cleaner.io.max.bytes.per.second"],
-    backoffMs: config["log.cleaner.backoff.ms"],
-  };
-}
-
-function admissionLimits(config: BrokerConfig): AdmissionLimits {
-  return {
-    connectionsMax: config["max.connections"],
-    connectionsPerHostMax: config["max.connections.per.ip"],
-    connectionsPerSecondMax: config["max.connection.creation.rate"],
-  };
-}
-
-function reportLoad(logger: Logger, report: DirectoryReport): void {
-  const { path, isClean, logsCount, replayedBytes, recoveredBytes, cutBytes, offline, unknown } = report;
-  logger.info("logs loaded", { directory: path, logs: logsCount, isClean, replayedBytes, recoveredBytes, cutBytes });
-  for (const each of offline) logger.error("a partition is offline", { ...each });
-  for (const name of unknown)
-    logger.warn("a name in a log directory is nobody's; it is left alone", { directory: path, name });
-}
-
-function logDirectories(config: BrokerConfig): readonly string[] {
-  const directories = config["log.dirs"] ?? config["log.dir"];
-  return typeof directories === "string" ? [directories] : directories;
 }

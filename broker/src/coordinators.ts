@@ -1,11 +1,14 @@
 import { GroupsHost } from "./groups-host.ts";
 import type { GroupsHostOptions } from "./groups-host.ts";
+import type { InterBroker } from "./inter-broker.ts";
 import type { MetadataDelta } from "./metadata/image.ts";
 import type { ProducerIds } from "./producer-ids.ts";
 import { TransactionsHost } from "./transactions-host.ts";
 
 export interface CoordinatorsOptions extends GroupsHostOptions {
   readonly producerIds: ProducerIds;
+  /** Default: this node is by itself. */
+  readonly interBroker?: InterBroker;
 }
 
 /** Every kind of coordinator that this broker hosts, each upon the partitions of its internal topic that are led here. */

@@ -39,6 +39,7 @@ export const codeOfCommitFailure: Readonly<Record<CommitFailure, ErrorCode>> = {
   "not-leader": ErrorCode.NOT_LEADER_OR_FOLLOWER,
   "log-failed": ErrorCode.KAFKA_STORAGE_ERROR,
   "disk-full": ErrorCode.KAFKA_STORAGE_ERROR,
+  "not-enough-replicas": ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
 };
 
 /** What a reader is told. */

@@ -27,7 +27,8 @@ export interface GroupsHostOptions {
 export class GroupsHost {
   readonly coordinator: GroupCoordinator;
   readonly #partitions: Partitions;
-  readonly #hosted = new Set<number>();
+  /** By index: the leader epoch in which its state was loaded. */
+  readonly #hosted = new Map<number, number>();
 
   constructor(options: GroupsHostOptions) {
     const { configs, clock, random, logger } = options;
@@ -65,35 +66,44 @@ export class GroupsHost {
     });
   }
 
-  /** After the partitions were opened: those of the offsets topic begin to load. */
+  /**
+   * After the partitions were opened and have their roles. A partition of the offsets topic is hosted while it is led here; in a new leader
+   * epoch it is loaded anew, since others may have written to it meanwhile.
+   */
   apply(delta: Pick<MetadataDelta, "changedTopics" | "deletedTopics">): void {
     for (const topic of delta.deletedTopics) {
       if (topic.name !== offsetsTopic) continue;
-      for (const index of this.#hosted) this.coordinator.onResigned(index);
-      this.#hosted.clear();
+      for (const index of [...this.#hosted.keys()]) this.#resign(index);
     }
     const deleted = delta.deletedTopics.map(({ name }) => name);
     if (deleted.length > 0) this.coordinator.onTopicsDeleted(deleted);
     if (deleted.length > 0 || delta.changedTopics.length > 0) this.coordinator.onTopicsChanged();
-    for (const topic of delta.changedTopics) if (topic.name === offsetsTopic) this.#host(topic);
+    for (const topic of delta.changedTopics) {
+      if (topic.name !== offsetsTopic) continue;
+      for (const { index } of topic.partitions) this.#host(index);
+    }
   }
 
-  /** Groups whose partition is offline have no coordinator until a restart: members are told, and look for one. */
+  /**
+   * Groups whose partition is offline have no coordinator until a restart, or until another broker leads it: members are told, and look for
+   * one.
+   */
   partitionsWentOffline(): void {
-    for (const index of this.#hosted) {
-      if (this.#partitions.leading(offsetsTopic, index).ok) continue;
-      this.#hosted.delete(index);
-      this.coordinator.onResigned(index);
-    }
+    for (const index of [...this.#hosted.keys()])
+      if (!this.#partitions.leading(offsetsTopic, index).ok) this.#resign(index);
   }
 
-  #host(topic: TopicImage): void {
-    for (const { index } of topic.partitions) {
-      const partition = this.#partitions.leading(offsetsTopic, index);
-      if (!partition.ok || this.#hosted.has(index)) continue;
-      this.#hosted.add(index);
-      this.coordinator.onLeader(index, new CoordinatorLog(partition.value, this.#partitions));
-    }
+  #host(index: number): void {
+    const found = this.#partitions.leading(offsetsTopic, index);
+    if (!found.ok) return this.#resign(index);
+    const { leaderEpoch } = found.value;
+    if (this.#hosted.get(index) === leaderEpoch) return;
+    this.#hosted.set(index, leaderEpoch);
+    this.coordinator.onLeader(index, new CoordinatorLog(found.value, this.#partitions));
+  }
+
+  #resign(index: number): void {
+    if (this.#hosted.delete(index)) this.coordinator.onResigned(index);
   }
 }
 

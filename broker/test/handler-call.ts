@@ -1,6 +1,8 @@
 import { ByteReader } from "kafka-protocol-ts/reader";
 import { ByteWriter } from "kafka-protocol-ts/writer";
 import type { Api } from "kafka-protocol-ts/api";
+import type { ControllerLink } from "@millrace/broker/controller/controller-link";
+import { TopicCreation } from "@millrace/broker/topic-creation";
 import type { Handler, RequestContext } from "@millrace/broker/apis/handler";
 import type { MetadataService } from "@millrace/broker/metadata/metadata";
 import type { Services } from "@millrace/broker/services";
@@ -12,11 +14,13 @@ export function servicesOf(metadata: MetadataService): Services {
     clusterId: "cluster-1",
     directoryId: "AAAAAAAAAAAAAAAAAAAAAQ",
     rack: null,
-    brokerEpoch: 1,
     advertised: new Map([["PLAINTEXT", { host: "127.0.0.1", port: 9092 }]]),
   };
   const partitions = { isOffline: () => false };
-  return { metadata, configs: metadata.configs, identity, partitions } as unknown as Services;
+  const controllerLink = { isHere: true } as ControllerLink;
+  const topicCreation = new TopicCreation({ metadata, link: controllerLink });
+  const { configs } = metadata;
+  return { metadata, configs, identity, partitions, controllerLink, topicCreation } as unknown as Services;
 }
 
 /** Sends a request through both codecs, as it would come over a connection: what is answered is what a client reads. */

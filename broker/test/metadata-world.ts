@@ -8,6 +8,7 @@ import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
 
 export const metadataDirectory = "data/metadata";
+export const directoryId = "BBBBBBBBBBBBBBBBBBBBBQ";
 
 /** A metadata service on a virtual disk, with broker 1 registered. */
 export async function metadataService(
@@ -16,7 +17,7 @@ export async function metadataService(
     readonly settings?: Readonly<Record<string, string>>;
     readonly seed?: number;
     readonly isRegistered?: boolean;
-  } & Partial<Pick<MetadataOptions, "fatal" | "logger">> = {},
+  } & Partial<Pick<MetadataOptions, "directoryId" | "fatal" | "logger">> = {},
 ): Promise<MetadataService> {
   const { disk = new SimulatedDisk(), settings = {}, seed = 1, isRegistered = true } = options;
   const opened = await MetadataService.open({
@@ -26,6 +27,7 @@ export async function metadataService(
     logger: options.logger ?? silentLogger,
     directory: metadataDirectory,
     nodeId: 1,
+    directoryId: options.directoryId ?? directoryId,
     texts: new Map(Object.entries(settings)),
     fatal:
       options.fatal ??
@@ -38,10 +40,15 @@ export async function metadataService(
   return opened.value;
 }
 
+let incarnations = 0;
+
+/** Of another process each time. */
 export function registration(id: number, rack: string | null = null): Parameters<MetadataService["registerBroker"]>[0] {
+  const incarnation = Buffer.alloc(16);
+  incarnation.writeUInt32BE(++incarnations, 12);
   return {
     id,
-    incarnationId: "AAAAAAAAAAAAAAAAAAAAAQ",
+    incarnationId: incarnation.toString("base64url"),
     rack,
     endpoints: [{ listener: "PLAINTEXT", host: `host${id}`, port: 9092 }],
   };

@@ -18,6 +18,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
     exitCode = code;
   };
   addStart(program, finish);
+  addFormat(program);
   addTopic(program);
   addProduce(program, finish);
   addConsume(program);
@@ -38,14 +39,45 @@ export async function runProgram(args: readonly string[]): Promise<number> {
 function addStart(program: Command, finish: Finish): void {
   program
     .command("start")
-    .description("run a broker")
+    .description("run a broker, or with --nodes a cluster on this machine")
     .option("-p, --port <port>", "client port on 127.0.0.1, 0 for any that is free; --set listeners=... says more")
     .option("-d, --data <directory>", "where the data lies (log.dirs); ./data unless it is set")
     .option("-c, --config <file>", "a properties file with Kafka's keys")
     .option("-s, --set <key=value...>", "one setting or several; stronger than the file and the environment")
+    .option("-n, --nodes <count>", "so many nodes, 1 to 9, each a process; clients' ports follow each other")
+    .option("--no-restart", "with --nodes: a node that ends is not started again")
     .action(async (options: StartOptions) => {
       const { start } = await import("./commands/start.ts");
       finish(await start(options));
+    });
+}
+
+/** In the place of kafka-storage, with its names. */
+function addFormat(program: Command): void {
+  program
+    .command("format")
+    .description("make a node's directory for a cluster; without it a first start makes one by itself")
+    .requiredOption("-t, --cluster-id <id>", "the cluster; random-uuid prints one that is new")
+    .option("-d, --data <directory>", "where the data lies (log.dirs)")
+    .option("-c, --config <file>", "the node's properties file")
+    .option("-s, --set <key=value...>", "one setting or several")
+    .option("--standalone", "the only controller of a new cluster")
+    .option(
+      "-I, --initial-controllers <id@host:port:directory-id,...>",
+      "one of the first controllers of a new cluster",
+    )
+    .option("-N, --no-initial-controllers", "one more node of a cluster that is there")
+    .option("-g, --ignore-formatted", "a directory that is formatted is left as it is, and that is no error")
+    .action(async (options: FormatOptions) => {
+      const { format } = await import("./commands/format.ts");
+      await format(options);
+    });
+  program
+    .command("random-uuid")
+    .description("print a new id, for a cluster or a directory")
+    .action(async () => {
+      const { printUuid } = await import("./commands/format.ts");
+      printUuid();
     });
 }
 
@@ -184,6 +216,17 @@ function version(): string {
 
 export interface BootstrapOptions {
   readonly bootstrap: string;
+}
+
+export interface FormatOptions {
+  readonly clusterId: string;
+  readonly data?: string;
+  readonly config?: string;
+  readonly set?: readonly string[];
+  readonly standalone?: boolean;
+  /** False: --no-initial-controllers. */
+  readonly initialControllers?: string | false;
+  readonly ignoreFormatted?: boolean;
 }
 
 export interface CreateTopicOptions extends BootstrapOptions {

@@ -5,6 +5,11 @@ export interface StartOptions {
   readonly data?: string;
   readonly config?: string;
   readonly set?: readonly string[];
+  readonly nodes?: string;
+  /** False: a node that ends is not started again. */
+  readonly restart?: boolean;
+  /** One node of several, by its id, started by the process that watches over them. */
+  readonly member?: string;
 }
 
 /**
@@ -17,11 +22,15 @@ export function readStartOptions(args: readonly string[]): StartOptions | null {
   try {
     const { values } = parseArgs({
       args: rest,
+      allowNegative: true,
       options: {
         port: { type: "string", short: "p" },
         data: { type: "string", short: "d" },
         config: { type: "string", short: "c" },
         set: { type: "string", short: "s", multiple: true },
+        nodes: { type: "string", short: "n" },
+        restart: { type: "boolean" },
+        member: { type: "string" },
       },
     });
     return values;

@@ -45,6 +45,8 @@ export const fetch: ApiSchema = {
         { name: "replicaDirectoryId", type: "uuid", since: 17, tag: 0, ignorable: true },
         { name: "highWatermark", type: "int64", since: 18, tag: 1, default: 2n ** 63n - 1n, ignorable: true,
           doc: "What the follower believes; 2^63-1 where it does not say (KIP-1166)." },
+        { name: "flushedOffset", type: "int64", since: 12, tag: 10000, default: -1, ignorable: true,
+          doc: "Millrace's own: below it all is on the follower's disk, and counts for the high watermark. -1: nobody says so." },
       ] },
     ] },
     { name: "forgottenTopicsData", type: "array", struct: "ForgottenTopic", since: 7, doc: "What leaves the session.", of: [

@@ -93,4 +93,6 @@ export const apiTable: Readonly<Record<number, ApiInfo>> = {
   91: { key: 91, name: "AlterShareGroupOffsets", versions: [0, 0], flexibleFrom: 0, listeners: ["broker"] },
   92: { key: 92, name: "DeleteShareGroupOffsets", versions: [0, 0], flexibleFrom: 0, listeners: ["broker"] },
   10000: { key: 10000, name: "Explain", versions: [0, 0], flexibleFrom: 0, listeners: ["broker"] },
+  10001: { key: 10001, name: "Raft", versions: [0, 0], flexibleFrom: 0, listeners: ["controller"] },
+  10002: { key: 10002, name: "Formation", versions: [0, 0], flexibleFrom: 0, listeners: ["controller"] },
 };

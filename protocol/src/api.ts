@@ -21,6 +21,9 @@ export interface DataCodec<Read, Write = Read> extends Codec<Read, Write> {
 /** From this key on APIs are Millrace's own. Kafka gives its keys from 0 upwards, and its clients skip keys that they do not know. */
 export const OWN_KEYS_FROM = 10_000;
 
+/** From this tag on fields of Kafka's messages are Millrace's own: who does not know a tag skips it (KIP-482). */
+export const OWN_TAGS_FROM = 10_000;
+
 /** What a host must know of an API before it reads a request of it. */
 export interface ApiInfo {
   readonly key: number;

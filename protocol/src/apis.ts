@@ -90,6 +90,8 @@ import { describeShareGroupOffsets } from "./messages/90-describe-share-group-of
 import { alterShareGroupOffsets } from "./messages/91-alter-share-group-offsets.ts";
 import { deleteShareGroupOffsets } from "./messages/92-delete-share-group-offsets.ts";
 import { explain } from "./messages/10000-explain.ts";
+import { raft } from "./messages/10001-raft.ts";
+import { formation } from "./messages/10002-formation.ts";
 
 /** Every API by its key. This loads the code of all messages: who needs a few imports those from `messages/`. */
 export const apis: Readonly<Record<number, Api<unknown, unknown>>> = {
@@ -183,4 +185,6 @@ export const apis: Readonly<Record<number, Api<unknown, unknown>>> = {
   91: alterShareGroupOffsets,
   92: deleteShareGroupOffsets,
   10000: explain,
+  10001: raft,
+  10002: formation,
 };

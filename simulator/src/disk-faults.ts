@@ -23,6 +23,17 @@ export class DiskFaults {
   #gate: Promise<void> | null = null;
   #syncsAtGate = 0;
 
+  /** None any more, but for the volumes of their own. */
+  clear(): void {
+    this.areSyncsLies = false;
+    this.spaceBytes = Infinity;
+    this.#syncFailures = [];
+    this.#reservationFailure = null;
+    this.#writeFailures = [];
+    this.#unreadable = [];
+    this.#slowness = null;
+  }
+
   /** The next sync of a file or directory whose path matches fails. */
   failNextSync(options: { readonly code?: DiskErrorCode; readonly matches?: Matches } = {}): void {
     this.#syncFailures.push({ code: options.code ?? "EIO", matches: options.matches ?? every });

@@ -82,7 +82,7 @@ export class SimulatedDisk implements Disk {
     return this.#clock === null ? {} : { clock: this.#clock };
   }
 
-  async open(path: string, mode: OpenMode): Promise<DiskFile> {
+  async open(path: string, mode: OpenMode): Promise<SimulatedFile> {
     this.checkPower(path, "open");
     const found = this.#tree.find(path);
     if (found?.kind === "directory") throw new DiskError("EISDIR", path, "open");
@@ -151,7 +151,7 @@ export class SimulatedDisk implements Disk {
   }
 
   async writeFile(path: string, bytes: Uint8Array): Promise<void> {
-    const file = (await this.open(path, "create")) as SimulatedFile;
+    const file = await this.open(path, "create");
     file.truncateNow(0);
     file.writeNow(bytes, 0);
     await file.close();
@@ -206,10 +206,10 @@ export class SimulatedDisk implements Disk {
     this.record({ kind: "remove", node: node.id, at: nodePlace({ directory, name }) });
   }
 
-  async syncDirectory(path: string): Promise<void> {
+  async syncDirectory(path: string, startedAt: number = this.#model.position): Promise<void> {
     this.checkPower(path, "sync directory");
     const { id } = this.#tree.directory(path, "sync directory");
-    this.record({ kind: "sync-directory", node: id, startedAt: this.#model.position });
+    this.record({ kind: "sync-directory", node: id, startedAt });
   }
 
   async syncFiles(files: readonly DiskFile[]): Promise<void> {
@@ -255,7 +255,7 @@ export class SimulatedDisk implements Disk {
   }
 }
 
-class SimulatedFile implements DiskFile {
+export class SimulatedFile implements DiskFile {
   readonly path: string;
   readonly #node: FileNode;
   readonly #disk: SimulatedDisk;
@@ -315,13 +315,14 @@ class SimulatedFile implements DiskFile {
   /** Whether it comes to anything is the crash model's to choose. */
   startWriteback(): void {}
 
-  async sync(): Promise<void> {
+  /** @param startedAt is the disk's position when it was asked for: what came later it does not cover. */
+  async sync(startedAt: number = this.#disk.position): Promise<void> {
     this.#check("sync");
-    this.#recordSync();
+    this.#recordSync(startedAt);
   }
 
-  #recordSync(): void {
-    this.#disk.record({ kind: "sync", node: this.#node.id, startedAt: this.#disk.position });
+  #recordSync(startedAt: number = this.#disk.position): void {
+    this.#disk.record({ kind: "sync", node: this.#node.id, startedAt });
   }
 
   async close(): Promise<void> {

@@ -104,9 +104,11 @@ class SimulatedListener implements Listener {
   }
 }
 
-interface ConnectionHost {
+/** What a connection stands in. */
+export interface ConnectionHost {
   readonly clock: Clock;
   readonly windowBytes: number;
+  /** Calls when what was sent has arrived at the other end: in the order in which it was sent. */
   after(call: () => void): void;
 }
 
@@ -117,7 +119,7 @@ interface OutgoingSlice {
   sentBytes: number;
 }
 
-class SimulatedConnection implements Connection {
+export class SimulatedConnection implements Connection {
   readonly local: Address;
   readonly remote: Address;
   onGone: () => void = () => undefined;

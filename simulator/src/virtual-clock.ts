@@ -4,7 +4,10 @@ import type { Clock, Timer } from "@millrace/base/world";
 
 interface Alarm {
   readonly dueMs: number;
-  readonly callback: () => void;
+  /** Among those that are due together the one that was set first is first. */
+  readonly number: number;
+  /** Null: cancelled. */
+  callback: (() => void) | null;
 }
 
 /**
@@ -14,7 +17,10 @@ interface Alarm {
 export class VirtualClock implements Clock {
   #elapsedMs = 0;
   #wallOffsetMs: number;
-  readonly #alarms = new Set<Alarm>();
+  /** A heap: those that were cancelled leave it when their time has come. */
+  readonly #alarms: Alarm[] = [];
+  #nextNumber = 0;
+  #pendingTimers = 0;
   #afterTurn: (() => void)[] = [];
   #isTurnEndDue = false;
 
@@ -31,9 +37,16 @@ export class VirtualClock implements Clock {
   }
 
   schedule(delayMs: number, callback: () => void): Timer {
-    const alarm: Alarm = { dueMs: this.#elapsedMs + Math.min(Math.max(delayMs, 0), 2 ** 31 - 1), callback };
-    this.#alarms.add(alarm);
-    return { cancel: () => void this.#alarms.delete(alarm) };
+    const dueMs = this.#elapsedMs + Math.min(Math.max(delayMs, 0), 2 ** 31 - 1);
+    const alarm: Alarm = { dueMs, number: this.#nextNumber++, callback };
+    this.#pendingTimers++;
+    push(this.#alarms, alarm);
+    return {
+      cancel: () => {
+        if (alarm.callback !== null) this.#pendingTimers--;
+        alarm.callback = null;
+      },
+    };
   }
 
   afterTurn(callback: () => void): void {
@@ -53,7 +66,7 @@ export class VirtualClock implements Clock {
 
   /** Timers that have not fired. */
   get pendingTimers(): number {
-    return this.#alarms.size;
+    return this.#pendingTimers;
   }
 
   /** Lets everything happen that needs no time. */
@@ -82,13 +95,55 @@ export class VirtualClock implements Clock {
   }
 
   async #fireNext(endMs: number): Promise<boolean> {
-    let next: Alarm | null = null;
-    for (const alarm of this.#alarms) if (next === null || alarm.dueMs < next.dueMs) next = alarm;
-    if (next === null || next.dueMs > endMs) return false;
-    this.#alarms.delete(next);
+    let next = this.#alarms[0];
+    while (next?.callback === null) {
+      pop(this.#alarms);
+      next = this.#alarms[0];
+    }
+    if (next === undefined || next.dueMs > endMs) return false;
+    pop(this.#alarms);
     this.#elapsedMs = Math.max(this.#elapsedMs, next.dueMs);
-    next.callback();
+    const { callback } = next;
+    next.callback = null;
+    this.#pendingTimers--;
+    callback?.();
     await this.settle();
     return true;
   }
+}
+
+function isBefore(a: Alarm, b: Alarm): boolean {
+  return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.number < b.number);
+}
+
+function push(heap: Alarm[], alarm: Alarm): void {
+  let index = heap.push(alarm) - 1;
+  while (index > 0) {
+    const parent = (index - 1) >> 1;
+    const above = heap[parent];
+    if (above === undefined || !isBefore(alarm, above)) break;
+    heap[index] = above;
+    index = parent;
+  }
+  heap[index] = alarm;
+}
+
+function pop(heap: Alarm[]): void {
+  const last = heap.pop();
+  if (last === undefined || heap.length === 0) return;
+  let index = 0;
+  for (;;) {
+    let child = 2 * index + 1;
+    const [left, right] = [heap[child], heap[child + 1]];
+    if (left === undefined) break;
+    let below = left;
+    if (right !== undefined && isBefore(right, left)) {
+      below = right;
+      child++;
+    }
+    if (!isBefore(below, last)) break;
+    heap[index] = below;
+    index = child;
+  }
+  heap[index] = last;
 }

@@ -4,8 +4,10 @@ import { makeDirectoryDurably, replaceFile } from "@millrace/base/replace-file";
 import type { Disk, DiskLock, Random } from "@millrace/base/world";
 import { fileNames } from "./file-names.ts";
 import { decodeFormat, encodeFormat, FORMAT_VERSION } from "./format-version.ts";
+import type { Format } from "./format-version.ts";
 import { decodeMetaProperties, encodeMetaProperties, randomUuid } from "./meta-properties.ts";
 import type { MetaProperties } from "./meta-properties.ts";
+import type { Uuid } from "./types.ts";
 
 /**
  * Why a directory is not taken. Nothing in it was changed.
@@ -40,6 +42,8 @@ export interface ClaimOptions {
   readonly path: string;
   /** Null takes the id that is there, or makes one. */
   readonly clusterId: string | null;
+  /** Of a directory that is new. Absent, it makes one. */
+  readonly directoryId?: Uuid | null;
   readonly nodeId: number;
   readonly unsyncedBytesMax: number;
 }
@@ -69,8 +73,9 @@ async function claimLocked(options: ClaimOptions, lock: DiskLock): Promise<Resul
   if (!meta.ok) return meta;
 
   const before = format.value;
-  const bound = Math.max(unsyncedBytesMax, before ?? 0);
-  if (before === null || bound > before) {
+  const bound = Math.max(unsyncedBytesMax, before?.unsyncedBytesMax ?? 0);
+  // First of all: a version that cannot read what comes must not find it under a number that it knows.
+  if (before === null || before.version < FORMAT_VERSION || bound > before.unsyncedBytesMax) {
     const text = encodeFormat({ version: FORMAT_VERSION, unsyncedBytesMax: bound });
     await replaceFile(disk, `${path}/${fileNames.format}`, Buffer.from(text));
   }
@@ -81,11 +86,11 @@ async function claimLocked(options: ClaimOptions, lock: DiskLock): Promise<Resul
   return ok({ meta: meta.value, lock, isClean, unsyncedBytesMax: bound });
 }
 
-/** The bound of unsynced bytes that the file names; null for a directory that is new. */
+/** Null for a directory that is new. */
 async function readFormat(
   { disk, path }: ClaimOptions,
   names: ReadonlySet<string>,
-): Promise<Result<number | null, DirectoryRefusal>> {
+): Promise<Result<Format | null, DirectoryRefusal>> {
   if (!names.has(fileNames.format)) {
     if (!names.has(fileNames.metaProperties)) return ok(null);
     return failed(
@@ -95,8 +100,8 @@ async function readFormat(
   }
   const decoded = decodeFormat((await disk.readFile(`${path}/${fileNames.format}`)).toString());
   if (!decoded.ok) return failed("unreadable", `${path}: ${decoded.message ?? decoded.failure}`);
-  const { version, unsyncedBytesMax } = decoded.value;
-  if (version <= FORMAT_VERSION) return ok(unsyncedBytesMax);
+  const { version } = decoded.value;
+  if (version <= FORMAT_VERSION) return ok(decoded.value);
   return failed(
     "newer-format",
     `${path} has format version ${version}; this broker reads up to ${FORMAT_VERSION}: use a newer one`,
@@ -107,9 +112,9 @@ async function readMeta(
   options: ClaimOptions,
   names: ReadonlySet<string>,
 ): Promise<Result<MetaProperties, DirectoryRefusal>> {
-  const { disk, path, random, clusterId, nodeId } = options;
+  const { disk, path, random, clusterId, directoryId = null, nodeId } = options;
   if (!names.has(fileNames.metaProperties)) {
-    return ok({ clusterId: clusterId ?? randomUuid(random), nodeId, directoryId: randomUuid(random) });
+    return ok({ clusterId: clusterId ?? randomUuid(random), nodeId, directoryId: directoryId ?? randomUuid(random) });
   }
   const decoded = decodeMetaProperties((await disk.readFile(`${path}/${fileNames.metaProperties}`)).toString());
   if (!decoded.ok) return failed("unreadable", `${path}: ${decoded.message ?? decoded.failure}`);

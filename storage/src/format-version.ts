@@ -3,7 +3,7 @@ import type { Result } from "@millrace/base/result";
 import { formatProperties, parseProperties } from "./properties.ts";
 
 /** Grows when a broker of today could not read what the next one writes. docs/format.md says what each version is. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 /** `millrace.format`: how this directory is to be read. */
 export interface Format {

@@ -347,6 +347,24 @@ test("a group too large for a file, and one for which the disk has no room, are 
   expect(again.log("orders").logEndOffset).toBe(5);
 });
 
+test("a crash after a frame for which there was no room is no damage, whenever it comes", async () => {
+  const { bench, disk } = await recorded();
+  const log = await bench.create("orders");
+  await fill(bench, "orders", 3);
+  const position = disk.position;
+  disk.faults.failNextWrite({ code: "ENOSPC", matches: isJournal });
+  append(log);
+  await durable(log);
+  await fill(bench, "orders", 3);
+  const positions = Array.from({ length: disk.position - position + 1 }, (_, index) => position + index);
+  for (const { disk: left } of disk.powerLosses(positions, new Prng(1))) {
+    const again = await Bench.open({ disk: left, clock: new VirtualClock(), limits: { journalBytes: 256 * KiB } });
+    expect(again.report.offline).toEqual([]);
+    expect(again.log("orders").logEndOffset).toBeGreaterThanOrEqual(3);
+    await again.directory.close();
+  }
+});
+
 test("what lies behind a frame that was not written is not believed to be durable", async () => {
   const { bench, disk } = await recorded();
   const [a, b] = [await bench.create("a"), await bench.create("b")];

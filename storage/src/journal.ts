@@ -92,6 +92,8 @@ export class Journal {
   /** Whether the frame before was written. What comes behind a gap would not be found after a crash. */
   #last: Promise<boolean> = Promise.resolve(true);
   #hasGap = false;
+  /** Of the first frame that is missing. */
+  #gapSequence = 0;
   #isFailed = false;
 
   /** Begins a session: what the files held before is of no use any more. */
@@ -143,8 +145,9 @@ export class Journal {
     const active = this.#files[this.#active];
     const position = this.#position;
     this.#position += frameBytes;
-    const buffers = this.#frames.frame(inputs, this.#sequence++);
-    this.#last = Promise.all([this.#last, this.#write(active, buffers, position)]).then(
+    const sequence = this.#sequence++;
+    const buffers = this.#frames.frame(inputs, sequence);
+    this.#last = Promise.all([this.#last, this.#write(active, { buffers, position, sequence })]).then(
       ([isWhole, isWritten]) => isWhole && isWritten,
     );
     const isDurable = await this.#last;
@@ -152,7 +155,10 @@ export class Journal {
     return isDurable;
   }
 
-  async #write(active: JournalFile, buffers: readonly Buffer[], position: number): Promise<boolean> {
+  async #write(
+    active: JournalFile,
+    { buffers, position, sequence }: { readonly buffers: readonly Buffer[]; position: number; sequence: number },
+  ): Promise<boolean> {
     const end = this.#position;
     try {
       if (active.growing !== null && end > active.sizeBytes) await active.growing;
@@ -163,6 +169,7 @@ export class Journal {
       await active.file.write(buffers, position);
     } catch (error) {
       if (!isOutOfSpace(error)) throw error;
+      this.#gapSequence = this.#hasGap ? Math.min(this.#gapSequence, sequence) : sequence;
       this.#hasGap = true;
       return false;
     } finally {
@@ -303,6 +310,8 @@ export class Journal {
     this.#relying = new Set();
     this.#active = this.#active === 0 ? 1 : 0;
     this.#position = 0;
+    // What came behind a gap counts in no file: a recovery that finds a number missing would take it for damage.
+    if (this.#hasGap) this.#sequence = this.#gapSequence;
     const taken = this.#files[this.#active];
     taken.passBefore = taken.pass;
     taken.pass = { firstSequence: this.#sequence, sizeBytes: 0 };

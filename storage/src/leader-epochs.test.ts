@@ -34,6 +34,18 @@ test("an epoch that begins where an empty one did takes its place", () => {
   expect(shown(epochsOf([1, 0], [2, 10], [3, 10], [3, 11], [2, 12]))).toBe("1@0 3@10");
 });
 
+test("an epoch without a record gives way to a batch of an older one, as the next leader may have it", () => {
+  const led = epochsOf([1, 0], [2, 10], [4, 20]);
+  led.append(3 as LeaderEpoch, 20 as Offset);
+  led.append(3 as LeaderEpoch, 25 as Offset);
+  expect(shown(led)).toBe("1@0 2@10 3@20");
+  const again = epochsOf([1, 0], [4, 20]);
+  again.append(1 as LeaderEpoch, 20 as Offset);
+  expect(shown(again)).toBe("1@0");
+  again.append(5 as LeaderEpoch, 30 as Offset);
+  expect(shown(again)).toBe("1@0 5@30");
+});
+
 test.for<[offset: number, epoch: number]>([
   [9, -1],
   [10, 2],
@@ -63,4 +75,15 @@ test("the checkpoint is Kafka's text", () => {
 
 test.for(["1\n0\n", "0\n2\n1 1\n", "0\n1\n1 x\n", "0\n2\n2 10\n1 20\n", ""])("%j is refused", (text) => {
   expect(decodeEpochs(text).ok).toBe(false);
+});
+
+test("an epoch that was led without a record gives way to records of the one before", () => {
+  const epochs = new LeaderEpochs();
+  epochs.assign(9 as LeaderEpoch, 25 as Offset);
+  epochs.assign(10 as LeaderEpoch, 70 as Offset);
+  epochs.isChanged = false;
+  epochs.append(9 as LeaderEpoch, 70 as Offset);
+  expect(epochs.all()).toEqual([{ epoch: 9, startOffset: 25 }]);
+  expect(epochs.isChanged).toBe(true);
+  expect(epochs.endOffset(9 as LeaderEpoch, 78 as Offset)).toEqual({ epoch: 9, endOffset: 78 });
 });

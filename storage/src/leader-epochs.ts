@@ -33,6 +33,19 @@ export class LeaderEpochs {
   }
 
   /**
+   * A batch comes to the end of the log. Whoever has led without writing anything may get one of an epoch before its own from the next
+   * leader: then its own never had a record, and nobody has followed it.
+   */
+  append(epoch: LeaderEpoch, startOffset: Offset): void {
+    for (let last = this.#starts.at(-1); last !== undefined && last.epoch > epoch; last = this.#starts.at(-1)) {
+      if (last.startOffset < startOffset) break;
+      this.#starts.pop();
+      this.isChanged = true;
+    }
+    this.assign(epoch, startOffset);
+  }
+
+  /**
    * Where the epoch ended: the start of the first epoch after it, with the greatest epoch known here that is not newer.
    *
    *     epochs 2@0 5@100 6@180, log end 200:   4 → epoch 2, 100 · 5 → epoch 5, 180 · 6 → epoch 6, 200 · 7 → epoch −1, −1

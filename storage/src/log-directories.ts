@@ -17,7 +17,7 @@ import type { MetaProperties } from "./meta-properties.ts";
 import type { Uuid } from "./types.ts";
 
 export interface LogDirectoriesOptions extends Omit<LogDirectoryOptions, "path" | "onFailure"> {
-  /** `log.dirs`, in order: the metadata log lies in the first. */
+  /** `log.dirs`, in order: the metadata log lies in the first, for which `directoryId` is. */
   readonly paths: readonly string[];
   /** `cordoned.log.dirs`: these take no new logs; `*` is all of them (KIP-1066). */
   readonly cordoned?: readonly string[];
@@ -122,7 +122,9 @@ export class LogDirectories {
     let { clusterId } = this.#options;
     for (const path of this.#paths) {
       const onFailure = (error: unknown): void => this.#failed(path, error);
-      const result = await LogDirectory.open({ ...this.#options, ...cleaner, path, clusterId, limits, onFailure });
+      const directoryId = path === this.#paths[0] ? (this.#options.directoryId ?? null) : null;
+      const options = { ...this.#options, ...cleaner, path, clusterId, directoryId, limits, onFailure };
+      const result = await LogDirectory.open(options);
       if (result.ok) {
         const { meta } = result.value;
         const original = this.#opened.find((each) => each.meta.directoryId === meta.directoryId);
@@ -150,6 +152,10 @@ export class LogDirectories {
   /** Of the first: the cluster and the node are those of all. */
   get meta(): MetaProperties {
     return this.#first.meta;
+  }
+  /** Of all that were opened. */
+  get directoryIds(): readonly Uuid[] {
+    return this.#opened.map(({ meta }) => meta.directoryId);
   }
   /** A log that is found nowhere may lie in one of these. */
   get offline(): readonly OfflineDirectory[] {

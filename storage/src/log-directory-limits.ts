@@ -20,6 +20,8 @@ export interface LogDirectoryLimits {
   /** A log with fewer new bytes since its last checkpoint waits for the next: recovery reads them in no time. */
   readonly checkpointBytesMin: number;
   readonly retentionIntervalMs: number;
+  /** Between two looks whether the high watermark of a log with replicas elsewhere has moved and is to be saved. */
+  readonly highWatermarkIntervalMs: number;
   /** Under durability `os`: a sync is asked for after so long at most, or `flush.ms` where that is less. */
   readonly osSyncIntervalMs: number;
   readonly producerExpirationMs: number;
@@ -35,6 +37,7 @@ export const defaultLogDirectoryLimits: LogDirectoryLimits = {
   checkpointIntervalMs: seconds(60),
   checkpointBytesMin: MiB,
   retentionIntervalMs: seconds(300),
+  highWatermarkIntervalMs: seconds(5),
   osSyncIntervalMs: seconds(1),
   producerExpirationMs: days(1),
 };

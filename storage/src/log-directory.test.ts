@@ -72,7 +72,7 @@ describe("whose directory it is", () => {
       (disk) => disk.writeFile("/data/millrace.format", Buffer.from("format.version=99\nwhatever=1\n")),
       {},
       "newer-format",
-      /has format version 99; this broker reads up to 1/,
+      /has format version 99; this broker reads up to 2/,
     ],
     ["Apache Kafka's", (disk) => disk.removeFile("/data/millrace.format"), {}, "foreign", /no millrace.format/],
     [

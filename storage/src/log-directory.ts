@@ -45,12 +45,17 @@ export interface LogDirectoryOptions {
   readonly logger: Logger;
   /** Null takes the id that is there, or makes one. */
   readonly clusterId: string | null;
+  /** Of a directory that is new. Absent, it makes one. */
+  readonly directoryId?: Uuid | null;
   readonly nodeId: number;
   readonly limits?: Partial<LogDirectoryLimits>;
   /** The disk has failed (R16): all logs are offline, and only a restart with recovery helps. */
   readonly onFailure?: (error: unknown) => void;
-  /** A leader's high watermark, where it is not the log's own durable offset. */
-  readonly highWatermarkOf?: (log: PartitionLog) => Offset;
+  /**
+   * Logs have replicas elsewhere: until their partition knows better, each begins with the high watermark that was saved, not with
+   * its end. Default: each log is alone.
+   */
+  readonly areReplicated?: boolean;
   /** `millrace.scrub.*`, asked again and again. Without it closed segments are not scrubbed. */
   readonly scrub?: () => ScrubRules;
   /** Without it logs are not compacted. */
@@ -90,6 +95,8 @@ export class LogDirectory {
   readonly #cleaner: Cleaner | null;
   readonly #logs = new Map<string, PartitionLog>();
   #highWatermarks: OffsetsByPartition = new Map();
+  /** Of the logs with replicas elsewhere, as the file has them. */
+  readonly #savedHighWatermarks = new Map<PartitionLog, Offset>();
   readonly #checkpoints: CheckpointFiles;
   readonly #creation: LogCreation;
   readonly #housekeeping: Housekeeping;
@@ -284,6 +291,7 @@ export class LogDirectory {
       found.replayedBytes += loaded.replayedBytes;
       found.recoveredBytes += loaded.scannedBytes;
       found.cutBytes += loaded.cutBytes;
+      if (this.#options.areReplicated === true) this.#restoreHighWatermark(loaded.log);
       const { failure } = loaded.log;
       if (failure !== null) found.offline.push({ topic, partition, message: failure.message });
       this.#logs.set(key, loaded.log);
@@ -300,6 +308,14 @@ export class LogDirectory {
     await this.#cleaner?.start();
     this.#scrubber?.start();
     return { isClean: this.#claim.isClean, logsCount: this.#logs.size, ...found };
+  }
+
+  /** What was saved may be older or newer than the log; a log that is offline keeps it as it was. */
+  #restoreHighWatermark(log: PartitionLog): void {
+    const saved = this.#highWatermarks.get(partitionKey(log.topic, log.partition))?.offset ?? (0 as Offset);
+    const { logStartOffset, logEndOffset, failure } = log;
+    const possible = Math.min(Math.max(saved, logStartOffset), logEndOffset) as Offset;
+    log.replicatedHighWatermark = failure === null ? possible : saved;
   }
 
   /** From here on a crash is one. A start that fails before leaves the directory as clean, or as unclean, as it was. */
@@ -426,10 +442,12 @@ export class LogDirectory {
   // --- Housekeeping ---------------------------------------------------------------------------------------------------
 
   #startHousekeeping(): void {
-    const { checkpointIntervalMs, retentionIntervalMs } = this.#limits;
+    const { checkpointIntervalMs, retentionIntervalMs, highWatermarkIntervalMs } = this.#limits;
     const housekeeping = this.#housekeeping;
     housekeeping.every(checkpointIntervalMs, () => this.#checkpointLogs());
     housekeeping.every(retentionIntervalMs, () => this.#retainLogs());
+    if (this.#options.areReplicated === true)
+      housekeeping.every(highWatermarkIntervalMs, () => this.#saveHighWatermarks());
   }
 
   #housekeepingFailed(error: unknown): void {
@@ -468,13 +486,9 @@ export class LogDirectory {
   async #retainLogs(): Promise<void> {
     const nowMs = this.#options.clock.now();
     await forEachOf([...this.#logs.values()], 4, async (log) => {
-      const count = await log.retain(nowMs, this.#highWatermarkOf(log));
+      const count = await log.retain(nowMs);
       if (count > 0) this.#options.logger.info("old segments were removed", { directory: log.directory, count });
     });
-  }
-
-  #highWatermarkOf(log: PartitionLog): Offset {
-    return this.#options.highWatermarkOf?.(log) ?? log.durableOffset;
   }
 
   /** Takes it offline: its logs take and give nothing until a restart has found out what is there (R16). */
@@ -506,7 +520,20 @@ export class LogDirectory {
   }
 
   #writeHighWatermarks(): Promise<void> {
-    return this.#writeOffsets(fileNames.highWatermarks, (log) => this.#highWatermarkOf(log));
+    this.#savedHighWatermarks.clear();
+    for (const log of this.#logs.values()) {
+      if (log.replicatedHighWatermark !== null) this.#savedHighWatermarks.set(log, log.replicatedHighWatermark);
+    }
+    return this.#writeOffsets(fileNames.highWatermarks, (log) => log.highWatermark);
+  }
+
+  /** A replica begins with it after a crash: nobody waits for long to read what was committed. Those of logs that are alone can wait. */
+  async #saveHighWatermarks(): Promise<void> {
+    for (const log of this.#logs.values()) {
+      const { replicatedHighWatermark } = log;
+      if (replicatedHighWatermark === null || this.#savedHighWatermarks.get(log) === replicatedHighWatermark) continue;
+      return this.#writeHighWatermarks();
+    }
   }
 
   // --- The end --------------------------------------------------------------------------------------------------------

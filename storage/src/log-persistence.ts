@@ -50,6 +50,7 @@ export class LogPersistence {
     const before = this.snapshotOffset;
     const written: DiskFile[] = [];
     try {
+      for (const each of this.#segments.all()) if (each.isAbortedUnsaved) await this.#persistAborted(each);
       await this.#persistAborted(segment);
       if (areEpochsChanged)
         written.push(await this.#write(`${epochsPath}.tmp`, Buffer.from(encodeEpochs(this.#epochs.all()))));
@@ -77,8 +78,8 @@ export class LogPersistence {
   async #persistAborted(segment: Segment): Promise<void> {
     const count = segment.aborted?.length ?? 0;
     const persisted = this.#persistedAborted;
-    if (segment.aborted === null || count === 0 || (persisted?.segment === segment && persisted.count === count))
-      return;
+    const isSaved = count === 0 || (persisted?.segment === segment && persisted.count === count);
+    if (segment.aborted === null || (isSaved && !segment.isAbortedUnsaved)) return;
     const { disk, jointSync } = this.#environment;
     const file = await this.#write(segment.path(".txnindex"), Buffer.concat(segment.aborted.map(encodeAborted)));
     try {
@@ -88,6 +89,7 @@ export class LogPersistence {
     }
     await disk.syncDirectory(this.#directory);
     this.#persistedAborted = { segment, count };
+    segment.isAbortedUnsaved = false;
   }
 
   #snapshotPath(offset: Offset): string {

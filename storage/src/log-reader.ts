@@ -53,7 +53,7 @@ interface ReadableLog {
   readonly logStartOffset: Offset;
   readonly logEndOffset: Offset;
   readonly writtenOffset: Offset;
-  readonly durableOffset: Offset;
+  readonly highWatermark: Offset;
 }
 
 /** In so large pieces what is looked at is brought into memory: what follows a header is mostly sent next. */
@@ -252,7 +252,7 @@ export class LogReader {
 
   // --- Records by time ------------------------------------------------------------------------------------------------
 
-  /** The first record at or after a time; null where there is none below the durable offset. */
+  /** The first record at or after a time; null where there is none below the high watermark. */
   recordAtOrAfter(timestamp: ExactTimestamp): Promise<Result<FoundRecord | null, ReadFailure>> {
     return this.#lookUp(() => findByTime(this.#environment, this.#writer.segments, { timestamp, ...this.#bounds() }));
   }
@@ -263,7 +263,7 @@ export class LogReader {
   }
 
   #bounds(): { readonly from: Offset; readonly upTo: Offset } {
-    return { from: this.#log.logStartOffset, upTo: this.#log.durableOffset };
+    return { from: this.#log.logStartOffset, upTo: this.#log.highWatermark };
   }
 
   async #lookUp(look: () => Promise<FoundRecord | null>): Promise<Result<FoundRecord | null, ReadFailure>> {

@@ -47,6 +47,8 @@ interface RolledSegment {
 
 export interface LogWriterOwner {
   onProgress(): void;
+  /** More of the log can be read from its files. */
+  onWritten(): void;
   /** The disk is full: appends from `endOffset` on are not in the log and never will be. */
   onDiskFull(endOffset: Offset): void;
   /** The file is cut behind what is in it, and the state of producers is to be built again. */
@@ -143,9 +145,14 @@ export class LogWriter implements WriteQueueOwner {
   configure(config: LogConfig): void {
     this.config = config;
     this.queue.isSyncWanted = config["millrace.durability"] === "fsync";
-    const { "segment.jitter.ms": jitterMs, "segment.ms": segmentMs } = config;
-    this.#rollJitterMs = Math.floor(this.#environment.random.fraction() * Math.min(jitterMs, segmentMs));
+    this.#drawRollJitter();
     if (this.queue.isSyncWanted) this.#environment.committer.syncSoon(this.queue);
+  }
+
+  /** Each segment has its own: logs that began together do not roll together. */
+  #drawRollJitter(): void {
+    const { "segment.jitter.ms": jitterMs, "segment.ms": segmentMs } = this.config;
+    this.#rollJitterMs = Math.floor(this.#environment.random.fraction() * Math.min(jitterMs, segmentMs));
   }
 
   // --- Append --------------------------------------------------------------------------------------------------------
@@ -164,7 +171,7 @@ export class LogWriter implements WriteQueueOwner {
         (segment.aborted ??= []).push({ ...completed, lastStableOffset });
       }
     }
-    this.epochs.assign(batch.partitionLeaderEpoch as LeaderEpoch, baseOffset as Offset);
+    this.epochs.append(batch.partitionLeaderEpoch as LeaderEpoch, baseOffset as Offset);
     this.queue.push(segment, this.#appendPosition, batch.wholeBytes, nextOffset);
     this.#appendPosition += sizeBytes;
     this.uncheckedBytes += sizeBytes;
@@ -203,6 +210,7 @@ export class LogWriter implements WriteQueueOwner {
     this.segments.active.aborted = [];
     this.#appendPosition = 0;
     this.#rollTimestamp = null;
+    this.#drawRollJitter();
     this.#rolled.push({ segment: closing, endOffset: baseOffset, snapshot });
     this.#inBackground(() => this.#finishRolled());
   }
@@ -280,6 +288,7 @@ export class LogWriter implements WriteQueueOwner {
     if (!this.queue.isSyncWanted) this.#countTowardsFlush(portion);
     if (this.#flushWaiters.length > 0) this.#environment.committer.syncSoon(this.queue);
     this.#progress();
+    this.#owner.onWritten();
   }
 
   onFlushed(): void {
@@ -406,7 +415,8 @@ export class LogWriter implements WriteQueueOwner {
     const { uncheckedBytes } = this;
     // After a cut there may be no snapshot for an end that is durable already.
     const isSnapshotThere = this.#persistence.snapshotOffset === target || this.producers.size === 0;
-    if (target === this.recoveryPoint && !this.epochs.isChanged && isSnapshotThere) return;
+    const isSaved = isSnapshotThere && !this.segments.all().some(({ isAbortedUnsaved }) => isAbortedUnsaved);
+    if (target === this.recoveryPoint && !this.epochs.isChanged && isSaved) return;
     const segment = this.segments.active;
     const snapshot = encodeSnapshot(this.producers);
     if (!(await this.#flushed(target))) return;

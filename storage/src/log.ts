@@ -64,6 +64,7 @@ const nothingUnderWay: Promise<void> = Promise.resolve();
  * A partition's log.
  *
  *     logStartOffset ≤ durableOffset ≤ logEndOffset       flushedOffset ≤ writtenOffset ≤ logEndOffset
+ *     logStartOffset ≤ highWatermark ≤ logEndOffset
  *
  * The start moves by retention and DeleteRecords, never back, also not by a restart. The end moves by append, and back by
  * truncation, or where the disk was full. Appends are ordered by their calls; reads give slices of files.
@@ -86,10 +87,14 @@ export class PartitionLog {
   #isCutting = false;
   #isClosing = false;
   #cuts = 0;
+  /** Null: the durable offset is. */
+  #highWatermark: Offset | null = null;
   /** Truncation, retention and closing, one after the other. */
   #exclusive: Promise<unknown> = nothingUnderWay;
   /** Called whenever an offset has moved or the log has failed. Never by a call of its owner's. */
   onProgress: () => void = ignore;
+  /** Called whenever more of it can be read from its files, durable or not: what replicas fetch. */
+  onWritten: () => void = ignore;
   /** Called when the log's end went back: what was appended from there on is gone, and its waiters are to be told why. */
   onCut: (endOffset: Offset, why: "disk-full" | "truncated") => void = ignore;
 
@@ -121,8 +126,10 @@ export class PartitionLog {
   #writerOwner(): ConstructorParameters<typeof LogWriter>[1] {
     return {
       onProgress: () => this.onProgress(),
+      onWritten: () => this.onWritten(),
       onDiskFull: (endOffset) => {
         this.#isDiskFull = true;
+        this.#lowerHighWatermark(endOffset);
         this.onCut(endOffset, "disk-full");
       },
       repair: () => this.#repair(),
@@ -156,13 +163,27 @@ export class PartitionLog {
   get durableOffset(): Offset {
     return this.#writer.durableOffset;
   }
+  /**
+   * Exclusive: everything below is committed, so that no leader ever lacks it. Only what lies below may be removed by retention or
+   * DeleteRecords, compacted, or found by its time. With one replica it is the durable offset.
+   */
+  get highWatermark(): Offset {
+    return this.#highWatermark ?? this.durableOffset;
+  }
+  /** What its partition was told or knows of other replicas; null: there are none, and the durable offset is the high watermark. */
+  get replicatedHighWatermark(): Offset | null {
+    return this.#highWatermark;
+  }
+  set replicatedHighWatermark(offset: Offset | null) {
+    this.#highWatermark = offset;
+  }
   /** A recovery has to look at what comes after it only. */
   get recoveryPoint(): Offset {
     return this.#writer.recoveryPoint;
   }
-  /** Exclusive: below it every transaction is decided, and its decision durable. */
+  /** Exclusive: below it every transaction is decided, and its decision committed. */
   get lastStableOffset(): Offset {
-    return this.lastStableOffsetBelow(this.durableOffset);
+    return this.lastStableOffsetBelow(this.highWatermark);
   }
   /** As a leader sees it whose high watermark is behind the log. The high watermark never goes back while it leads. */
   lastStableOffsetBelow(highWatermark: Offset): Offset {
@@ -276,7 +297,7 @@ export class PartitionLog {
     return this.#reader.read(offset, options);
   }
 
-  /** The first record at or after a time; null where there is none below the durable offset. */
+  /** The first record at or after a time; null where there is none below the high watermark. */
   recordAtOrAfter(timestamp: ExactTimestamp): Promise<Result<FoundRecord | null, ReadFailure>> {
     return this.#reader.recordAtOrAfter(timestamp);
   }
@@ -327,10 +348,13 @@ export class PartitionLog {
 
   // --- Remove ---------------------------------------------------------------------------------------------------------
 
-  /** Moves the start up to `offset` (DeleteRecords). Durable when it resolves; segments that lie before it go. */
+  /**
+   * Moves the start up to `offset`: DeleteRecords, or the leader's start. Durable when it resolves; segments that lie before it go.
+   * What is not durable here cannot go yet.
+   */
   async deleteRecordsBefore(offset: Offset): Promise<Result<void, "out-of-range" | "log-failed">> {
     if (this.#failure !== null) return failed("log-failed", this.#failure.message);
-    if (offset > this.durableOffset) return failed("out-of-range");
+    if (offset > Math.min(this.durableOffset, this.highWatermark)) return failed("out-of-range");
     if (offset <= Math.min(this.#logStartOffset, this.#savedLogStartOffset)) return ok(undefined);
     this.#logStartOffset = Math.max(this.#logStartOffset, offset) as Offset;
     const saved = this.#logStartOffset;
@@ -351,7 +375,7 @@ export class PartitionLog {
    * Removes whole segments that are too old or too much, up to the high watermark. Gives how many went.
    * A segment's age is that of its newest record.
    */
-  retain(nowMs: TimeMs, highWatermark: Offset = this.durableOffset): Promise<number> {
+  retain(nowMs: TimeMs, highWatermark: Offset = this.highWatermark): Promise<number> {
     return this.#alone(() => this.#retain(nowMs, highWatermark));
   }
 
@@ -364,7 +388,7 @@ export class PartitionLog {
     if (count === 0) return 0;
     if (count === segments.count) await this.#writer.roll();
     const start = segments.at(count)?.baseOffset;
-    if (start === undefined || start > this.durableOffset) return 0;
+    if (start === undefined || start > Math.min(this.durableOffset, highWatermark)) return 0;
     this.#logStartOffset = Math.max(this.#logStartOffset, start) as Offset;
     await this.#environment.persistLogStarts();
     return this.#removeBelowStart();
@@ -485,6 +509,7 @@ export class PartitionLog {
 
   async #restartFrom(endOffset: Offset): Promise<void> {
     const writer = this.#writer;
+    this.#lowerHighWatermark(endOffset);
     this.#reader.forgetFrom(endOffset);
     writer.epochs.truncateFromEnd(endOffset);
     const loaded = await loadProducers({
@@ -497,6 +522,10 @@ export class PartitionLog {
     });
     writer.producers.replaceBy(loaded.producers);
     writer.restart({ endOffset, snapshotOffset: loaded.snapshotOffset, rollTimestamp: null });
+  }
+
+  #lowerHighWatermark(endOffset: Offset): void {
+    if (this.#highWatermark !== null && this.#highWatermark > endOffset) this.#highWatermark = endOffset;
   }
 
   /** After a write for which there was no space: the file ends again with its last whole batch, and producers with it. */

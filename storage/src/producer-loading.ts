@@ -92,6 +92,7 @@ export async function loadProducers(loading: ProducerLoading): Promise<LoadedPro
       segment.release();
     }
     segment.aborted = aborted.filter(({ lastOffset }) => lastOffset < upTo);
+    segment.isAbortedUnsaved = segment.aborted.length !== abortedBefore.length;
   }
   producers.forgetDecidedBelow(upTo);
   return { producers, snapshotOffset: newest.offset, fault: null };

@@ -1,9 +1,16 @@
+import type { TimeMs } from "@millrace/base/units";
 import type { Disk } from "@millrace/base/world";
+import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { describe, expect, test } from "vitest";
 import { append, Bench, durable, readAll, tryAppend, values } from "../test/support.ts";
 import type { BatchInput, BenchOptions } from "../test/support.ts";
+import { committedRecords } from "../test/committed.ts";
 import type { PartitionLog } from "./log.ts";
+import { encodeAborted } from "./transaction-index.ts";
+import type { LeaderEpoch, Offset } from "./types.ts";
+import { verifyDirectory } from "./verify.ts";
+import { trustBatch } from "./validation.ts";
 
 const log0 = "/data/orders-0/00000000000000000000.log";
 const KiB = 1024;
@@ -62,6 +69,45 @@ async function starts(disk: Disk, path: string): Promise<number[]> {
 }
 
 const bytesOf = async (disk: Disk, path: string): Promise<string> => (await disk.readFile(path)).toString("hex");
+
+test("an aborted transaction that a recovery found in a closed segment is known to the next start as well", async () => {
+  const disk = await died(1, {
+    before: async (log) => {
+      append(log, { records: ["aborted"], producerId: 7, producerEpoch: 0, baseSequence: 0, isTransactional: true });
+      const marker = { isCommit: false, coordinatorEpoch: 0, producerId: 7, producerEpoch: 0, timestamp: 0 };
+      const epoch = { leaderEpoch: 0 as LeaderEpoch, origin: "coordinator", nowMs: 0 as TimeMs } as const;
+      log.append(trustBatch(encodeEndTransactionMarker(marker)), epoch);
+      await durable(log);
+      await log.roll();
+      append(log, { records: ["behind"] });
+      await durable(log);
+    },
+  });
+  // The process has died before the closed segment was finished.
+  for (const { name } of await disk.list("/data/orders-0"))
+    if (/(txnindex|snapshot)$/.test(name)) await disk.removeFile(`/data/orders-0/${name}`);
+  const seen = async (bench: Bench): Promise<string[]> =>
+    (await committedRecords(bench.log("orders"))).map(({ value }) => String(value)).slice(1);
+  const bench = await reopen(disk);
+  expect(await seen(bench)).toEqual(["behind"]);
+  append(bench.log("orders"), { records: ["more"] });
+  await durable(bench.log("orders"));
+  await bench.directory.checkpoint();
+  expect(await seen(await reopen(disk.afterProcessDeath()))).toEqual(["behind", "more"]);
+});
+
+test("an index that names an aborted transaction whose marker the crash took is written anew", async () => {
+  const disk = await died(3);
+  const path = "/data/orders-0/00000000000000000000.txnindex";
+  const gone = { producerId: 7, firstOffset: 1 as Offset, lastOffset: 5 as Offset, lastStableOffset: 6 as Offset };
+  await disk.writeFile(path, encodeAborted(gone));
+  const bench = await reopen(disk);
+  append(bench.log("orders"), { records: ["more"] });
+  await durable(bench.log("orders"));
+  await bench.directory.close();
+  expect((await disk.readFile(path)).length).toBe(0);
+  expect((await verifyDirectory(disk, "/data")).problems).toEqual([]);
+});
 
 describe("a torn tail (R15)", () => {
   test("nothing is cut where nothing is torn, and the log goes on", async () => {

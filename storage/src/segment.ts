@@ -49,6 +49,8 @@ export class Segment {
   maxTimestamp: MaxTimestamp | null = null;
   /** Null until somebody asked: the file of a closed segment is then read. */
   aborted: AbortedTransaction[] | null = null;
+  /** Its batches were looked at anew, and its file does not say yet what they tell. */
+  isAbortedUnsaved = false;
   /** Null until somebody read it beyond the newest batches. */
   readEnds: ReadEnds | null = null;
   /** What is behind its end while it grows: given back when it is closed for appends. Null where nothing is. */

@@ -59,6 +59,7 @@ export class Bench {
       clusterId: null,
       nodeId: 1,
       limits: { journalBytes: 0, ...options.limits },
+      ...(options.areReplicated === undefined ? {} : { areReplicated: options.areReplicated }),
       ...(options.scrub === undefined ? {} : { scrub: options.scrub }),
       cleaner: { ...(await cleanerOf(disk, clock, options.cleaner)), ...options.cleanerThreads },
     });
@@ -122,6 +123,7 @@ export interface BenchOptions {
   readonly config?: Partial<LogConfig>;
   readonly configOf?: (topic: string) => Partial<LogConfig>;
   readonly scrub?: () => ScrubRules;
+  readonly areReplicated?: boolean;
   /** In the place of this thread. */
   readonly cleanerThreads?: { readonly workers: Workers };
   /** Read anew for each round: the test may change them. */

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "vitest";
+import { OWN_TAGS_FROM } from "kafka-protocol-ts/api";
 import type { FieldSchema, MessageSchema, ScalarType } from "kafka-protocol-ts/schema";
 import { textsInJar } from "./jar.ts";
 
@@ -153,6 +154,7 @@ export function ourDeclaration(schema: MessageSchema, kind: string): Declared {
   const lines = (fields: readonly FieldSchema[], version: number, path: string): string[] =>
     fields
       .filter(({ since = 0, until = Infinity }) => version >= since && version <= until)
+      .filter(({ tag = 0 }) => tag < OWN_TAGS_FROM)
       .flatMap((field) => [
         ourLine(path + field.name, field, version),
         ...("struct" in field ? lines(field.of, version, `${path}${field.name}.`) : []),

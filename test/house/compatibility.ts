@@ -16,14 +16,11 @@ export const leftOut: readonly { readonly why: string; readonly keys: readonly n
     why: "There is no authentication, authorization or delegation yet.",
     keys: [17, 29, 30, 31, 36, 38, 39, 40, 41, 50, 51],
   },
-  { why: "One broker runs alone: no replica moves, no leader is elected.", keys: [43, 45, 46, 64, 73] },
-  { why: "A partition stays in the log directory in which it was created.", keys: [34] },
+  { why: "A partition stays in the log directory in which it was created.", keys: [34, 73] },
   {
-    why: "One broker is its own controller: there is no quorum to describe or to change.",
-    keys: [52, 53, 54, 55, 59, 70, 80, 81, 82],
+    why: "What Kafka's controllers and brokers say to each other: the quorum here has messages of its own.",
+    keys: [52, 53, 54, 59, 70],
   },
-  { why: "Brokers of a cluster say these to each other.", keys: [56, 58, 62, 63, 67] },
-  { why: "Feature levels are those of this version; there is none to choose yet.", keys: [57] },
   { why: "There are no quotas yet.", keys: [48, 49] },
   {
     why: "Share groups (KIP-932) are not built yet.",

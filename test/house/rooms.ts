@@ -37,7 +37,7 @@ export const rooms: Readonly<Record<RoomName, Room>> = {
   },
   broker: {
     packageName: "@millrace/broker",
-    mayImport: ["base", "protocol", "storage"],
+    mayImport: ["base", "protocol", "storage", "raft"],
     reason: "clients and tools reach it over the network only, as they reach any other Kafka broker",
   },
   client: {

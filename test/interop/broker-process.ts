@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createConnection, createServer } from "node:net";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { commandExists, repositoryRoot } from "./runtimes.ts";
 
@@ -22,6 +23,8 @@ export interface BrokerProcessOptions {
   readonly environment: Readonly<Record<string, string>>;
   /** A module inside it can be asked. */
   readonly hasChannel?: boolean;
+  /** Hears each line that the process writes. */
+  readonly onLine?: (line: string) => void;
 }
 
 /** A broker as a process of its own, which is started, stopped, killed and frozen. */
@@ -93,6 +96,11 @@ export class BrokerProcess {
     return { [Symbol.dispose]: () => void child?.kill("SIGCONT") };
   }
 
+  /** Asks it to stop, and does not wait. */
+  terminate(): void {
+    this.#process?.kill("SIGTERM");
+  }
+
   /** A clean stop, as an operator does it. */
   async stop(): Promise<void> {
     const { name, command } = this.#options;
@@ -120,7 +128,7 @@ export class BrokerProcess {
   }
 
   #spawn(command: Command): ChildProcess {
-    const { environment, hasChannel = false } = this.#options;
+    const { environment, hasChannel = false, onLine } = this.#options;
     const [executable, ...args] = diesWithParent(command);
     const child = spawn(executable, args, {
       cwd: repositoryRoot,
@@ -132,6 +140,7 @@ export class BrokerProcess {
     };
     child.stdout?.on("data", keep);
     child.stderr?.on("data", keep);
+    if (onLine !== undefined && child.stderr !== null) createInterface({ input: child.stderr }).on("line", onLine);
     const orphanNot = (): void => void child.kill("SIGKILL");
     process.once("exit", orphanNot);
     child.once("exit", () => process.off("exit", orphanNot));

@@ -14,9 +14,16 @@ export interface KafkaClusterOptions {
   readonly nodesCount?: number;
   /** Of all brokers, by Kafka's names. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** As somebody runs it who measures it: with Kafka's own settings, heap and compiler. */
+  readonly isWhole?: boolean;
+  /** Where the temporary directory is made; the system's place for them when it is missing. */
+  readonly directory?: string;
+  /** Its controllers can come and go (KIP-853). Default: they are those of its settings. */
+  readonly isDynamic?: boolean;
 }
 
 interface Node {
+  readonly directoryId: string;
   readonly directory: string;
   readonly controllerPort: number;
   port: number;
@@ -44,7 +51,19 @@ const clusterSettings: Readonly<Record<string, string>> = {
   "auto.leader.rebalance.enable": "false",
   "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
 };
+/** What a cluster has that is run as it is shipped. */
+const wholeSettings: Readonly<Record<string, string>> = {
+  "default.replication.factor": "3",
+  "min.insync.replicas": "2",
+  "offsets.topic.replication.factor": "3",
+  "transaction.state.log.replication.factor": "3",
+  "transaction.state.log.min.isr": "2",
+  "share.coordinator.state.topic.replication.factor": "3",
+  "share.coordinator.state.topic.min.isr": "2",
+};
 const heapOptions = ["-Xmx300m", "-Xms100m"] as const;
+/** As kafka-server-start gives it. */
+const wholeHeapOptions = ["-Xmx1G", "-Xms1G"] as const;
 const settleMsMax = 60_000;
 
 /**
@@ -55,15 +74,21 @@ export class KafkaCluster implements AsyncDisposable {
   readonly #directory: string;
   readonly #nodes: ReadonlyMap<number, Node>;
   readonly #settings: Readonly<Record<string, string>>;
+  readonly #isWhole: boolean;
+  readonly #isDynamic: boolean;
 
   private constructor(options: KafkaClusterOptions, ports: readonly number[]) {
     const nodesCount = ports.length / 2;
-    this.#directory = mkdtempSync(join(tmpdir(), "interop-kafka-cluster-"));
+    const { directory: parent = tmpdir(), isWhole = false } = options;
+    this.#isWhole = isWhole;
+    this.#directory = mkdtempSync(join(parent, "interop-kafka-cluster-"));
     const idsOfNodes = Array.from({ length: nodesCount }, (_, index) => index + 1);
     const controllers = ports.slice(nodesCount).map((port) => `127.0.0.1:${port}`);
+    this.#isDynamic = options.isDynamic ?? false;
+    const voters = controllers.map((address, index) => `${index + 1}@${address}`).join(",");
     this.#settings = {
-      ...clusterSettings,
-      "controller.quorum.voters": controllers.map((address, index) => `${index + 1}@${address}`).join(","),
+      ...(isWhole ? wholeSettings : clusterSettings),
+      ...(this.#isDynamic ? {} : { "controller.quorum.voters": voters }),
       "controller.quorum.bootstrap.servers": controllers.join(","),
       ...options.settings,
     };
@@ -72,7 +97,7 @@ export class KafkaCluster implements AsyncDisposable {
         const directory = join(this.#directory, `${nodeId}`);
         mkdirSync(directory);
         const [port = 0, controllerPort = 0] = [ports[index], ports[nodesCount + index]];
-        const node = { directory, controllerPort, port };
+        const node = { directory, directoryId: newDirectoryId(), controllerPort, port };
         return [nodeId, { ...node, process: this.#processOf(nodeId, node) }];
       }),
     );
@@ -105,6 +130,24 @@ export class KafkaCluster implements AsyncDisposable {
 
   portOf(nodeId: number): number {
     return this.#node(nodeId).port;
+  }
+
+  pidOf(nodeId: number): number {
+    return this.#node(nodeId).process.pid;
+  }
+
+  controllerAddress(nodeId: number): string {
+    return `127.0.0.1:${this.#node(nodeId).controllerPort}`;
+  }
+
+  /** Of its disk, as the metadata know it. */
+  directoryIdOf(nodeId: number): string {
+    return this.#node(nodeId).directoryId;
+  }
+
+  /** Its settings, as tools that want them read them. */
+  propertiesOf(nodeId: number): string {
+    return join(this.#node(nodeId).directory, "server.properties");
   }
 
   /** After `stop` or `kill`. */
@@ -147,15 +190,18 @@ export class KafkaCluster implements AsyncDisposable {
   async #format(): Promise<void> {
     const first = this.#node(1);
     const node = this.#kafkaNode(1, first);
-    await first.process.run(formatCommand(node, clusterIdOf(this.#directory), []));
+    const voters = [...this.#nodes].map(
+      ([nodeId, { controllerPort, directoryId }]) => `${nodeId}@127.0.0.1:${controllerPort}:${directoryId}`,
+    );
+    const initial = this.#isDynamic ? ["--initial-controllers", voters.join(",")] : [];
+    await first.process.run(formatCommand(node, clusterIdOf(this.#directory), initial));
     const properties = readFileSync(join(node.dataDirectory, "meta.properties"), "utf8");
-    for (const [nodeId, { directory }] of this.#nodes) {
-      if (nodeId === 1) continue;
+    for (const [nodeId, { directory, directoryId }] of this.#nodes) {
       const dataDirectory = join(directory, "data");
-      cpSync(node.dataDirectory, dataDirectory, { recursive: true });
+      if (nodeId !== 1) cpSync(node.dataDirectory, dataDirectory, { recursive: true });
       const own = properties
         .replace(/^node\.id=.*$/m, `node.id=${nodeId}`)
-        .replace(/^directory\.id=.*$/m, `directory.id=${randomBytes(16).toString("base64url")}`);
+        .replace(/^directory\.id=.*$/m, `directory.id=${directoryId}`);
       writeFileSync(join(dataDirectory, "meta.properties"), own);
     }
   }
@@ -168,17 +214,26 @@ export class KafkaCluster implements AsyncDisposable {
 
   #kafkaNode(nodeId: number, { directory, port, controllerPort }: Omit<Node, "process">): KafkaNode {
     const settings = { ...this.#settings, "node.id": `${nodeId}`, "broker.rack": `rack-${nodeId}` };
-    return { directory, dataDirectory: join(directory, "data"), port, controllerPort, settings, heapOptions };
+    const heap = this.#isWhole ? wholeHeapOptions : heapOptions;
+    return { directory, dataDirectory: join(directory, "data"), port, controllerPort, settings, heapOptions: heap };
   }
 
   #processOf(nodeId: number, node: Omit<Node, "process">): BrokerProcess {
     const command = kafkaCommand(this.#kafkaNode(nodeId, node));
-    return new BrokerProcess({ name: `kafka ${nodeId}`, port: node.port, command, environment: briefEnvironment });
+    const environment = this.#isWhole ? {} : briefEnvironment;
+    return new BrokerProcess({ name: `kafka ${nodeId}`, port: node.port, command, environment });
   }
 
   async #each(work: (nodeId: number, node: Node) => Promise<void>): Promise<void> {
     await Promise.all([...this.#nodes].map(async ([nodeId, node]) => work(nodeId, node)));
   }
+}
+
+/** As Kafka makes them: without a dash at the beginning, which a command line would take for an option. */
+function newDirectoryId(): string {
+  const bytes = randomBytes(16);
+  bytes[0] = (bytes[0] ?? 0) & 0x7f;
+  return bytes.toString("base64url");
 }
 
 /** Waits until the cluster says so; meanwhile it may refuse to say anything. */

@@ -27,9 +27,11 @@ const suites: Readonly<Record<string, readonly string[]>> = {
   streams: ["streams"],
   deposits: ["deposits", "deposits-faults"],
   inventory: ["inventory"],
+  "cluster-tools": ["cluster-tools"],
   connect: ["connect"],
   "real-input": ["real-input"],
   histories: ["histories"],
+  "cluster-chaos": ["cluster-chaos"],
   client: [
     "client-admin",
     "client-admin-secure",

@@ -312,9 +312,9 @@ describe("starts and stops", () => {
     expect(await start("--data", data, "--set", "node.id=7")).toBe(`millrace: ${data} belongs to node 1, not to 7`);
 
     const format = join(data, "millrace.format");
-    writeFileSync(format, readFileSync(format, "utf8").replace("format.version=1", "format.version=2"));
+    writeFileSync(format, readFileSync(format, "utf8").replace("format.version=2", "format.version=3"));
     expect(await start("--data", data)).toBe(
-      `millrace: ${data} has format version 2; this broker reads up to 1: use a newer one`,
+      `millrace: ${data} has format version 3; this broker reads up to 2: use a newer one`,
     );
   });
 });

@@ -15,12 +15,15 @@ import type { AppendFailure } from "@millrace/storage/append-failure";
 import type { Offset } from "@millrace/storage/types";
 import { codeOfAppendFailure, codeOfCommitFailure } from "../failures.ts";
 import { isInternalTopic } from "../metadata/topics.ts";
-import type { Partition } from "../partitions/partition.ts";
+import type { CommitFailure, Partition } from "../partitions/partition.ts";
 import type { TransactionGuard } from "../partitions/transaction-guards.ts";
 import type { Services } from "../services.ts";
 import { refusalOfAdmission, refusalOfAppend } from "../partitions/producer-refusals.ts";
 import type { ProducerRefusalKind } from "../partitions/producer-refusals.ts";
+import type { AdmissionRequest } from "../transactions/admission.ts";
+import type { TransactionRequestFailure } from "../transactions/coordinator.ts";
 import { codeOfAdmission } from "../transactions/failures.ts";
+import type { TransactionSupport } from "../transactions/failures.ts";
 import { CloseConnection, noAnswer, twoPhaseHandler } from "./handler.ts";
 import type { Handler, RequestContext, TwoPhases } from "./handler.ts";
 
@@ -37,6 +40,8 @@ interface Entry {
   analysis: Analysis | Promise<Analysis> | null;
   /** Of the first batch of a transaction in its partition, from before the coordinator is asked until it is appended. */
   guard: TransactionGuard | null;
+  /** In which the guard was taken: another leader may have ended the transaction since, and the guard does not know. */
+  guardEpoch: number;
   answer: Writable<PartitionAnswer>;
 }
 
@@ -61,8 +66,8 @@ export const produceHandler: Handler = twoPhaseHandler(
       for (const entry of entries) append(services, entry, appended);
       appended.close();
     };
-    const letIn = (): Promise<void> | null => beginTransactions(services, request, context, entries);
-    const admitted = slow.length === 0 ? letIn() : settleAnalyses(slow).then(letIn);
+    const begun = (): Promise<void> | null => beginTransactions(services, request, context, entries);
+    const admitted = slow.length === 0 ? begun() : settleAnalyses(slow).then(begun);
     const analysed = admitted === null ? null : admitted.then(appendAll);
     if (analysed === null) appendAll();
     const inOrder = isBackedUp(services)
@@ -123,6 +128,7 @@ function examine(
     data,
     partition,
     guard: null,
+    guardEpoch: -1,
     analysis: analyzeBatches(data.records, {
       ...services.partitions.rulesOf(partition.topic).validation,
       produceVersion: context.version,
@@ -149,7 +155,7 @@ function beginTransactions(
 ): Promise<void> | null {
   const { transactionalId } = request;
   if (transactionalId === null) return null;
-  const beginning: { readonly entry: Entry; readonly partition: Partition; readonly batch: RecordBatchView }[] = [];
+  const beginning: Beginning[] = [];
   let first: RecordBatchView | null = null;
   for (const entry of entries) {
     const { partition, analysis } = entry;
@@ -167,26 +173,67 @@ function beginTransactions(
   }
   if (first === null || beginning.length === 0) return null;
   const support = version >= 12 ? "implicit" : version === 11 ? "abortable" : "none";
-  for (const { entry, partition, batch } of beginning) {
-    // Each transaction of version 2 has an epoch of its own, and each epoch begins with 0.
-    const firstSequence = support === "implicit" ? 0 : batch.baseSequence;
-    entry.guard = partition.guards.take(batch.producerId, firstSequence);
-  }
+  for (const each of beginning) takeGuard(each, support);
   if (support !== "implicit" && !services.configs.broker["transaction.partition.verification.enable"]) return null;
   const { producerId, producerEpoch } = first;
-  const partitions = beginning.map(({ partition }) => partition);
-  return services.transactions
-    .admit({ transactionalId, producerId, producerEpoch, support, partitions })
-    .then((admission) => {
-      for (const { entry, partition, batch } of beginning) {
-        const failure = admission(partition);
-        if (failure === null) continue;
-        if (entry.guard !== null) partition.guards.release(entry.guard);
-        const message = `${partition.topic}-${partition.index} is not part of an open transaction of ${transactionalId}: ${failure}`;
-        remember(services, partition, batch, refusalOfAdmission(failure), message);
-        exclude(entry, codeOfAdmission(failure, support), message);
+  return letIn(services, { transactionalId, producerId, producerEpoch, support }, beginning);
+}
+
+/** A batch that begins a transaction in its partition. */
+interface Beginning {
+  readonly entry: Entry;
+  readonly partition: Partition;
+  readonly batch: RecordBatchView;
+}
+
+function takeGuard({ entry, partition, batch }: Beginning, support: TransactionSupport): void {
+  // Each transaction of version 2 has an epoch of its own, and each epoch begins with 0.
+  const firstSequence = support === "implicit" ? 0 : batch.baseSequence;
+  entry.guard = partition.guards.take(batch.producerId, firstSequence);
+  entry.guardEpoch = partition.leaderEpoch;
+}
+
+/** Each marker that comes while the coordinator is asked is a reason to ask again: there are few of one producer. */
+const ASKED_MAX = 5;
+
+/** Most often the marker that comes in between is of the transaction before, which its producer does not wait for. */
+async function letIn(
+  services: Services,
+  asking: Omit<AdmissionRequest, "partitions">,
+  beginning: readonly Beginning[],
+): Promise<void> {
+  const { support } = asking;
+  let asked = beginning;
+  for (let count = 1; asked.length > 0; count++) {
+    const partitions = asked.map(({ partition }) => partition);
+    const admission = await services.transactions.admit({ ...asking, partitions });
+    const again: Beginning[] = [];
+    for (const each of asked) {
+      const { entry, partition } = each;
+      const failure = admission(partition);
+      const isVoid = entry.guard !== null && !partition.guards.isOpen(entry.guard);
+      if (failure === null && !isVoid) continue;
+      if (entry.guard !== null) partition.guards.release(entry.guard);
+      if (failure !== null) keepOut(services, asking, each, failure);
+      else if (count === ASKED_MAX) keepOut(services, asking, each, "not-available");
+      else {
+        takeGuard(each, support);
+        again.push(each);
       }
-    });
+    }
+    asked = again;
+  }
+}
+
+function keepOut(
+  services: Services,
+  { transactionalId, support }: Omit<AdmissionRequest, "partitions">,
+  { entry, partition, batch }: Beginning,
+  failure: TransactionRequestFailure,
+): void {
+  const message = `${partition.topic}-${partition.index} is not part of an open transaction of ${transactionalId}: ${failure}`;
+  remember(services, partition, batch, refusalOfAdmission(failure), message);
+  exclude(entry, codeOfAdmission(failure, support), message);
 }
 
 /** For who asks why a producer does not get on. */
@@ -212,6 +259,11 @@ function append(services: Services, entry: Entry, appended: Pending): void {
   const { partition, analysis, answer, guard } = entry;
   if (partition === null || analysis === null || analysis instanceof Promise) return;
   if (!analysis.ok) return refuse(answer, analysis.failure);
+  if (guard !== null && entry.guardEpoch !== partition.leaderEpoch) {
+    partition.guards.release(guard);
+    answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    return;
+  }
   const result = partition.append(analysis.value, "client", services.clock.now(), guard);
   if (guard !== null) partition.guards.release(guard);
   if (!result.ok) {
@@ -243,6 +295,7 @@ function refusedEntry(data: PartitionData, errorCode: ErrorCode, message: string
     data,
     partition: null,
     guard: null,
+    guardEpoch: -1,
     analysis: null,
     answer: { ...emptyAnswer(data.index), errorCode, errorMessage: message ?? null },
   };
@@ -292,7 +345,7 @@ class Pending {
   wait(entry: Entry, partition: Partition, nextOffset: Offset): void {
     this.#waiting.add(entry);
     this.#unsettled += 1;
-    partition.whenCommitted(nextOffset, (failure) => {
+    const settle = (failure: CommitFailure | null): void => {
       this.#unsettled -= 1;
       if (this.#unsettled === 0) this.#onSettled();
       if (!this.#waiting.delete(entry)) return;
@@ -302,7 +355,9 @@ class Pending {
         entry.answer.baseOffset = -1;
       }
       if (this.#isClosed && this.#waiting.size === 0) this.#finish();
-    });
+    };
+    if (this.#request.acks === -1) partition.whenCommitted(nextOffset, settle, true);
+    else partition.whenDurable(nextOffset, settle);
   }
 
   /** Of what was appended so far. */

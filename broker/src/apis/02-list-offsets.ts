@@ -78,6 +78,11 @@ async function answerOne(
   const epoch = partition.checkLeaderEpoch(asked.currentLeaderEpoch);
   if (!epoch.ok) return failure(asked, codeOfReadFailure[epoch.failure]);
   const at = await lookUp(partition, asked.timestamp, isCommittedOnly);
+  // KIP-207: what is committed beyond the high watermark is not known yet, and an end before it would be one that goes back.
+  const isAtEnd = asked.timestamp === latest || (at.offset === -1 && asked.timestamp > earliest);
+  const isUnsure =
+    at.errorCode === ErrorCode.NONE && (isAtEnd || asked.timestamp === maxTimestamp) && !partition.isEndKnown;
+  if (isUnsure) return failure(asked, version >= 5 ? ErrorCode.OFFSET_NOT_AVAILABLE : ErrorCode.LEADER_NOT_AVAILABLE);
   if (at.errorCode !== ErrorCode.NONE) return failure(asked, at.errorCode);
   // Before v4 (KIP-320) an answer has no epoch.
   return { partitionIndex: asked.partitionIndex, ...at, leaderEpoch: version >= 4 ? at.leaderEpoch : -1 };

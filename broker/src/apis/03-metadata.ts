@@ -18,12 +18,13 @@ import type { Services } from "../services.ts";
 import {
   allClusterOperations,
   allTopicOperations,
+  controllerIdOf,
   operationsNotAsked,
   reachableBrokers,
   viewPartitions,
 } from "./cluster-view.ts";
 import { handler } from "./handler.ts";
-import type { Handler } from "./handler.ts";
+import type { Handler, RequestContext } from "./handler.ts";
 
 /** Before this version an id in a request was not yet served, though it could be sent. */
 const firstVersionById = 12;
@@ -37,8 +38,8 @@ export const metadataHandler: Handler = handler(
     const operations = request.includeTopicAuthorizedOperations ? allTopicOperations : operationsNotAsked;
     const topics =
       wanted === null
-        ? [...services.metadata.image.topics()].map((topic) => found(services, topic, operations))
-        : await describe(services, wanted, { operations, mayCreate: request.allowAutoTopicCreation });
+        ? [...services.metadata.image.topics()].map((topic) => found(services, topic, context, operations))
+        : await describe(services, wanted, context, { operations, mayCreate: request.allowAutoTopicCreation });
     return {
       throttleTimeMs: 0,
       brokers: reachableBrokers(services, context, { includesFenced: false }).map(({ id, ...broker }) => ({
@@ -48,7 +49,7 @@ export const metadataHandler: Handler = handler(
         rack: broker.rack,
       })),
       clusterId: services.identity.clusterId,
-      controllerId: services.identity.nodeId,
+      controllerId: controllerIdOf(services),
       topics,
       clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
         ? allClusterOperations
@@ -86,6 +87,7 @@ function refusal(topics: readonly MetadataRequestTopic[]): MetadataResponseInput
 async function describe(
   services: Services,
   wanted: readonly MetadataRequestTopic[],
+  context: RequestContext,
   options: { readonly operations: number; readonly mayCreate: boolean },
 ): Promise<MetadataResponseTopicInput[]> {
   const { image, configs } = services.metadata;
@@ -99,7 +101,7 @@ async function describe(
   const failures = isCreating ? await createMissing(services, names) : new Map<string, ErrorCode>();
   const byName = [...names].map((name) => {
     const topic = image.topic(name);
-    if (topic !== undefined) return found(services, topic, options.operations);
+    if (topic !== undefined) return found(services, topic, context, options.operations);
     const isValid = validateTopicName(name).ok;
     const errorCode = isValid ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION : ErrorCode.INVALID_TOPIC_EXCEPTION;
     return {
@@ -112,7 +114,7 @@ async function describe(
   });
   const byId = [...ids].map((topicId) => {
     const topic = image.topicById(topicId);
-    if (topic !== undefined) return found(services, topic, options.operations);
+    if (topic !== undefined) return found(services, topic, context, options.operations);
     return { errorCode: ErrorCode.UNKNOWN_TOPIC_ID, name: null, topicId, partitions: [] };
   });
   return [...byName, ...byId];
@@ -120,13 +122,13 @@ async function describe(
 
 /** Why a name could not become a topic. One that another request has just created is no failure. */
 async function createMissing(
-  { metadata }: Services,
+  { metadata, topicCreation }: Services,
   names: ReadonlySet<string>,
 ): Promise<ReadonlyMap<string, ErrorCode>> {
   const missing = [...names].filter((name) => metadata.image.topic(name) === undefined && validateTopicName(name).ok);
   const failures = new Map<string, ErrorCode>();
   if (missing.length === 0) return failures;
-  const results = await metadata.createMissingTopics(missing);
+  const results = await topicCreation.createMissing(missing);
   for (const [index, result] of results.entries()) {
     const name = missing[index];
     if (name !== undefined && !result.ok) failures.set(name, codeOfControllerFailure[result.failure]);
@@ -134,13 +136,18 @@ async function createMissing(
   return failures;
 }
 
-function found(services: Services, topic: TopicImage, operations: number): MetadataResponseTopicInput {
+function found(
+  services: Services,
+  topic: TopicImage,
+  context: RequestContext,
+  operations: number,
+): MetadataResponseTopicInput {
   return {
     errorCode: ErrorCode.NONE,
     name: topic.name,
     topicId: topic.id,
     isInternal: isInternalTopic(topic.name),
-    partitions: viewPartitions(services, topic),
+    partitions: viewPartitions(services, topic, context),
     topicAuthorizedOperations: operations,
   };
 }

@@ -8,6 +8,7 @@ import { ErrorCode, errorMessage } from "kafka-protocol-ts/errors";
 import { offsetsTopic } from "../groups-host.ts";
 import type { Services } from "../services.ts";
 import { transactionsTopic } from "../transactions-host.ts";
+import { reachableBrokers } from "./cluster-view.ts";
 import { handler } from "./handler.ts";
 import type { Handler, RequestContext } from "./handler.ts";
 
@@ -53,15 +54,22 @@ async function locate(services: Services, keyType: number, key: string, context:
   if (!isTransaction && keyType !== keyTypes.group)
     return nowhere(ErrorCode.INVALID_REQUEST, `unknown coordinator key type ${keyType}`);
   const topic = isTransaction ? transactionsTopic : offsetsTopic;
-  const isReady = await services.metadata.ensureInternalTopic(topic);
+  const isReady = await services.topicCreation.ensureInternalTopic(topic);
   if (!isReady.ok) return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
   const index = isTransaction ? services.transactions.coordinator.partitionFor(key) : services.groups.partitionFor(key);
-  const partition = services.partitions.leading(topic, index);
-  if (!partition.ok) return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
-  const { identity } = services;
-  const address = identity.advertised.get(context.connection.listenerName);
-  if (address === undefined) return nowhere(ErrorCode.LISTENER_NOT_FOUND);
-  return { nodeId: identity.nodeId, ...address, errorCode: ErrorCode.NONE, errorMessage: "" };
+  return leaderOf(services, topic, index, context);
+}
+
+/** The coordinator is who leads the partition, as the metadata has it; where that is this broker, as long as its log works. */
+function leaderOf(services: Services, topic: string, index: number, context: RequestContext): Found {
+  const { identity, metadata, partitions } = services;
+  const leader = metadata.image.topic(topic)?.partitions[index]?.leader ?? -1;
+  const isHere = leader === identity.nodeId;
+  if (isHere && !partitions.leading(topic, index).ok) return nowhere(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const broker = reachableBrokers(services, context, { includesFenced: isHere }).find(({ id }) => id === leader);
+  if (broker === undefined) return nowhere(isHere ? ErrorCode.LISTENER_NOT_FOUND : ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const { host, port } = broker;
+  return { nodeId: leader, host, port, errorCode: ErrorCode.NONE, errorMessage: "" };
 }
 
 function nowhere(errorCode: ErrorCode, message: string = errorMessage(errorCode)): Found {

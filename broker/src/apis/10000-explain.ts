@@ -135,7 +135,7 @@ async function coordinationsOf(
   return (producerId) => {
     if (!found.ok) return { kind: "not-asked" };
     const transaction = found.value.get(producerId);
-    if (transaction === undefined) return { kind: "nobody" };
+    if (transaction === undefined) return { kind: services.transactions.isEveryIdHere ? "nobody" : "not-asked" };
     return { kind: "known", transaction, hasPartition: hasPartition(transaction, topic, index) };
   };
 }

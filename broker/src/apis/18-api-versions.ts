@@ -7,18 +7,24 @@ import type { ApiVersionsResponseInput } from "kafka-protocol-ts/messages/18-api
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { ByteWriter } from "kafka-protocol-ts/writer";
 import type { Part } from "@millrace/base/world";
-import { supportedFeatures } from "../metadata/features.ts";
-import type { Services } from "../services.ts";
+import { servedFeatures } from "../metadata/features.ts";
+import type { MetadataImage } from "../metadata/image.ts";
 import { handler } from "./handler.ts";
-import type { Handler } from "./handler.ts";
+import type { BoundHandler, Handler } from "./handler.ts";
+
+/** Also before a node has its metadata. */
+export interface ApiVersionsServices {
+  readonly metadata: { readonly image: Pick<MetadataImage, "features" | "offset"> };
+  handlersOf(kind: "broker" | "controller"): ReadonlyMap<number, BoundHandler>;
+}
 
 const produceKey = 0;
 /** KIP-511: what a client may call itself. */
 const softwarePattern = /^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$/;
 
-export const apiVersionsHandler: Handler = handler(
+export const apiVersionsHandler: Handler<ApiVersionsServices> = handler(
   apiVersions,
-  (services, request, context): ApiVersionsResponseInput => {
+  (services: ApiVersionsServices, request, context): ApiVersionsResponseInput => {
     const isNamed =
       softwarePattern.test(request.clientSoftwareName) && softwarePattern.test(request.clientSoftwareVersion);
     if (context.version >= 3 && !isNamed)
@@ -29,7 +35,7 @@ export const apiVersionsHandler: Handler = handler(
       apiKeys: advertised(services, context.connection.kind),
       throttleTimeMs: 0,
       // A feature whose least level is 0 confuses readers of v3 (KAFKA-17011).
-      supportedFeatures: supportedFeatures.filter(({ minVersion }) => context.version >= 4 || minVersion > 0),
+      supportedFeatures: servedFeatures.filter(({ minVersion }) => context.version >= 4 || minVersion > 0),
       finalizedFeaturesEpoch: image.offset,
       finalizedFeatures: [...image.features].map(([name, level]) => ({
         name,
@@ -41,7 +47,7 @@ export const apiVersionsHandler: Handler = handler(
   },
 );
 
-function advertised(services: Services, kind: "broker" | "controller"): ApiVersionsResponseInput["apiKeys"] {
+function advertised(services: ApiVersionsServices, kind: "broker" | "controller"): ApiVersionsResponseInput["apiKeys"] {
   const handlers = [...services.handlersOf(kind).values()].sort((a, b) => a.api.key - b.api.key);
   return handlers.map(({ api, versions }) => ({
     apiKey: api.key,

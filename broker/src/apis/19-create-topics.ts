@@ -2,13 +2,14 @@
 import { createTopics } from "kafka-protocol-ts/messages/19-create-topics";
 import type { CreateTopicsResponseInput } from "kafka-protocol-ts/messages/19-create-topics";
 import { must } from "@millrace/base/assert";
+import type { NodeServices } from "../services.ts";
 import { handler } from "./handler.ts";
 import type { Handler } from "./handler.ts";
 import { outcomeOf } from "./config-answers.ts";
 
-export const createTopicsHandler: Handler = handler(
+export const createTopicsHandler: Handler<NodeServices> = handler(
   createTopics,
-  async (services, request): Promise<CreateTopicsResponseInput> => {
+  async (services: NodeServices, request): Promise<CreateTopicsResponseInput> => {
     const { topics, validateOnly } = request;
     const results = await services.metadata.createTopics(topics, { validateOnly });
     return {

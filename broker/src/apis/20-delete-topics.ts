@@ -4,15 +4,16 @@ import type { DeleteTopicsRequest, DeleteTopicsResponseInput } from "kafka-proto
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import { zeroUuid } from "kafka-protocol-ts/reader";
 import type { TopicReference } from "../metadata/controller/delete-topics.ts";
+import type { NodeServices } from "../services.ts";
 import { handler } from "./handler.ts";
 import type { Handler } from "./handler.ts";
 import { outcomeOf } from "./config-answers.ts";
 
 const firstVersionWithDeletionDisabled = 3;
 
-export const deleteTopicsHandler: Handler = handler(
+export const deleteTopicsHandler: Handler<NodeServices> = handler(
   deleteTopics,
-  async (services, request, context): Promise<DeleteTopicsResponseInput> => {
+  async (services: NodeServices, request, context): Promise<DeleteTopicsResponseInput> => {
     const references = referencesOf(request, context.version);
     const results = await services.metadata.deleteTopics(references);
     const answered = new Set<string>();

@@ -56,13 +56,16 @@ async function addOne(
   }
   const producer = { producerId, producerEpoch, transactionalId };
   const named = topics.map(({ name, partitions }) => ({ topic: name, partitions }));
+  // A broker asks for many transactions at once: none is to wait for what another waits for. It asks again.
+  const isPatient = version < 4;
   if (verifyOnly) {
-    const verified = await transactions.coordinator.verify({ ...producer, topics: named });
+    const verified = await transactions.coordinator.verify({ ...producer, topics: named }, isPatient);
     if (!verified.ok) return () => codeOfTransactionRequestFailure[verified.failure];
     return (topic, partition) => (verified.value(topic, partition) ? ErrorCode.NONE : ErrorCode.TRANSACTION_ABORTABLE);
   }
   const clientVersion = version >= 4 ? 2 : 0;
-  const added = await transactions.coordinator.add({ ...producer, topics: named, clientVersion, when: "committed" });
+  const command = { ...producer, topics: named, clientVersion, when: "committed" } as const;
+  const added = await transactions.coordinator.add(command, isPatient);
   const errorCode = added.ok ? ErrorCode.NONE : codeOfTransactionRequestFailure[added.failure];
   return () => (version < 2 ? beforeFencing(errorCode) : errorCode);
 }

@@ -17,7 +17,7 @@ export const addOffsetsToTxnHandler: Handler = handler(
     });
     const { transactionalId, producerId, producerEpoch, groupId } = request;
     if (transactionalId === "") return answer(ErrorCode.INVALID_REQUEST);
-    const isReady = await services.metadata.ensureInternalTopic(offsetsTopic);
+    const isReady = await services.topicCreation.ensureInternalTopic(offsetsTopic);
     if (!isReady.ok) return answer(ErrorCode.COORDINATOR_NOT_AVAILABLE);
     const added = await services.transactions.coordinator.add({
       transactionalId,

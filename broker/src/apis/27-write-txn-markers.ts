@@ -8,8 +8,12 @@ import type {
   WriteTxnMarkersResponseInput,
 } from "kafka-protocol-ts/messages/27-write-txn-markers";
 import { ErrorCode } from "kafka-protocol-ts/errors";
+import { failed } from "@millrace/base/result";
+import type { Result } from "@millrace/base/result";
+import type { TransactionMarker } from "../coordinator/shard-log.ts";
 import type { Services } from "../services.ts";
 import { codeOfMarkerFailure } from "../transactions/marker-writer.ts";
+import type { MarkerFailure } from "../transactions/marker-writer.ts";
 import { handler } from "./handler.ts";
 import type { Handler } from "./handler.ts";
 
@@ -35,14 +39,17 @@ export const writeTxnMarkersHandler: Handler = handler(
   }),
 );
 
+/** So long a partition may keep the others of its request, and all markers that wait behind it, from their answer. */
+const commitTimeoutMs = 5_000;
+
 async function writeOne(
-  { transactions }: Services,
+  services: Services,
   topic: string,
   index: number,
   marker: WriteTxnMarkersRequest["markers"][number],
 ): Promise<ErrorCode> {
   const { producerId, producerEpoch, transactionResult, coordinatorEpoch, transactionVersion } = marker;
-  const ended = await transactions.end(topic, index, {
+  const ended = await endInTime(services, topic, index, {
     producerId,
     producerEpoch,
     outcome: transactionResult ? "commit" : "abort",
@@ -50,4 +57,21 @@ async function writeOne(
     isEpochRaised: transactionVersion >= 2,
   });
   return ended.ok ? ErrorCode.NONE : codeOfMarkerFailure[ended.failure];
+}
+
+async function endInTime(
+  { transactions, partitions }: Services,
+  topic: string,
+  index: number,
+  marker: TransactionMarker,
+): Promise<Result<void, MarkerFailure>> {
+  let forget = (): void => {};
+  const expired = new Promise<Result<void, MarkerFailure>>((resolve) => {
+    forget = partitions.deadlines.add(commitTimeoutMs, () => resolve(failed("timed-out")));
+  });
+  try {
+    return await Promise.race([transactions.end(topic, index, marker), expired]);
+  } finally {
+    forget();
+  }
 }

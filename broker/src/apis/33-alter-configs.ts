@@ -3,13 +3,14 @@ import { alterConfigs } from "kafka-protocol-ts/messages/33-alter-configs";
 import type { AlterConfigsResponseInput } from "kafka-protocol-ts/messages/33-alter-configs";
 import { must } from "@millrace/base/assert";
 import { ConfigOperation } from "../metadata/controller/alter-configs.ts";
+import type { NodeServices } from "../services.ts";
 import { handler } from "./handler.ts";
 import type { Handler } from "./handler.ts";
 import { outcomeOf } from "./config-answers.ts";
 
-export const alterConfigsHandler: Handler = handler(
+export const alterConfigsHandler: Handler<NodeServices> = handler(
   alterConfigs,
-  async (services, request): Promise<AlterConfigsResponseInput> => {
+  async (services: NodeServices, request): Promise<AlterConfigsResponseInput> => {
     const { resources, validateOnly } = request;
     const changes = resources.map(({ resourceType, resourceName, configs }) => ({
       type: resourceType,

@@ -1,13 +1,14 @@
 /** CreatePartitions v0–v3: a topic gets more partitions, never fewer. */
 import { createPartitions } from "kafka-protocol-ts/messages/37-create-partitions";
 import type { CreatePartitionsResponseInput } from "kafka-protocol-ts/messages/37-create-partitions";
+import type { NodeServices } from "../services.ts";
 import { handler } from "./handler.ts";
 import type { Handler } from "./handler.ts";
 import { outcomeOf } from "./config-answers.ts";
 
-export const createPartitionsHandler: Handler = handler(
+export const createPartitionsHandler: Handler<NodeServices> = handler(
   createPartitions,
-  async (services, { topics, validateOnly }): Promise<CreatePartitionsResponseInput> => {
+  async (services: NodeServices, { topics, validateOnly }): Promise<CreatePartitionsResponseInput> => {
     const results = await services.metadata.createPartitions(topics, { validateOnly });
     // A name that was sent twice is answered once.
     const answers = new Map<string, CreatePartitionsResponseInput["results"][number]>();

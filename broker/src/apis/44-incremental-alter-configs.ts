@@ -2,13 +2,14 @@
 import { incrementalAlterConfigs } from "kafka-protocol-ts/messages/44-incremental-alter-configs";
 import type { IncrementalAlterConfigsResponseInput } from "kafka-protocol-ts/messages/44-incremental-alter-configs";
 import { must } from "@millrace/base/assert";
+import type { NodeServices } from "../services.ts";
 import { handler } from "./handler.ts";
 import type { Handler } from "./handler.ts";
 import { outcomeOf } from "./config-answers.ts";
 
-export const incrementalAlterConfigsHandler: Handler = handler(
+export const incrementalAlterConfigsHandler: Handler<NodeServices> = handler(
   incrementalAlterConfigs,
-  async (services, { resources, validateOnly }): Promise<IncrementalAlterConfigsResponseInput> => {
+  async (services: NodeServices, { resources, validateOnly }): Promise<IncrementalAlterConfigsResponseInput> => {
     const changes = resources.map(({ resourceType, resourceName, configs }) => ({
       type: resourceType,
       name: resourceName,

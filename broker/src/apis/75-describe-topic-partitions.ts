@@ -1,6 +1,6 @@
 /**
- * DescribeTopicPartitions v0: topics in the order of their names, so many partitions an answer, and where to go on
- * (KIP-966). Eligible leader replicas are empty until the cluster has them.
+ * DescribeTopicPartitions v0: topics in the order of their names, so many partitions an answer, and where to go on; with who may lead
+ * though it is not in sync (KIP-966).
  */
 import { describeTopicPartitions } from "kafka-protocol-ts/messages/75-describe-topic-partitions";
 import type {
@@ -14,11 +14,11 @@ import { isInternalTopic, validateTopicName } from "../metadata/topics.ts";
 import type { Services } from "../services.ts";
 import { allTopicOperations, viewPartitions } from "./cluster-view.ts";
 import { handler } from "./handler.ts";
-import type { Handler } from "./handler.ts";
+import type { Handler, RequestContext } from "./handler.ts";
 
 export const describeTopicPartitionsHandler: Handler = handler(
   describeTopicPartitions,
-  (services, request): DescribeTopicPartitionsResponseInput => {
+  (services, request, context): DescribeTopicPartitionsResponseInput => {
     const { cursor } = request;
     const names = wantedNames(services, request);
     if (names === null) return refusal(request);
@@ -28,7 +28,7 @@ export const describeTopicPartitionsHandler: Handler = handler(
     for (const name of names) {
       if (left === 0) return { throttleTimeMs: 0, topics, nextCursor: { topicName: name, partitionIndex: 0 } };
       const from = name === cursor?.topicName ? cursor.partitionIndex : 0;
-      const topic = describe(services, name, { from, limit: left });
+      const topic = describe(services, name, context, { from, limit: left });
       topics.push(topic);
       left -= topic.partitions.length;
       const next = from + topic.partitions.length;
@@ -70,6 +70,7 @@ function refusal({ topics }: DescribeTopicPartitionsRequest): DescribeTopicParti
 function describe(
   services: Services,
   name: string,
+  context: RequestContext,
   { from, limit }: { readonly from: number; readonly limit: number },
 ): DescribeTopicPartitionsResponseTopicInput {
   const topic = services.metadata.image.topic(name);
@@ -79,10 +80,10 @@ function describe(
     const errorCode = isValid ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION : ErrorCode.INVALID_TOPIC_EXCEPTION;
     return { ...common, errorCode, topicId: zeroUuid, partitions: [] };
   }
-  const partitions = viewPartitions(services, topic, { from, to: from + limit }).map((partition) => ({
+  const partitions = viewPartitions(services, topic, context, { from, to: from + limit }).map((partition) => ({
     ...partition,
-    eligibleLeaderReplicas: [],
-    lastKnownElr: [],
+    eligibleLeaderReplicas: topic.partitions[partition.partitionIndex]?.elr ?? [],
+    lastKnownElr: topic.partitions[partition.partitionIndex]?.lastKnownElr ?? [],
   }));
   return { ...common, errorCode: ErrorCode.NONE, topicId: topic.id, partitions };
 }

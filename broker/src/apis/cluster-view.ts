@@ -1,4 +1,5 @@
 import { ErrorCode } from "kafka-protocol-ts/errors";
+import { memberOf } from "../quorum/node-ids.ts";
 import type { MetadataImage, PartitionImage, TopicImage } from "../metadata/image.ts";
 import type { Services } from "../services.ts";
 import type { RequestContext } from "./handler.ts";
@@ -44,6 +45,16 @@ export function reachableBrokers(
   return reachable;
 }
 
+/**
+ * Which broker clients shall bring their administration to: the active controller, where that is a broker that lives, too. Any other
+ * one takes it there, as this one does.
+ */
+export function controllerIdOf({ metadata, identity }: Services): number {
+  const { leader } = metadata.quorum.role;
+  const nodeId = leader === null ? identity.nodeId : memberOf(leader).nodeId;
+  return metadata.image.brokers.get(nodeId)?.isFenced === false ? nodeId : identity.nodeId;
+}
+
 /** A partition as clients see it. */
 export interface PartitionView {
   readonly errorCode: ErrorCode;
@@ -55,16 +66,26 @@ export interface PartitionView {
   readonly offlineReplicas: readonly number[];
 }
 
-/** A replica whose log is offline counts as it does in Kafka: it leads no more, and is not in sync. */
+/**
+ * A replica whose log is offline counts as it does in Kafka: it leads no more, and is not in sync. A leader that this listener's clients
+ * cannot reach is none for them (KIP-103).
+ */
 export function viewPartition(
   { brokers }: MetadataImage,
   partition: PartitionImage,
-  { isOfflineAt = () => false }: { readonly isOfflineAt?: (brokerId: number) => boolean } = {},
+  {
+    isOfflineAt = () => false,
+    listenerName,
+  }: { readonly isOfflineAt?: (brokerId: number) => boolean; readonly listenerName?: string } = {},
 ): PartitionView {
-  const isAlive = (id: number): boolean => brokers.get(id)?.isFenced === false && !isOfflineAt(id);
+  const hasListener = (id: number): boolean =>
+    listenerName === undefined || brokers.get(id)?.endpoints.some(({ listener }) => listener === listenerName) === true;
+  const lives = (id: number): boolean => brokers.get(id)?.isFenced === false && !isOfflineAt(id);
+  const isAlive = (id: number): boolean => lives(id) && hasListener(id);
   const hasLeader = isAlive(partition.leader);
+  const fault = lives(partition.leader) ? ErrorCode.LISTENER_NOT_FOUND : ErrorCode.LEADER_NOT_AVAILABLE;
   return {
-    errorCode: hasLeader ? ErrorCode.NONE : ErrorCode.LEADER_NOT_AVAILABLE,
+    errorCode: hasLeader ? ErrorCode.NONE : fault,
     partitionIndex: partition.index,
     leaderId: hasLeader ? partition.leader : -1,
     leaderEpoch: partition.leaderEpoch,
@@ -77,10 +98,12 @@ export function viewPartition(
 export function viewPartitions(
   { metadata, partitions, identity }: Services,
   topic: TopicImage,
+  { connection: { listenerName } }: Pick<RequestContext, "connection">,
   { from = 0, to = topic.partitions.length }: { readonly from?: number; readonly to?: number } = {},
 ): PartitionView[] {
   return topic.partitions.slice(from, to).map((partition) =>
     viewPartition(metadata.image, partition, {
+      listenerName,
       isOfflineAt: (id) => id === identity.nodeId && partitions.isOffline(topic.id, partition.index),
     }),
   );

@@ -39,22 +39,40 @@ export interface TwoPhases<Res> {
 
 type Awaitable<T> = T | Promise<T>;
 
-/** One API as this broker serves it. The list of these is the ApiVersions answer. */
-export interface Handler {
+/** One API as a node serves it, with what it works with. The list of these is the ApiVersions answer. */
+export interface Handler<Needed = Services> {
   readonly api: Api<unknown, unknown>;
   /** Served versions, inclusive. */
   readonly versions: readonly [number, number];
   readonly phases: "one" | "two";
   // A method, so that handlers of single APIs fit in: the conversation gives each the request that its own api has read.
-  handle(services: Services, request: unknown, context: RequestContext): unknown;
+  handle(services: Needed, request: unknown, context: RequestContext): unknown;
+}
+
+/** As a conversation calls it. */
+export interface BoundHandler extends Pick<Handler, "api" | "versions" | "phases"> {
+  handle(request: unknown, context: RequestContext): unknown;
+}
+
+export function bindHandlers<Needed>(
+  services: Needed,
+  handlers: readonly Handler<Needed>[],
+): ReadonlyMap<number, BoundHandler> {
+  return new Map(
+    handlers.map((each) => {
+      const { api, versions, phases } = each;
+      const handle = (request: unknown, context: RequestContext): unknown => each.handle(services, request, context);
+      return [api.key, { api, versions, phases, handle }];
+    }),
+  );
 }
 
 /** A handler that runs to its answer before the next request of its connection begins. */
-export function handler<Req, Res, ReqInput, ResInput>(
+export function handler<Req, Res, ReqInput, ResInput, Needed = Services>(
   api: Api<Req, Res, ReqInput, ResInput>,
-  handle: (services: Services, request: Req, context: RequestContext) => Awaitable<ResInput>,
+  handle: (services: Needed, request: Req, context: RequestContext) => Awaitable<ResInput>,
   options: { readonly versions?: readonly [number, number] } = {},
-): Handler {
+): Handler<Needed> {
   return {
     api,
     versions: options.versions ?? api.versions,

@@ -10,6 +10,7 @@ import { zeroUuid } from "kafka-protocol-ts/reader";
 import { call, servicesOf } from "../../test/handler-call.ts";
 import { metadataService, registration, wish } from "../../test/metadata-world.ts";
 import { ReplayedImage } from "../metadata/image.ts";
+import { noExtras } from "../metadata/records.ts";
 import type { Services } from "../services.ts";
 import { metadataHandler } from "./03-metadata.ts";
 import { createTopicsHandler } from "./19-create-topics.ts";
@@ -157,9 +158,12 @@ describe("Metadata", () => {
 
 test("a partition whose leader is fenced or unknown says so, and which replicas are offline", () => {
   const image = new ReplayedImage();
-  const brokers = [1, 2].map((id) => ({ type: "broker", ...registration(id), epoch: 0, isFenced: id === 2 }) as const);
+  const others = { isInControlledShutdown: false, directoryIds: [], cordonedDirectoryIds: [], features: [] };
+  const brokers = [1, 2].map((id) => {
+    return { type: "broker", ...registration(id), epoch: 0, isFenced: id === 2, ...others } as const;
+  });
   image.replay({ offset: 0, timeMs: 0, records: brokers });
-  const partition = { index: 0, replicas: [1, 2, 3], isr: [1], leaderEpoch: 4, partitionEpoch: 0 };
+  const partition = { index: 0, replicas: [1, 2, 3], isr: [1], leaderEpoch: 4, partitionEpoch: 0, ...noExtras };
   expect(viewPartition(image, { ...partition, leader: 1 })).toMatchObject({
     errorCode: 0,
     leaderId: 1,

@@ -75,7 +75,6 @@ export const topicKeys = {
     default: [],
     form: "throttled-replicas",
     doc: "Replicas whose catching up is throttled on the follower's side: partition:broker pairs, or * for all.",
-    inert: "cluster",
   },
   "index.interval.bytes": {
     kind: "int",
@@ -89,7 +88,6 @@ export const topicKeys = {
     default: [],
     form: "throttled-replicas",
     doc: "Replicas whose catching up is throttled on the leader's side: partition:broker pairs, or * for all.",
-    inert: "cluster",
   },
   "local.retention.bytes": {
     kind: "long",

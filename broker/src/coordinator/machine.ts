@@ -34,7 +34,7 @@ export interface Reply {
   readonly response: unknown;
   /**
    * committed: leaves when everything queued so far is committed, since it tells of hard state.
-   * now: tells of soft state only, so a slow replica or disk must not delay it.
+   * now: tells of soft state only, so a slow replica or disk must not delay it, once all that was loaded is committed.
    */
   readonly when: "committed" | "now";
 }

@@ -496,6 +496,37 @@ describe("loading", () => {
     expect(reading.value).toEqual({ ok: true, value: "one" });
   });
 
+  test("nothing is answered before what was loaded is committed, also what tells of soft state", async () => {
+    log.isAutoCommit = false;
+    log.append([{ key: Buffer.from([0]), value: Buffer.from("old") }], clock.now());
+    log.append([{ key: Buffer.from([0]), value: Buffer.from("older") }], clock.now());
+    log.commit(1);
+    await lead();
+    const beat = () =>
+      runtime.ask<number>(3, (machine, ticket) =>
+        decision({ replies: [{ ticket, response: machine.words.length, when: "now" }] }),
+      );
+    const early = watch(beat());
+    await clock.settle();
+    expect(early.value).toBeNull();
+    log.commit();
+    await clock.settle();
+    expect(early.value).toEqual({ ok: true, value: 2 });
+    // From then on a slow log does not delay it.
+    log.append([{ key: Buffer.from([0]), value: Buffer.from("new") }], clock.now());
+    expect(await beat()).toEqual({ ok: true, value: 2 });
+  });
+
+  test("who waits for what was loaded is told to look for another coordinator when that is lost", async () => {
+    log.isAutoCommit = false;
+    log.append([{ key: Buffer.from([0]), value: Buffer.from("old") }], clock.now());
+    await lead();
+    const early = watch(read());
+    log.lose("not-leader");
+    await clock.settle();
+    expect(early.value).toEqual({ ok: false, failure: "not-coordinator" });
+  });
+
   test("what all are told meanwhile is told afterwards", async () => {
     let open = (): void => {};
     log.gate = new Promise((resolve) => (open = resolve));

@@ -94,6 +94,12 @@ export class CoordinatorRuntime<Types extends MachineTypes, Machine extends Shar
     return this.#shards.get(partition)?.state === "active";
   }
 
+  /** Whether a partition's requests still go to this machine: false once it was loaded again, or is led elsewhere. */
+  isCurrent(partition: number, machine: Machine): boolean {
+    const shard = this.#shards.get(partition);
+    return shard?.state === "active" && shard.machine === machine;
+  }
+
   onLeader(partition: number, log: ShardLog): void {
     this.onResigned(partition);
     this.#begin(partition, log);

@@ -109,6 +109,8 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
   /** The next offset after all that was replayed: what an answer about hard state has to wait for. */
   #endOffset = 0;
   #committedOffset = 0;
+  /** The end of the log as it was loaded: until that is committed a leader after this one may take some of it back. */
+  #loadedOffset = 0;
   #askedOffset = 0;
   /** Answered, as soon as the log is committed so far. */
   readonly #waiting = new Deque<OpenTicket>();
@@ -142,7 +144,10 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
     return Math.min(this.timers.nextCheckMs, commitDueMs);
   }
 
-  /** Replays the whole log. Rejects when it cannot be read; a shard that went meanwhile just ends. */
+  /**
+   * Replays the whole log, also what is not committed yet: most often it will be. Nobody is answered before it is. Rejects when the log
+   * cannot be read; a shard that went meanwhile just ends.
+   */
   async load(): Promise<void> {
     let turnBeganMs = this.#host.clock.monotonicMs();
     for await (const batch of this.log.batches()) {
@@ -153,7 +158,10 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
       turnBeganMs = this.#host.clock.monotonicMs();
     }
     if (this.#isGone()) return;
+    this.#loadedOffset = this.#endOffset;
     this.#state = "active";
+    this.#askForCommit();
+    if (this.#isGone()) return;
     this.#apply(this.machine.decideLoaded(this.#host.clock.now()), null);
   }
 
@@ -388,13 +396,14 @@ export class Shard<Types extends MachineTypes, Machine extends ShardMachine<Type
 
   #reply({ ticket, response, when }: Reply): void {
     assert(ticket instanceof OpenTicket, "a machine answers the tickets that it was given");
-    if (when === "committed") this.#askForCommit();
+    const isSoft = when === "now" && this.#loadedOffset <= this.#committedOffset;
+    if (!isSoft) this.#askForCommit();
     // Then everyone is answered.
     if (this.#isGone()) return;
     assert(ticket.state !== "answered", () => `ticket ${ticket.id} is answered twice`);
     if (ticket.state === "parked") this.#parked.delete(ticket);
     ticket.state = "answered";
-    if (when === "now" || this.#endOffset <= this.#committedOffset) {
+    if (isSoft || this.#endOffset <= this.#committedOffset) {
       ticket.settle(ok(response));
     } else {
       const isFirst = this.#waiting.length === 0;

@@ -8,7 +8,7 @@ import type { Explanation, Fact } from "./explanation.ts";
  * What the transaction coordinator says of a producer that has records in a partition which no marker follows.
  * - known: the transactional id that has the producer id; `hasPartition`: its transaction gets a marker in this partition
  * - nobody: no transactional id has the producer id
- * - not-asked: its coordinator does not answer at the moment
+ * - not-asked: its coordinator does not answer at the moment, or is another broker
  */
 export type Coordination =
   | { readonly kind: "known"; readonly transaction: Transaction; readonly hasPartition: boolean }

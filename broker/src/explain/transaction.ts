@@ -59,9 +59,13 @@ function factsOf({ transaction, nowMs }: TransactionFacts): readonly Fact[] {
 const marking: Readonly<Record<MarkerFailure, string>> = {
   gone: "there is no such partition any more",
   "stale-producer-epoch": "the partition has heard of a newer epoch of the producer",
-  "stale-coordinator-epoch": "the partition has heard of a newer coordinator",
+  "stale-coordinator-epoch": "the partition has heard of a newer coordinator, which completes it",
   loading: "the group coordinator of that partition is still loading: this ends by itself",
   "not-ready": "the partition takes no records: its log is offline or its disk is full",
+  "not-leader": "its leader is changing, or nobody leads it",
+  "not-enough-replicas": "fewer of its replicas are in sync than min.insync.replicas",
+  "timed-out": "its replicas do not follow its leader",
+  unreachable: "the broker that leads it gave no answer",
 };
 
 const MARKERS_MAX = 20;

@@ -1,4 +1,6 @@
-import type { Services } from "../services.ts";
+import type { Result } from "@millrace/base/result";
+import type { Clock } from "@millrace/base/world";
+import type { Partition } from "../partitions/partition.ts";
 import type { FetchPartition } from "./sessions.ts";
 
 export interface Parked {
@@ -11,8 +13,12 @@ export interface Parked {
  * Waits until one of the partitions has more to read or `endMs` has come. Many appends of one turn wake it once, at the
  * turn's end, so that a fetch is not read again for each of them.
  */
-export function parkUntilReadable(services: Services, partitions: readonly FetchPartition[], endMs: number): Parked {
-  const { clock } = services;
+export function parkUntilReadable(
+  clock: Clock,
+  partitions: readonly FetchPartition[],
+  find: (asked: FetchPartition) => Result<Partition, unknown>,
+  endMs: number,
+): Parked {
   const unwatch: (() => void)[] = [];
   let isWaking = false;
   let wake: () => void = () => {};
@@ -31,8 +37,8 @@ export function parkUntilReadable(services: Services, partitions: readonly Fetch
     clock.afterTurn(wake);
   };
   const timer = clock.schedule(endMs - clock.monotonicMs(), wakeSoon);
-  for (const { topic, partition } of partitions) {
-    const found = services.partitions.leading(topic ?? "", partition);
+  for (const asked of partitions) {
+    const found = find(asked);
     if (found.ok) unwatch.push(found.value.watch(wakeSoon));
   }
   return { woken, cancel: release };

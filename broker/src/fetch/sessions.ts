@@ -14,6 +14,8 @@ export interface FetchPartition {
   readonly currentLeaderEpoch: number;
   readonly lastFetchedEpoch: number;
   readonly partitionMaxBytes: number;
+  /** Of a follower of ours; -1 where nobody says it. */
+  readonly flushedOffset: number;
 }
 
 /** What of a partition was last told to the session: only what differs from it is told again (KIP-227). */
@@ -152,7 +154,8 @@ export class FetchSessions {
 
   #update(session: Session, partition: FetchPartition): void {
     const key = keyOf(partition);
-    const cached = session.partitions.get(key);
+    // A follower that names a partition once more may have dropped what it was told: it is told everything again.
+    const cached = partition.flushedOffset >= 0 ? undefined : session.partitions.get(key);
     const fresh: CachedPartition = {
       ...partition,
       highWatermark: cached?.highWatermark ?? -1,
@@ -183,6 +186,7 @@ function partitionsOf(
       currentLeaderEpoch,
       lastFetchedEpoch,
       partitionMaxBytes,
+      flushedOffset,
     } of partitions) {
       named.push({
         topic: name,
@@ -193,6 +197,7 @@ function partitionsOf(
         currentLeaderEpoch,
         lastFetchedEpoch,
         partitionMaxBytes,
+        flushedOffset,
       });
     }
   }

@@ -7,11 +7,13 @@ import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { defaultLogConfig } from "@millrace/storage/log-config";
 import { LogDirectory } from "@millrace/storage/log-directory";
+import { decodeMetaProperties } from "@millrace/storage/meta-properties";
 import type { Offset } from "@millrace/storage/types";
 import * as kafka from "kafka-protocol-ts/internal/metadata-records";
 import { encodeBatch } from "kafka-protocol-ts/records/record";
 import { expect, test } from "vitest";
 import { MetadataService } from "@millrace/broker/metadata/metadata";
+import { noExtras } from "@millrace/broker/metadata/records";
 import {
   beginning,
   clusterId,
@@ -62,6 +64,8 @@ async function refusal(options: KafkaDirectory, disk: Disk = new SimulatedDisk()
 }
 
 async function metadataOf(disk: Disk): Promise<MetadataService> {
+  const meta = decodeMetaProperties((await disk.readFile(`${to}/meta.properties`)).toString());
+  if (!meta.ok) throw new Error(meta.message);
   const opened = await MetadataService.open({
     disk,
     clock: new VirtualClock(),
@@ -69,6 +73,7 @@ async function metadataOf(disk: Disk): Promise<MetadataService> {
     logger: silentLogger,
     directory: `${to}/metadata`,
     nodeId: 1,
+    directoryId: meta.value.directoryId,
     texts: new Map(),
     fatal: (error) => expect.fail(String(error)),
   });
@@ -103,7 +108,7 @@ test("topics, their ids, settings, epochs and records are there", async () => {
   const found = image.topic("orders");
   expect(found?.id).toBe(ordersId);
   expect(found?.partitions).toEqual([
-    { index: 0, replicas: [1], isr: [1], leader: 1, leaderEpoch: 5, partitionEpoch: 8 },
+    { index: 0, replicas: [1], isr: [1], leader: 1, leaderEpoch: 5, partitionEpoch: 8, ...noExtras },
   ]);
   expect([...image.configsOf(ResourceType.TOPIC, "orders")]).toEqual([["retention.ms", "777"]]);
   expect([...image.configsOf(ResourceType.BROKER, "")]).toEqual([["log.retention.ms", "555"]]);

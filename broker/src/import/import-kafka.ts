@@ -18,8 +18,13 @@ import {
   checkTopicOverrides,
 } from "../metadata/controller/check-configs.ts";
 import { supportedFeatures } from "../metadata/features.ts";
-import { MetadataLog } from "../metadata/metadata-log.ts";
+import { ReplayedImage } from "../metadata/image.ts";
+import { noExtras } from "../metadata/records.ts";
 import type { MetadataRecord } from "../metadata/records.ts";
+import { snapshotFrames } from "../metadata/snapshot.ts";
+import { raftIdOf } from "../quorum/node-ids.ts";
+import type { QuorumMember } from "../quorum/node-ids.ts";
+import { QuorumStore } from "../quorum/store.ts";
 import { ImportRefused } from "./import-refused.ts";
 import { checkpointOf, KafkaDirectories } from "./kafka-directories.ts";
 import type { KafkaLog } from "./kafka-directories.ts";
@@ -50,8 +55,6 @@ export interface ImportReport {
 
 /** Directories that are copied at the same time. */
 const COPIED_AT_ONCE = 4;
-/** Records of one frame of the metadata log. */
-const FRAME_RECORDS = 1000;
 
 /**
  * Makes a data directory of what a stopped Apache Kafka in KRaft mode has on its disk: topics with their ids, settings and
@@ -175,6 +178,7 @@ function partitionRecord({ nodeId }: KafkaDirectories, { topic, index, partition
     leader: nodeId,
     leaderEpoch,
     partitionEpoch,
+    ...noExtras,
   };
 }
 
@@ -246,7 +250,8 @@ async function build(options: ImportOptions, source: KafkaDirectories, plan: Pla
   const { disk, random } = options.world;
   const { clusterId, nodeId } = source;
   // An id of its own: the directory that it is copied from may live on.
-  const begun = await NewDirectory.begin(disk, options.to, { clusterId, nodeId, directoryId: randomUuid(random) });
+  const directoryId = randomUuid(random);
+  const begun = await NewDirectory.begin(disk, options.to, { clusterId, nodeId, directoryId });
   if (!begun.ok) throw new ImportRefused(begun.message ?? begun.failure);
   const directory = begun.value;
   try {
@@ -254,7 +259,7 @@ async function build(options: ImportOptions, source: KafkaDirectories, plan: Pla
     await forEachOf(plan.logs, COPIED_AT_ONCE, async ({ topic, partition, path: from }) => {
       bytes += await directory.copyLog({ topic, partition, from });
     });
-    await writeMetadata(options, plan.records);
+    await writeMetadata(options, { nodeId, directoryId }, plan.records);
     await directory.noteCleanStop({
       recoveryPoints: checkpointOf(plan.logs, (log) => log.recoveryPoint),
       highWatermarks: checkpointOf(plan.logs, (log) => log.highWatermark),
@@ -271,21 +276,22 @@ async function build(options: ImportOptions, source: KafkaDirectories, plan: Pla
   }
 }
 
-async function writeMetadata({ world, to }: ImportOptions, records: readonly MetadataRecord[]): Promise<void> {
-  const opened = await MetadataLog.open({
-    disk: world.disk,
-    directory: `${to}/${fileNames.metadataDirectory}`,
-    logger: silentLogger,
-    recovery: { restore: () => {}, replay: () => {} },
-  });
+/** As that of a quorum in which the node votes alone. */
+async function writeMetadata(
+  { world, to }: ImportOptions,
+  { nodeId, directoryId }: QuorumMember,
+  records: readonly MetadataRecord[],
+): Promise<void> {
+  const directory = `${to}/${fileNames.metadataDirectory}`;
+  const opened = await QuorumStore.open({ disk: world.disk, directory, logger: silentLogger });
   if (!opened.ok) throw new ImportRefused(opened.message ?? opened.failure);
+  const image = new ReplayedImage();
+  image.restore(records, records.length - 1);
   try {
-    for (let from = 0; from < records.length; from += FRAME_RECORDS) {
-      const appended = await opened.value.append(records.slice(from, from + FRAME_RECORDS), world.clock.now());
-      if (!appended.ok) throw new ImportRefused(`${to}: ${appended.message}`);
-    }
+    const configuration = { voters: [raftIdOf({ nodeId, directoryId })] };
+    await opened.value.store.format({ index: 1, term: 1, configuration }, snapshotFrames(image));
   } finally {
-    await opened.value.close();
+    await opened.value.store.close();
   }
 }
 

@@ -14,3 +14,16 @@ export const supportedFeatures: readonly SupportedFeature[] = [
   { name: "group.version", minVersion: 0, maxVersion: 1 },
   { name: "transaction.version", minVersion: 0, maxVersion: 2 },
 ];
+
+/**
+ * Eligible leader replicas (KIP-966), and voters that come and go while the quorum runs (KIP-853). They are finalised when nodes
+ * found a cluster; elsewhere by UpdateFeatures: a directory that was written without them keeps what its settings mean, and a node
+ * by itself has nobody who could be eligible or come.
+ */
+export const clusterFeatures: readonly SupportedFeature[] = [
+  { name: "eligible.leader.replicas.version", minVersion: 0, maxVersion: 1 },
+  { name: "kraft.version", minVersion: 0, maxVersion: 1 },
+];
+
+/** All that a node of this version takes as finalised. */
+export const servedFeatures: readonly SupportedFeature[] = [...supportedFeatures, ...clusterFeatures];

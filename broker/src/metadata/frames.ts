@@ -1,3 +1,4 @@
+import { assert } from "@millrace/base/assert";
 import { crc32c } from "kafka-protocol-ts/records/crc32c";
 
 /*
@@ -11,6 +12,7 @@ const headerBytes = 8;
 const payloadBytesMax = 256 * 1024 * 1024;
 
 export function encodeFrame(payload: Uint8Array): readonly Buffer[] {
+  assert(payload.length > 0 && payload.length <= payloadBytesMax, `a frame of ${payload.length} bytes cannot be read`);
   const header = Buffer.alloc(headerBytes);
   header.writeUInt32BE(payload.length, 0);
   header.writeUInt32BE(crc32c(payload), 4);

@@ -1,12 +1,14 @@
 import { expect, test } from "vitest";
 import { ResourceType } from "../config/resources.ts";
 import { ReplayedImage } from "./image.ts";
-import type { MetadataRecord, PartitionRecord } from "./records.ts";
+import { noExtras } from "./records.ts";
+import type { BrokerRecord, MetadataRecord, PartitionRecord } from "./records.ts";
 
 const id = (text: string): string => text.padEnd(22, "A");
 
 function partition(topicId: string, index: number): PartitionRecord {
-  return { type: "partition", topicId, index, replicas: [1], isr: [1], leader: 1, leaderEpoch: 0, partitionEpoch: 0 };
+  const first = { replicas: [1], isr: [1], leader: 1, leaderEpoch: 0, partitionEpoch: 0 };
+  return { type: "partition", topicId, index, ...first, ...noExtras };
 }
 
 function replayed(...records: readonly MetadataRecord[]): ReplayedImage {
@@ -27,6 +29,20 @@ const orders: readonly MetadataRecord[] = [
     value: "5",
   },
 ];
+
+const broker: BrokerRecord = {
+  type: "broker",
+  id: 1,
+  epoch: 6,
+  incarnationId: id("i"),
+  rack: "r",
+  endpoints: [],
+  isFenced: false,
+  isInControlledShutdown: true,
+  directoryIds: [id("d")],
+  cordonedDirectoryIds: [id("d")],
+  features: [{ name: "kraft.version", minVersion: 0, maxVersion: 1 }],
+};
 
 test("topics are found by name and by id", () => {
   const image = replayed(...orders);
@@ -80,6 +96,7 @@ test("a delta tells new topics from those with other settings", () => {
     changedTopics: [],
     reconfiguredTopics: ["orders"],
     isBrokerReconfigured: true,
+    changedBrokers: [],
   });
 });
 
@@ -110,8 +127,47 @@ test("what does not fit is a bug", () => {
     leader: 1,
     leaderEpoch: -1,
     partitionEpoch: 1,
+    replicas: null,
+    ...noExtras,
   };
   expect(() => replayed(...orders, down)).toThrow("never goes back");
+});
+
+test("brokers and controllers come and go, and the delta names the brokers", () => {
+  const image = new ReplayedImage();
+  const endpoints = [{ listener: "CONTROLLER", host: "h", port: 1 }];
+  const controller: MetadataRecord = { type: "controller", id: 7, directoryId: id("d"), endpoints };
+  const follow = (...records: readonly MetadataRecord[]): readonly number[] =>
+    image.replay({ offset: image.offset + 1, timeMs: 0, records }).changedBrokers;
+  expect(follow(broker, controller, { ...broker, isFenced: true })).toEqual([1]);
+  expect(image.brokers.get(1)?.isFenced).toBe(true);
+  expect(image.controllers.get(7)?.endpoints).toEqual(endpoints);
+  expect(() => follow({ type: "broker-removed", id: 1, epoch: 5 })).toThrow("broker 1 is the one removed");
+});
+
+test("a broker and a controller that were removed are gone", () => {
+  const image = replayed(broker, { type: "controller", id: 7, directoryId: id("d"), endpoints: [] });
+  const records: MetadataRecord[] = [
+    { type: "broker-removed", id: 1, epoch: 6 },
+    { type: "controller-removed", id: 7 },
+  ];
+  expect(image.replay({ offset: 2, timeMs: 0, records }).changedBrokers).toEqual([1]);
+  expect([image.brokers.size, image.controllers.size]).toEqual([0, 0]);
+});
+
+test("the partitions of a broker are those of which it has a replica", () => {
+  const image = replayed(...orders, { type: "topic", name: "other", id: id("x") }, partition(id("x"), 0));
+  const names = (broker: number): string[] =>
+    [...image.partitionsOf(broker)].map((at) => `${at.topic.name}-${at.partition.index}`);
+  expect(names(1)).toEqual(["orders-0", "orders-1", "other-0"]);
+  expect(names(2)).toEqual([]);
+  const moved = { isr: [2], leader: 2, leaderEpoch: 1, partitionEpoch: 1, replicas: [2], ...noExtras };
+  const records: MetadataRecord[] = [
+    { type: "partition-change", topicId: id("o"), index: 1, ...moved },
+    { type: "topic-removed", id: id("x") },
+  ];
+  image.replay({ offset: image.offset + 1, timeMs: 0, records });
+  expect([names(1), names(2)]).toEqual([["orders-0"], ["orders-1"]]);
 });
 
 test("its own records make the same image again", () => {
@@ -119,7 +175,8 @@ test("its own records make the same image again", () => {
     ...orders,
     { type: "feature", name: "metadata.version", level: 30 },
     { type: "producer-ids", brokerId: 1, nextId: 1000 },
-    { type: "broker", id: 1, epoch: 6, incarnationId: id("i"), rack: "r", endpoints: [], isFenced: false },
+    broker,
+    { type: "controller", id: 1, directoryId: id("d"), endpoints: [] },
     {
       type: "partition-change",
       topicId: id("o"),
@@ -128,6 +185,11 @@ test("its own records make the same image again", () => {
       leader: -1,
       leaderEpoch: 4,
       partitionEpoch: 9,
+      replicas: [1, 2],
+      addingReplicas: [2],
+      removingReplicas: [1],
+      elr: [2],
+      lastKnownElr: [1],
     },
   );
   const again = new ReplayedImage();

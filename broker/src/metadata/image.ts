@@ -2,7 +2,17 @@ import { assert, must, unreachable } from "@millrace/base/assert";
 import type { Uuid } from "@millrace/storage/types";
 import type { Overrides, ResourceType } from "../config/resources.ts";
 import { ResourceType as Resource } from "../config/resources.ts";
-import type { BrokerRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord, RecordBatch } from "./records.ts";
+import { differenceOf } from "./image-difference.ts";
+import type {
+  BrokerRecord,
+  ControllerRecord,
+  MetadataRecord,
+  PartitionChangeRecord,
+  PartitionExtras,
+  PartitionRecord,
+  RecordBatch,
+} from "./records.ts";
+import { ReplicaCounts } from "./replica-counts.ts";
 import { collisionForm } from "./topics.ts";
 
 /** A topic as it was at one moment: never changed in place. */
@@ -13,7 +23,7 @@ export interface TopicImage {
   readonly partitions: readonly PartitionImage[];
 }
 
-export interface PartitionImage {
+export interface PartitionImage extends PartitionExtras {
   readonly index: number;
   readonly replicas: readonly number[];
   readonly isr: readonly number[];
@@ -23,7 +33,15 @@ export interface PartitionImage {
   readonly partitionEpoch: number;
 }
 
+/** A partition and the topic that it is of, both as they were at one moment. */
+export interface PartitionAt {
+  readonly topic: TopicImage;
+  readonly partition: PartitionImage;
+}
+
 export type BrokerImage = Omit<BrokerRecord, "type">;
+
+export type ControllerImage = Omit<ControllerRecord, "type">;
 
 /** What a batch of records changed. */
 export interface MetadataDelta {
@@ -34,6 +52,8 @@ export interface MetadataDelta {
   readonly reconfiguredTopics: readonly string[];
   /** A dynamic setting of this or of all brokers changed: every topic may have other settings. */
   readonly isBrokerReconfigured: boolean;
+  /** Ids of brokers that registered, were fenced, unfenced or removed, or of which something else is known now. */
+  readonly changedBrokers: readonly number[];
 }
 
 /** What readers see: topics, settings, features, brokers. Valid until the next turn; take parts, not the whole. */
@@ -44,6 +64,8 @@ export interface MetadataImage extends Overrides {
   readonly partitionCount: number;
   readonly features: ReadonlyMap<string, number>;
   readonly brokers: ReadonlyMap<number, BrokerImage>;
+  /** Nodes of the controller quorum that said where they are. */
+  readonly controllers: ReadonlyMap<number, ControllerImage>;
   /** The first producer id that no block holds. */
   readonly nextProducerId: number;
   topics(): IterableIterator<TopicImage>;
@@ -51,6 +73,8 @@ export interface MetadataImage extends Overrides {
   topicById(id: Uuid): TopicImage | undefined;
   /** A topic whose name differs from `name` in . and _ only. */
   collidingTopic(name: string): string | undefined;
+  /** Partitions of which the broker has a replica: those that it leads or is in sync with are among them. */
+  partitionsOf(brokerId: number): Generator<PartitionAt>;
   /** Names of resources of a type that have settings. */
   configuredResources(type: ResourceType): IterableIterator<string>;
 }
@@ -63,12 +87,14 @@ export class ReplayedImage implements MetadataImage {
   #configVersion = 0;
   #partitionCount = 0;
   #nextProducerId = 0;
-  readonly #byName = new Map<string, TopicImage>();
-  readonly #byId = new Map<Uuid, TopicImage>();
-  readonly #byForm = new Map<string, Set<string>>();
-  readonly #configs = new Map<ResourceType, Map<string, Map<string, string>>>();
-  readonly #features = new Map<string, number>();
-  readonly #brokers = new Map<number, BrokerImage>();
+  #byName = new Map<string, TopicImage>();
+  #byId = new Map<Uuid, TopicImage>();
+  #byForm = new Map<string, Set<string>>();
+  #configs = new Map<ResourceType, Map<string, Map<string, string>>>();
+  #features = new Map<string, number>();
+  #brokers = new Map<number, BrokerImage>();
+  #controllers = new Map<number, ControllerImage>();
+  #replicaCounts = new ReplicaCounts();
   /** Partitions of topics that the batch in replay has touched: copied once a batch, not once a record. */
   readonly #drafts = new Map<Uuid, PartitionImage[]>();
 
@@ -96,6 +122,10 @@ export class ReplayedImage implements MetadataImage {
     return this.#brokers;
   }
 
+  get controllers(): ReadonlyMap<number, ControllerImage> {
+    return this.#controllers;
+  }
+
   get nextProducerId(): number {
     return this.#nextProducerId;
   }
@@ -117,6 +147,13 @@ export class ReplayedImage implements MetadataImage {
     return undefined;
   }
 
+  *partitionsOf(brokerId: number): Generator<PartitionAt> {
+    for (const id of this.#replicaCounts.topicsOf(brokerId)) {
+      const topic = must(this.#byId.get(id), `the topic with id ${id}`);
+      for (const partition of topic.partitions) if (partition.replicas.includes(brokerId)) yield { topic, partition };
+    }
+  }
+
   configsOf(type: ResourceType, name: string): ReadonlyMap<string, string> {
     return this.#configs.get(type)?.get(name) ?? nothing;
   }
@@ -131,6 +168,7 @@ export class ReplayedImage implements MetadataImage {
     const deleted: TopicImage[] = [];
     const changed = new Set<Uuid>();
     const reconfigured = new Set<string>();
+    const changedBrokers = new Set<number>();
     let isBrokerReconfigured = false;
     for (const record of batch.records) {
       this.#offset++;
@@ -162,10 +200,24 @@ export class ReplayedImage implements MetadataImage {
           this.#nextProducerId = record.nextId;
           break;
         case "feature":
-          this.#features.set(record.name, record.level);
+          // Level 0 is that of a feature that nobody finalised.
+          if (record.level === 0) this.#features.delete(record.name);
+          else this.#features.set(record.name, record.level);
           break;
         case "broker":
           this.#brokers.set(record.id, record);
+          changedBrokers.add(record.id);
+          break;
+        case "broker-removed":
+          assert(this.#brokers.get(record.id)?.epoch === record.epoch, () => `broker ${record.id} is the one removed`);
+          this.#brokers.delete(record.id);
+          changedBrokers.add(record.id);
+          break;
+        case "controller":
+          this.#controllers.set(record.id, record);
+          break;
+        case "controller-removed":
+          this.#controllers.delete(record.id);
           break;
         default:
           unreachable(record);
@@ -174,7 +226,13 @@ export class ReplayedImage implements MetadataImage {
     this.#drafts.clear();
     const changedTopics = [...changed].flatMap((id) => this.#byId.get(id) ?? []);
     for (const topic of changedTopics) reconfigured.delete(topic.name);
-    return { deletedTopics: deleted, changedTopics, reconfiguredTopics: [...reconfigured], isBrokerReconfigured };
+    return {
+      deletedTopics: deleted,
+      changedTopics,
+      reconfiguredTopics: [...reconfigured],
+      isBrokerReconfigured,
+      changedBrokers: [...changedBrokers],
+    };
   }
 
   /** The fewest records that make this image: what a snapshot holds. */
@@ -190,7 +248,8 @@ export class ReplayedImage implements MetadataImage {
       }
     }
     if (this.#nextProducerId > 0) yield { type: "producer-ids", brokerId: -1, nextId: this.#nextProducerId };
-    for (const broker of this.#brokers.values()) yield { type: "broker", ...broker };
+    for (const broker of this.#brokers.values()) yield { ...broker, type: "broker" };
+    for (const controller of this.#controllers.values()) yield { ...controller, type: "controller" };
   }
 
   /** Begins from a snapshot: the fewest records, in the place of all up to and with `offset`. */
@@ -198,6 +257,31 @@ export class ReplayedImage implements MetadataImage {
     assert(this.#offset === -1, "a snapshot comes first");
     this.replay({ offset: 0, timeMs: 0, records });
     this.#offset = offset;
+  }
+
+  /**
+   * Becomes the image of a snapshot that is ahead of it, as a node does that was away for too long to read the log
+   * from where it was. The delta is what differs between the two.
+   */
+  replaceBy(records: readonly MetadataRecord[], offset: number): MetadataDelta {
+    assert(offset >= this.#offset, () => `a snapshot at ${offset} follows ${this.#offset}`);
+    const next = new ReplayedImage();
+    next.restore(records, offset);
+    const delta = differenceOf(this, next);
+    this.#offset = next.#offset;
+    // Whoever computed something from the settings of before has to do it again.
+    this.#configVersion++;
+    this.#partitionCount = next.#partitionCount;
+    this.#nextProducerId = next.#nextProducerId;
+    this.#byName = next.#byName;
+    this.#byId = next.#byId;
+    this.#byForm = next.#byForm;
+    this.#configs = next.#configs;
+    this.#features = next.#features;
+    this.#brokers = next.#brokers;
+    this.#controllers = next.#controllers;
+    this.#replicaCounts = next.#replicaCounts;
+    return delta;
   }
 
   #addTopic(topic: TopicImage): void {
@@ -226,17 +310,25 @@ export class ReplayedImage implements MetadataImage {
     const draft = this.#draft(topic);
     const before = draft.at(-1);
     const replicas = sameList(record.replicas, before?.replicas);
-    const isr = sameList(record.isr, before?.replicas, before?.isr);
-    draft.push({ index, replicas, isr, leader, leaderEpoch, partitionEpoch });
+    const isr = sameList(record.isr, replicas, before?.isr);
+    draft.push({ index, replicas, isr, leader, leaderEpoch, partitionEpoch, ...extrasOf(record) });
+    this.#replicaCounts.add(topic.id, replicas);
   }
 
   #changePartition(record: PartitionChangeRecord): void {
     const topic = must(this.#byId.get(record.topicId), `the topic with id ${record.topicId}`);
     const before = must(topic.partitions[record.index], `partition ${record.index} of ${topic.name}`);
     assert(record.leaderEpoch >= before.leaderEpoch, "a leader epoch never goes back");
-    const { isr, leader, leaderEpoch, partitionEpoch } = record;
-    const changed = { ...before, isr, leader, leaderEpoch, partitionEpoch };
-    this.#draft(topic)[record.index] = changed;
+    assert(record.partitionEpoch > before.partitionEpoch, "a partition epoch grows with each change");
+    const { index, leader, leaderEpoch, partitionEpoch } = record;
+    const replicas = record.replicas === null ? before.replicas : sameList(record.replicas, before.replicas);
+    const isr = sameList(record.isr, replicas, before.isr);
+    if (replicas !== before.replicas) {
+      this.#replicaCounts.remove(topic.id, before.replicas);
+      this.#replicaCounts.add(topic.id, replicas);
+    }
+    const changed = { index, replicas, isr, leader, leaderEpoch, partitionEpoch, ...extrasOf(record) };
+    this.#draft(topic)[index] = changed;
   }
 
   #draft(topic: TopicImage): PartitionImage[] {
@@ -258,6 +350,7 @@ export class ReplayedImage implements MetadataImage {
     if (alike?.size === 0) this.#byForm.delete(collisionForm(topic.name));
     if (this.#configs.get(Resource.TOPIC)?.delete(topic.name) === true) this.#configVersion++;
     this.#partitionCount -= topic.partitions.length;
+    for (const { replicas } of topic.partitions) this.#replicaCounts.remove(id, replicas);
     return topic;
   }
 
@@ -272,6 +365,17 @@ export class ReplayedImage implements MetadataImage {
     if (configs.size === 0) resources.delete(resource);
   }
 }
+
+function extrasOf({ addingReplicas, removingReplicas, elr, lastKnownElr }: PartitionExtras): PartitionExtras {
+  return {
+    addingReplicas: sameList(addingReplicas, nobody),
+    removingReplicas: sameList(removingReplicas, nobody),
+    elr: sameList(elr, nobody),
+    lastKnownElr: sameList(lastKnownElr, nobody),
+  };
+}
+
+const nobody: readonly number[] = [];
 
 /** One of the known lists where it is equal: thousands of partitions have the same replicas, and lists are never changed. */
 function sameList(list: readonly number[], ...known: readonly (readonly number[] | undefined)[]): readonly number[] {

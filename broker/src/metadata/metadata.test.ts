@@ -56,7 +56,7 @@ describe("a restart", () => {
     await before.close();
     const names = (await disk.list(metadataDirectory)).map(({ name }) => name);
     expect(names).toHaveLength(2);
-    expect(names).toContain("snapshot");
+    expect(names).toContain("quorum-snapshot");
     const after = await metadataService({ disk, settings, isRegistered: false });
     expect(contents(after)).toEqual(expected);
   });
@@ -92,22 +92,21 @@ describe("a restart", () => {
     );
   });
 
+  test("refuses the metadata of another node, or of this one with another disk, where it is to be alone", async () => {
+    const disk = new SimulatedDisk();
+    await (await metadataService({ disk })).close();
+    await expect(metadataService({ disk, directoryId: "DDDDDDDDDDDDDDDDDDDDDQ" })).rejects.toThrow(
+      `other-quorum: the metadata in ${metadataDirectory} is that of controllers 1:BBBBBBBBBBBBBBBBBBBBBQ, and this node, 1:DDDDDDDDDDDDDDDDDDDDDQ, is set up to be alone`,
+    );
+  });
+
   test("warns of a setting that is not valid any more, and goes on without it", async () => {
     const disk = new SimulatedDisk();
-    const before = await metadataService({ disk });
-    await before.createTopics([wish("a")]);
-    const offset = before.image.offset + 1;
-    await before.close();
-    const path = `${metadataDirectory}/00000000000000000000.log`;
-    const record = {
-      type: "config",
-      resourceType: 2,
-      resourceName: "a",
-      name: "segment.bytes",
-      value: "1",
-    } as const;
-    const frame = encodeFrame(encodeBatch({ offset, timeMs: 0, records: [record] }));
-    await disk.writeFile(path, Buffer.concat([await disk.readFile(path), ...frame]));
+    const id = "CCCCCCCCCCCCCCCCCCCCCQ";
+    const config = { type: "config", resourceType: 2, resourceName: "a", name: "segment.bytes", value: "1" } as const;
+    const payload = encodeBatch({ offset: 0, timeMs: 0, records: [{ type: "topic", name: "a", id }, config] });
+    await disk.makeDirectory(metadataDirectory);
+    await disk.writeFile(`${metadataDirectory}/00000000000000000000.log`, Buffer.concat([...encodeFrame(payload)]));
     const warnings: unknown[] = [];
     const logger = { ...silentLogger, warn: (_: string, fields?: object) => void warnings.push(fields) };
     const after = await metadataService({ disk, logger });

@@ -3,8 +3,8 @@ import type { Logger } from "@millrace/base/logger";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import type { Clock, Disk, Random } from "@millrace/base/world";
-import { DiskError } from "@millrace/base/world";
 import { randomUuid } from "@millrace/storage/meta-properties";
+import type { Uuid } from "@millrace/storage/types";
 import { BrokerConfigs } from "../config/broker-configs.ts";
 import { ResourceType } from "../config/resources.ts";
 import { alterConfigs } from "./controller/alter-configs.ts";
@@ -19,21 +19,27 @@ import type { CreatedTopic, TopicWish } from "./controller/create-topics.ts";
 import type { Decision, DecisionContext, ItemResult } from "./controller/decision.ts";
 import { deleteTopics } from "./controller/delete-topics.ts";
 import type { DeletedTopic, TopicReference } from "./controller/delete-topics.ts";
-import { finaliseFeatures, unsupportedFeature } from "./controller/features.ts";
+import { finaliseFeatures, foundFeatures, unsupportedFeature } from "./controller/features.ts";
 import { automaticWish, ensureInternalTopic } from "./controller/internal-topics.ts";
 import { allocateProducerIds } from "./controller/producer-ids.ts";
 import type { ProducerIdBlock } from "./controller/producer-ids.ts";
-import { supportedFeatures } from "./features.ts";
+import { servedFeatures, supportedFeatures } from "./features.ts";
+import { raftIdOf } from "../quorum/node-ids.ts";
+import { Quorum } from "../quorum/quorum.ts";
+import type { ProposalFailure, QuorumOptions, QuorumRole } from "../quorum/quorum.ts";
 import { ReplayedImage } from "./image.ts";
 import type { MetadataDelta, MetadataImage } from "./image.ts";
-import { MetadataLog } from "./metadata-log.ts";
-import type { OpenFailure } from "./metadata-log.ts";
+import { openMetadataStore } from "./metadata-store.ts";
+import type { OpenFailure } from "./metadata-store.ts";
+import { decodeBatch, encodeBatch, UnknownMetadataRecord } from "./records.ts";
+import { recordsOfSnapshot, snapshotFrames } from "./snapshot.ts";
 import type { InternalTopic } from "./topics.ts";
 
 /** Told of each change, in order; the answer to whoever made the change waits until all listeners have settled. */
 export type MetadataListener = (delta: MetadataDelta, image: MetadataImage) => void | Promise<void>;
 
-export type StartFailure = OpenFailure | "unsupported-feature";
+/** other-quorum: others have a vote, and the settings name nobody. */
+export type StartFailure = OpenFailure | "unsupported-feature" | "other-quorum";
 
 /** A change that could not be made: nothing of it happened, or the log has failed and nothing more will. */
 export class MetadataUnavailable extends Error {
@@ -48,65 +54,108 @@ export interface MetadataOptions {
   /** `<data>/metadata`. */
   readonly directory: string;
   readonly nodeId: number;
+  /** Of the log directory in which it lies. */
+  readonly directoryId: Uuid;
   /** Settings that were given at start. */
   readonly texts: ReadonlyMap<string, string>;
+  /** To the other nodes. Default: there are none. */
+  readonly transport?: NonNullable<QuorumOptions["transport"]>;
   /** The log failed, or a bug showed itself: the broker stops. */
   fatal(error: unknown): void;
 }
 
+/** Raft's clock. A leader is heard of each tick, and missed after ten to twenty of them. */
+const tickMs = 50;
+
 /**
- * The cluster's metadata: topics, settings, ids. A change is decided from the image, appended and synced, replayed into
- * the image, told to the listeners, and only then answered; one change at a time. Today the log is this node's own;
- * with a quorum of controllers the append becomes a proposal and the same replay runs on every node.
+ * The cluster's metadata: topics, settings, brokers, ids. Every node has the image, made of the same records in the same order.
+ * The active controller decides a change from it, has it agreed on by the quorum, and answers when it has replayed it itself and
+ * its listeners have followed; one change at a time. The other nodes hear of it by the log, and refuse to decide.
  */
 export class MetadataService {
   readonly image: MetadataImage;
   /** Effective settings of this broker and of topics; they follow the image by themselves. */
   readonly configs: BrokerConfigs;
+  readonly quorum: Quorum;
   readonly #image: ReplayedImage;
-  readonly #log: MetadataLog;
   readonly #context: DecisionContext;
   readonly #options: MetadataOptions;
   readonly #listeners: MetadataListener[] = [];
-  /** Bytes of the log at which the next snapshot is taken. */
-  #snapshotAtBytes: number;
+  readonly #roleListeners: ((role: QuorumRole) => void)[] = [];
+  /** Decisions, one behind the other. */
   #tail: Promise<unknown> = Promise.resolve();
+  /** Listeners are told of one change behind the other. */
+  #telling: Promise<void> = Promise.resolve();
+  #followedOffset = -1;
+  #waiting: { readonly offset: number; resolve(): void }[] = [];
   #isClosed = false;
 
-  private constructor(options: MetadataOptions, image: ReplayedImage, log: MetadataLog) {
+  private constructor(
+    options: MetadataOptions,
+    image: ReplayedImage,
+    { store, state }: Pick<QuorumOptions, "store" | "state">,
+  ) {
+    const { nodeId, directoryId, texts, clock, random, logger } = options;
     this.#options = options;
     this.#image = image;
-    this.#log = log;
     this.image = image;
-    this.configs = new BrokerConfigs({ nodeId: options.nodeId, texts: options.texts, overrides: image });
-    this.#context = { image, configs: this.configs, newTopicId: () => randomUuid(options.random) };
-    this.#snapshotAtBytes = this.#snapshotBytes;
+    this.configs = new BrokerConfigs({ nodeId, texts, overrides: image });
+    this.#context = { image, configs: this.configs, newTopicId: () => randomUuid(random) };
+    this.quorum = new Quorum({
+      id: raftIdOf({ nodeId, directoryId }),
+      store,
+      state,
+      machine: {
+        apply: (data) => this.#replay(data),
+        snapshot: () => snapshotFrames(image),
+        install: (frames) => this.#install(frames),
+      },
+      transport: options.transport ?? null,
+      clock,
+      random,
+      logger,
+      tickMs,
+      snapshotBytes: () => this.configs.broker["metadata.log.max.record.bytes.between.snapshots"],
+      onRole: (role) => {
+        for (const listener of this.#roleListeners) listener(role);
+      },
+      fatal: (error) => options.fatal(error),
+    });
   }
 
-  /** Rebuilds the image from the disk. */
+  /** Rebuilds the image from the disk: where this node alone votes, all of it; else what the last snapshot holds. */
   static async open(options: MetadataOptions): Promise<Result<MetadataService, StartFailure>> {
     const image = new ReplayedImage();
-    const opened = await MetadataLog.open({
-      disk: options.disk,
-      directory: options.directory,
-      logger: options.logger,
-      recovery: {
-        restore: ({ records, offset }) => image.restore(records, offset),
-        replay: (batch) => void image.replay(batch),
-      },
-    });
+    const { directory, nodeId, directoryId, disk, logger } = options;
+    const own = raftIdOf({ nodeId, directoryId });
+    const opened = await openMetadataStore({ disk, directory, logger, own, image });
     if (!opened.ok) return opened;
-    const unsupported = unsupportedFeature(image, supportedFeatures);
-    if (unsupported !== null) {
-      await opened.value.close();
-      return failed(
-        "unsupported-feature",
-        `${options.directory} needs ${unsupported}, which this version cannot serve`,
-      );
-    }
+    const { store } = opened.value;
+    const { voters } = opened.value.state.snapshot.configuration;
     const service = new MetadataService(options, image, opened.value);
+    if (options.transport === undefined && !service.quorum.isAlone) {
+      await store.close();
+      const whose = `the metadata in ${directory} is that of controllers ${voters.join(", ")}`;
+      return failed("other-quorum", `${whose}, and this node, ${own}, is set up to be alone`);
+    }
+    try {
+      service.quorum.start();
+    } catch (error) {
+      await store.close();
+      if (error instanceof UnknownMetadataRecord) return failed("unknown-record", error.message);
+      throw error;
+    }
+    const unsupported = unsupportedFeature(image, servedFeatures);
+    if (unsupported !== null) {
+      await service.close();
+      return failed("unsupported-feature", `${directory} needs ${unsupported}, which this version cannot serve`);
+    }
     service.#warnOfStaleConfigs();
-    const finalised = await service.#decide(() => finaliseFeatures(image, supportedFeatures));
+    if (!service.quorum.isAlone) return ok(service);
+    const foundsCluster = options.transport !== undefined && image.features.size === 0;
+    const finalised = await service.decide((context) =>
+      foundsCluster ? foundFeatures(context, servedFeatures) : finaliseFeatures(image, supportedFeatures),
+    );
     if (finalised.ok) return ok(service);
     await service.close();
     return failed("disk-failed", finalised.message);
@@ -117,9 +166,25 @@ export class MetadataService {
     this.#listeners.push(listener);
   }
 
+  /** Called when this node becomes the active controller, or is it no more, or another one leads. */
+  onRole(listener: (role: QuorumRole) => void): void {
+    this.#roleListeners.push(listener);
+  }
+
+  /** Of the last record that all listeners have followed. */
+  get followedOffset(): number {
+    return this.#followedOffset;
+  }
+
+  /** Settles when the image has the record of this offset. */
+  whenAt(offset: number): Promise<void> {
+    if (this.#image.offset >= offset) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ offset, resolve }));
+  }
+
   /** Tells that this broker is up; its partitions get a new leader epoch. */
   async registerBroker(registration: BrokerRegistration): Promise<{ readonly brokerEpoch: number }> {
-    return this.#orThrow(await this.#decide((context) => registerBroker(context, registration)));
+    return this.#orThrow(await this.decide((context) => registerBroker(context, registration)));
   }
 
   async createTopics(
@@ -139,9 +204,14 @@ export class MetadataService {
     );
   }
 
+  /** What is asked of the active controller for such topics where that is another node. */
+  automaticWishes(names: readonly string[]): readonly TopicWish[] {
+    return names.map((name) => automaticWish(this.#context, name));
+  }
+
   async ensureInternalTopic(name: InternalTopic): Promise<ItemResult<null>> {
     if (this.#image.topic(name) !== undefined) return ok(null);
-    const decided = await this.#decide((context) => ensureInternalTopic(context, name));
+    const decided = await this.decide((context) => ensureInternalTopic(context, name));
     return decided.ok ? decided.value : decided;
   }
 
@@ -165,18 +235,15 @@ export class MetadataService {
 
   /** @throws MetadataUnavailable */
   async allocateProducerIds(): Promise<ProducerIdBlock> {
-    return this.#orThrow(await this.#decide(allocateProducerIds));
+    return this.#orThrow(await this.decide(allocateProducerIds));
   }
 
   /** Waits for the change that is under way; later ones are refused. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#tail;
-    await this.#log.close();
-  }
-
-  get #snapshotBytes(): number {
-    return this.configs.broker["metadata.log.max.record.bytes.between.snapshots"];
+    await this.quorum.close();
+    await this.#telling;
   }
 
   async #decideItems<T>(
@@ -184,38 +251,55 @@ export class MetadataService {
     { validateOnly = false }: { readonly validateOnly?: boolean },
     decide: (context: DecisionContext) => Decision<readonly ItemResult<T>[]>,
   ): Promise<readonly ItemResult<T>[]> {
-    const decided = await this.#decide((context) => {
+    const decided = await this.decide((context) => {
       const { response, records } = decide(context);
       return { response, records: validateOnly ? [] : records };
     });
     return decided.ok ? decided.value : items.map(() => decided);
   }
 
-  #orThrow<T>(decided: Result<T, "metadata-unavailable">): T {
+  #orThrow<T>(decided: Result<T, DecisionFailure>): T {
     if (decided.ok) return decided.value;
     throw new MetadataUnavailable(decided.message);
   }
 
   /** One decision after the other: each is made from an image that holds the ones before. */
-  async #decide<T>(decide: (context: DecisionContext) => Decision<T>): Promise<Result<T, "metadata-unavailable">> {
+  async decide<T>(decide: (context: DecisionContext) => Decision<T>): Promise<Result<T, DecisionFailure>> {
     if (this.#isClosed) return failed("metadata-unavailable", "the broker stops");
     const turn = this.#tail.then(async () => this.#run(decide));
     // A bug in one decision reaches its caller; the next one does not wait for it to be handled.
     this.#tail = turn.catch(() => {});
-    return turn;
+    const decided = await turn;
+    // The next decision need not wait for the listeners, which may have logs to create.
+    if (decided.ok) await this.#telling;
+    return decided;
   }
 
-  async #run<T>(decide: (context: DecisionContext) => Decision<T>): Promise<Result<T, "metadata-unavailable">> {
+  async #run<T>(decide: (context: DecisionContext) => Decision<T>): Promise<Result<T, DecisionFailure>> {
+    if (!(await this.quorum.activate())) return this.#notActive();
     const { response, records } = decide(this.#context);
     if (records.length === 0) return ok(response);
-    const appended = await this.#log.append(records, this.#options.clock.now());
-    if (!appended.ok) {
-      if (appended.failure === "log-failed") this.#options.fatal(new MetadataUnavailable(appended.message));
-      return failed("metadata-unavailable", appended.message);
-    }
-    await this.#tell(this.#image.replay(appended.value));
-    await this.#takeSnapshotIfDue();
-    return ok(response);
+    const batch = { offset: this.#image.offset + 1, timeMs: this.#options.clock.now(), records };
+    const proposed = await this.quorum.propose(encodeBatch(batch));
+    if (proposed.ok) return ok(response);
+    return failed(failureOfProposal[proposed.failure], proposed.message);
+  }
+
+  #notActive(): Result<never, DecisionFailure> {
+    const { isAlone } = this.quorum;
+    return isAlone
+      ? failed("metadata-unavailable", "the metadata log takes no changes")
+      : failed("not-controller", "this node is not the active controller");
+  }
+
+  #replay(data: Uint8Array): void {
+    const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
+    this.#tellSoon(this.#image.replay(decodeBatch(bytes)));
+  }
+
+  #install(frames: readonly Buffer[]): void {
+    const { records, offset } = recordsOfSnapshot(frames);
+    this.#tellSoon(this.#image.replaceBy(records, offset));
   }
 
   /** Settings that were valid when they were made and are not now: the next level counts instead. */
@@ -224,6 +308,18 @@ export class MetadataService {
       const checked = checkTopicOverrides(this.#context, this.#image.configsOf(ResourceType.TOPIC, topic));
       if (!checked.ok) this.#options.logger.warn("a setting of a topic is ignored", { topic, reason: checked.message });
     }
+  }
+
+  #tellSoon(delta: MetadataDelta): void {
+    const { offset } = this.#image;
+    this.#telling = this.#telling.then(async () => {
+      await this.#tell(delta);
+      this.#followedOffset = offset;
+    });
+    const reached = this.#waiting.filter((each) => each.offset <= offset);
+    if (reached.length === 0) return;
+    this.#waiting = this.#waiting.filter((each) => each.offset > offset);
+    for (const { resolve } of reached) resolve();
   }
 
   /** The change has happened; a listener that cannot follow it (a full disk) has to say so itself. */
@@ -237,17 +333,15 @@ export class MetadataService {
       }
     }
   }
-
-  async #takeSnapshotIfDue(): Promise<void> {
-    if (this.#log.bytesSinceSnapshot < this.#snapshotAtBytes) return;
-    try {
-      await this.#log.replaceBySnapshot([...this.#image.records()]);
-      this.#snapshotAtBytes = this.#snapshotBytes;
-    } catch (error) {
-      if (!(error instanceof DiskError)) throw error;
-      // The log itself is whole: it is only longer than it should be. Tried again when it has grown as much once more.
-      this.#snapshotAtBytes = this.#log.bytesSinceSnapshot + this.#snapshotBytes;
-      this.#options.logger.warn("a snapshot of the metadata could not be written", { reason: error.message });
-    }
-  }
 }
+
+/** Why nothing was decided, or why it is not known whether it holds. */
+export type DecisionFailure = "metadata-unavailable" | "not-controller";
+
+const failureOfProposal: Readonly<Record<ProposalFailure, DecisionFailure>> = {
+  "not-leader": "not-controller",
+  lost: "not-controller",
+  full: "metadata-unavailable",
+  "not-written": "metadata-unavailable",
+  failed: "metadata-unavailable",
+};

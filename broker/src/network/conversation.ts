@@ -7,9 +7,8 @@ import { MalformedMessage } from "kafka-protocol-ts/malformed";
 import { ByteReader } from "kafka-protocol-ts/reader";
 import { ByteWriter } from "kafka-protocol-ts/writer";
 import { CloseConnection, noAnswer } from "../apis/handler.ts";
-import type { ConnectionInfo, Handler, RequestContext, TwoPhases } from "../apis/handler.ts";
+import type { BoundHandler, ConnectionInfo, RequestContext, TwoPhases } from "../apis/handler.ts";
 import { unsupportedApiVersions } from "../apis/18-api-versions.ts";
-import type { Services } from "../services.ts";
 import type { FramePool } from "./frame-pool.ts";
 import { BadFrame, FrameAssembler } from "./frames.ts";
 import type { BudgetHolder, MemoryBudget } from "./memory-budget.ts";
@@ -25,8 +24,7 @@ export interface ConversationLimits {
 }
 
 export interface ConversationHost {
-  readonly services: Services;
-  readonly handlers: ReadonlyMap<number, Handler>;
+  readonly handlers: ReadonlyMap<number, BoundHandler>;
   readonly limits: ConversationLimits;
   readonly budget: MemoryBudget;
   readonly framePool: FramePool;
@@ -48,7 +46,7 @@ interface Reply {
 /** A request that runs to its answer before the next one begins. */
 interface Served {
   readonly reply: Reply;
-  readonly handler: Handler;
+  readonly handler: BoundHandler;
   readonly context: RequestContext;
 }
 
@@ -186,7 +184,7 @@ export class Conversation implements BudgetHolder {
   #begin(frame: Buffer): boolean {
     const reader = new ByteReader(frame);
     let context: RequestContext;
-    let handler: Handler | undefined;
+    let handler: BoundHandler | undefined;
     try {
       const { key, version } = requestOf(frame);
       handler = this.#host.handlers.get(key);
@@ -228,9 +226,9 @@ export class Conversation implements BudgetHolder {
     return reply;
   }
 
-  #serve(handler: Handler, request: unknown, context: RequestContext, frame: Buffer): void {
+  #serve(handler: BoundHandler, request: unknown, context: RequestContext, frame: Buffer): void {
     const reply = this.#enqueue(frame);
-    const outcome = handler.handle(this.#host.services, request, context);
+    const outcome = handler.handle(request, context);
     if (handler.phases === "two") {
       const { inOrder, answer, mayReuseRequest } = outcome as TwoPhases<unknown>;
       reply.mayReuseFrame = mayReuseRequest;
@@ -248,7 +246,7 @@ export class Conversation implements BudgetHolder {
     }
   }
 
-  #busyUntil(settled: Promise<void>, handler: Handler, context: RequestContext): void {
+  #busyUntil(settled: Promise<void>, handler: BoundHandler, context: RequestContext): void {
     this.#isBusy = true;
     settled.then(
       () => {
@@ -274,7 +272,7 @@ export class Conversation implements BudgetHolder {
     this.#fail(error, this.#served?.handler, this.#served?.context ?? null);
   };
 
-  #answer(reply: Reply, handler: Handler, context: RequestContext, response: unknown): void {
+  #answer(reply: Reply, handler: BoundHandler, context: RequestContext, response: unknown): void {
     if (this.#isClosed) return discard(response);
     if (response === noAnswer) return this.#complete(reply, []);
     const writer = new ByteWriter();
@@ -328,7 +326,7 @@ export class Conversation implements BudgetHolder {
   }
 
   /** The request could not be read, or its handler threw before its first wait. */
-  #refuse(error: unknown, handler: Handler | undefined, frame: Buffer): void {
+  #refuse(error: unknown, handler: BoundHandler | undefined, frame: Buffer): void {
     if (error instanceof MalformedMessage) {
       const { key, version } = requestOf(frame);
       const api = handler?.api.name ?? `API key ${key}`;
@@ -338,7 +336,7 @@ export class Conversation implements BudgetHolder {
     this.#fail(error, handler, null);
   }
 
-  #fail(error: unknown, handler: Handler | undefined, context: RequestContext | null): void {
+  #fail(error: unknown, handler: BoundHandler | undefined, context: RequestContext | null): void {
     const api = `${handler?.api.name ?? "unknown API"} version ${context?.version ?? "?"}`;
     if (error instanceof CloseConnection) {
       this.close(`${api}: ${error.message}`);
@@ -380,7 +378,7 @@ function requestOf(frame: Buffer): { readonly key: number; readonly version: num
 }
 
 /** Gives back the file slices of an answer that nobody will read. */
-function discard(value: unknown): void {
+export function discard(value: unknown): void {
   if (Array.isArray(value)) for (const item of value) discard(item);
   else if (value !== null && typeof value === "object") {
     if ("release" in value && typeof value.release === "function") value.release();

@@ -1,7 +1,6 @@
-import { must } from "@millrace/base/assert";
 import type { Logger } from "@millrace/base/logger";
 import type { Address, Clock, Connection, Listener, Network, Timer } from "@millrace/base/world";
-import type { Services } from "../services.ts";
+import type { BoundHandler } from "../apis/handler.ts";
 import { Admission } from "./admission.ts";
 import type { AdmissionLimits } from "./admission.ts";
 import { Conversation } from "./conversation.ts";
@@ -25,10 +24,12 @@ export interface ServerLimits extends ConversationLimits {
   readonly stallMs: number;
 }
 
+type ListenerKind = ListenerConfig["kind"];
+
 export interface Serving {
-  readonly services: Services;
-  /** Asked for each connection. */
-  admissionLimits(): AdmissionLimits;
+  readonly handlers: ReadonlyMap<number, BoundHandler>;
+  /** A connection, by its id, is gone. */
+  onDisconnected?(connectionId: string): void;
   /** A bug showed itself: the broker stops. */
   fatal(error: unknown): void;
 }
@@ -50,8 +51,10 @@ export class Server {
   readonly #admission: Admission<Arrival>;
   readonly #listeners: Listener[] = [];
   readonly #conversations = new Set<Conversation>();
-  /** By kind of listener; null until there is something to serve with. */
-  #hosts: Readonly<Record<ListenerConfig["kind"], ConversationHost>> | null = null;
+  /** Kinds of listener for which there is something to serve with. */
+  readonly #hosts = new Map<ListenerKind, ConversationHost>();
+  /** Taken, and waiting for that. */
+  readonly #early: Arrival[] = [];
   #nextId = 0;
   #sweep: Timer | null = null;
   #whenEmpty: (() => void) | null = null;
@@ -98,24 +101,31 @@ export class Server {
     return listener.address;
   }
 
-  /** Serves those that wait and whoever connects from now on. */
-  serve({ services, admissionLimits, fatal }: Serving): void {
-    const shared = {
-      services,
+  /** From now on connections are taken; each waits until there is something to serve its listener with. */
+  open(admissionLimits: () => AdmissionLimits): void {
+    this.#sweep = this.#scheduleSweep();
+    this.#admission.open(admissionLimits);
+  }
+
+  /** Serves those that wait and whoever connects from now on. Whoever was served with something else has to connect anew. */
+  serve(kind: ListenerKind, { handlers, fatal, onDisconnected }: Serving): void {
+    for (const conversation of this.#conversations) {
+      if (conversation.info.kind === kind) conversation.close("the listener serves something else", "info");
+    }
+    this.#hosts.set(kind, {
+      handlers,
       fatal,
       limits: this.#limits,
       budget: this.#budget,
       framePool: this.#framePool,
       clock: this.#clock,
       logger: this.#logger,
-      onClosed: (conversation: Conversation) => this.#closed(conversation),
-    };
-    this.#hosts = {
-      broker: { ...shared, handlers: services.handlersOf("broker") },
-      controller: { ...shared, handlers: services.handlersOf("controller") },
-    };
-    this.#sweep = this.#scheduleSweep();
-    this.#admission.open(admissionLimits);
+      onClosed: (conversation: Conversation) => {
+        this.#closed(conversation);
+        onDisconnected?.(conversation.info.id);
+      },
+    });
+    for (const arrival of this.#early.splice(0)) this.#take(arrival);
   }
 
   /** A lower max.connections closes the connections that have been silent longest, as in Kafka; a lower limit of an address closes none. */
@@ -130,7 +140,7 @@ export class Server {
   async close(graceMs: number): Promise<void> {
     this.#sweep?.cancel();
     await Promise.all(this.#listeners.map(async (listener) => listener.close()));
-    for (const { connection } of this.#admission.close()) connection.destroy();
+    for (const { connection } of [...this.#admission.close(), ...this.#early.splice(0)]) connection.destroy();
     for (const conversation of this.#conversations) conversation.finish();
     if (this.#conversations.size === 0) return;
     await new Promise<void>((resolve) => {
@@ -146,12 +156,20 @@ export class Server {
     });
   }
 
-  #take({ connection, listener, host: clientHost }: Arrival): void {
-    const host = must(this.#hosts, "what serves")[listener.kind];
+  #take(arrival: Arrival): void {
+    const { connection, listener, host: clientHost } = arrival;
+    const host = this.#hosts.get(listener.kind);
+    if (host === undefined) return this.#letWait(arrival);
     const info = { id: String(++this.#nextId), clientHost, listenerName: listener.name, kind: listener.kind };
     const conversation = new Conversation(connection, info, host);
     this.#conversations.add(conversation);
     conversation.start();
+  }
+
+  #letWait(arrival: Arrival): void {
+    if (this.#early.length < this.#limits.waitingMax) return void this.#early.push(arrival);
+    this.#admission.left(arrival.host);
+    this.#refuse(arrival, "the broker is not ready, and socket.listen.backlog.size others wait");
   }
 
   #refuse({ connection, listener, host }: Arrival, reason: string): void {

@@ -68,7 +68,18 @@ export class CoordinatorLog implements ShardLog {
 
   whenCommitted(nextOffset: number, settle: (failure: ShardCommitFailure | null) => void): void {
     this.#partition.whenCommitted(nextOffset as Offset, (failure) => {
-      settle(failure === "disk-full" ? "log-failed" : failure);
+      settle(failure === null || failure === "not-leader" ? failure : "log-failed");
+    });
+  }
+
+  /** What a follower had only queued when it became the leader cannot be read before. */
+  #written(end: Offset): Promise<void> {
+    if (this.#partition.log.writtenOffset >= end) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#partition.whenDurable(end, (failure) => {
+        if (failure === null) resolve();
+        else reject(new Error(`the end of its log is not to be had: ${failure}`));
+      });
     });
   }
 
@@ -76,7 +87,8 @@ export class CoordinatorLog implements ShardLog {
     const { log } = this.#partition;
     let offset = log.logStartOffset;
     // To the end, also beyond the high watermark: what a coordinator before this one wrote may still be committed.
-    const end = log.writtenOffset;
+    const end = log.logEndOffset;
+    await this.#written(end);
     while (offset < end) {
       const read = await log.read(offset, { sizeBytesMax: readBytes, upTo: end, isWholeBatchGuaranteed: true });
       if (!read.ok) throw new Error(`${log.topic}-${log.partition} at ${offset}: ${read.failure}`);

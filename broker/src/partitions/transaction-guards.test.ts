@@ -25,7 +25,9 @@ test("without a guard, or with that of another producer, no transaction begins",
 
 test("a marker voids what was asked for before it, and not what is asked for after", () => {
   const before = guards.take(7, 0);
+  expect(guards.isOpen(before)).toBe(true);
   guards.void(7);
+  expect(guards.isOpen(before)).toBe(false);
   expect(guards.refuse(batch(0), before, false)).toBe("no-transaction");
   const after = guards.take(7, 0);
   expect(guards.refuse(batch(0), after, false)).toBeNull();

@@ -34,6 +34,16 @@ export class TransactionGuards {
     if (guard.users === 0 && this.#open?.get(guard.producerId) === guard) this.#open.delete(guard.producerId);
   }
 
+  /** Whether nothing has ended the producer's transaction since it was taken. */
+  isOpen(guard: TransactionGuard): boolean {
+    return this.#open?.get(guard.producerId) === guard;
+  }
+
+  /** The leadership is lost: markers that come while another broker leads are not seen here. */
+  voidAll(): void {
+    this.#open = null;
+  }
+
   /** A marker: whoever has asked must ask again. */
   void(producerId: number): void {
     this.#open?.delete(producerId);

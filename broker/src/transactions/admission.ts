@@ -3,6 +3,7 @@ import type { Partition } from "../partitions/partition.ts";
 import type { TransactionCoordinator, TransactionRequestFailure } from "./coordinator.ts";
 import type { Producer } from "./commands.ts";
 import type { TransactionSupport } from "./failures.ts";
+import type { RemoteCoordinator } from "./remote-coordinator.ts";
 import type { TopicPartitions } from "./transaction.ts";
 
 export interface AdmissionRequest extends Producer {
@@ -19,12 +20,12 @@ export type Admission = (partition: Partition) => TransactionRequestFailure | nu
  * May a producer write to these partitions in its transaction? Since KIP-890 nothing is written on its word alone: a producer that names
  * its partitions beforehand is checked, and for one that does not the partitions are added here. So each of them gets a marker.
  *
- * `stateOf`: the partition of __transaction_state that holds a transactional id, or null where it is not here.
+ * `state`: the partition of __transaction_state that holds the transactional id, or null where it is not here.
  */
 export async function admit(
   coordinator: TransactionCoordinator,
   request: AdmissionRequest,
-  stateOf: (transactionalId: string) => Partition | null,
+  state: Partition | null,
 ): Promise<Admission> {
   const { transactionalId, producerId, producerEpoch, support, partitions } = request;
   const topics = byTopic(partitions);
@@ -34,7 +35,6 @@ export async function admit(
     if (!verified.ok) return () => verified.failure;
     return ({ topic, index }) => (verified.value(topic, index) ? null : "abortable");
   }
-  const state = stateOf(transactionalId);
   // Then what names the partitions is durable whenever the records are, and one sync does for both.
   const isOrdered = state !== null && partitions.every((each) => each.isDurableAfter(state));
   const added: Result<void, TransactionRequestFailure> = await coordinator.add({
@@ -43,6 +43,17 @@ export async function admit(
     when: isOrdered ? "now" : "committed",
   });
   return () => (added.ok ? null : added.failure);
+}
+
+/** The same question to a coordinator on another broker, with the same answers. */
+export async function admitElsewhere(
+  coordinator: Pick<RemoteCoordinator, "ask">,
+  { transactionalId, producerId, producerEpoch, support, partitions }: AdmissionRequest,
+): Promise<Admission> {
+  const topics = byTopic(partitions);
+  const isVerifyOnly = support !== "implicit";
+  const answer = await coordinator.ask({ transactionalId, producerId, producerEpoch, topics, isVerifyOnly });
+  return ({ topic, index }) => (answer.ok ? answer.value(topic, index) : answer.failure);
 }
 
 function byTopic(partitions: readonly Partition[]): readonly TopicPartitions[] {

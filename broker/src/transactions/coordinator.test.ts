@@ -117,24 +117,27 @@ describe("markers", () => {
     expect(await state()).toBe("CompleteCommit");
   });
 
-  test.for<MarkerFailure>(["not-ready", "loading"])("are tried again where a partition is %s", async (failure) => {
-    const producer = await began();
-    await add(producer);
-    await end(producer);
-    for (let tries = 1; tries <= 5; tries++) {
-      expect(asked).toHaveLength(tries);
-      answered("orders-0", failed(failure));
-      await clock.advance(1_000);
-    }
-    expect(await state()).toBe("PrepareCommit");
-    expect(coordinator.pendingMarkers("t")).toMatchObject([{ topic: "orders", partition: 0, attempts: 5, failure }]);
-    answered("orders-0", ok(undefined));
-    await clock.settle();
-    expect(coordinator.pendingMarkers("t")).toEqual([]);
-    expect(await state()).toBe("CompleteCommit");
-  });
+  test.for<MarkerFailure>(["not-ready", "loading", "not-leader", "not-enough-replicas", "timed-out", "unreachable"])(
+    "are tried again where a partition is %s",
+    async (failure) => {
+      const producer = await began();
+      await add(producer);
+      await end(producer);
+      for (let tries = 1; tries <= 5; tries++) {
+        expect(asked).toHaveLength(tries);
+        answered("orders-0", failed(failure));
+        await clock.advance(1_000);
+      }
+      expect(await state()).toBe("PrepareCommit");
+      expect(coordinator.pendingMarkers("t")).toMatchObject([{ topic: "orders", partition: 0, attempts: 5, failure }]);
+      answered("orders-0", ok(undefined));
+      await clock.settle();
+      expect(coordinator.pendingMarkers("t")).toEqual([]);
+      expect(await state()).toBe("CompleteCommit");
+    },
+  );
 
-  test.for<MarkerFailure>(["gone", "stale-producer-epoch", "stale-coordinator-epoch"])(
+  test.for<MarkerFailure>(["gone", "stale-producer-epoch"])(
     "are done with where a partition is, or says, %s",
     async (failure) => {
       const producer = await began();
@@ -145,6 +148,21 @@ describe("markers", () => {
       expect(await state()).toBe("CompleteCommit");
     },
   );
+
+  test("that another coordinator has come before are not tried again, and complete nothing", async () => {
+    const producer = await began();
+    await add(producer, [0, 1]);
+    await end(producer);
+    answered("orders-0", failed("stale-coordinator-epoch"));
+    answered("orders-1", ok(undefined));
+    await clock.advance(60_000);
+    expect(asked).toHaveLength(2);
+    expect(await state()).toBe("PrepareCommit");
+    expect(coordinator.pendingMarkers("t")).toMatchObject([{ partition: 0, failure: "stale-coordinator-epoch" }]);
+    coordinator.onResigned(0);
+    await clock.advance(1_000);
+    expect(coordinator.pendingMarkers("t")).toEqual([]);
+  });
 
   test("of a coordinator that has resigned are left to the next one", async () => {
     const producer = await began();

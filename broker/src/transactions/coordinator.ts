@@ -46,7 +46,7 @@ export interface TransactionCoordinatorOptions {
   };
   /** Of __transaction_state, as it is or will be made. */
   partitionCount(): number;
-  /** The leader epoch of a partition of __transaction_state, which its markers carry. */
+  /** The leader epoch in which a partition of __transaction_state was loaded here: its markers carry it. */
   coordinatorEpoch(partition: number): number;
   newProducerId(): Promise<Result<number, unknown>>;
   readonly end: MarkerWriterOptions["end"];
@@ -105,6 +105,10 @@ export class TransactionCoordinator {
 
   onResigned(partition: number): void {
     this.#runtime.onResigned(partition);
+    // Who waits for the end of a transaction is told where to ask.
+    for (const [transactionalId, waiting] of this.#waiting) {
+      if (this.partitionFor(transactionalId) === partition) for (const wake of [...waiting]) wake();
+    }
   }
 
   isActive(partition: number): boolean {
@@ -134,30 +138,32 @@ export class TransactionCoordinator {
     );
   }
 
-  /** Names partitions that are about to be written to. */
-  async add(command: Omit<AddCommand, "ticket">): Answer<void> {
+  /** Names partitions that are about to be written to. `isPatient`: it waits a moment for the end of the transaction before. */
+  async add(command: Omit<AddCommand, "ticket">, isPatient = true): Answer<void> {
     const { transactionalId } = command;
-    return this.#whenComplete(transactionalId, async () => {
+    const ask = async (): Answer<void> => {
       const answer = await this.#ask<AddAnswer>(transactionalId, (shard, ticket, nowMs) =>
         shard.decideAdd({ ...command, ticket }, nowMs),
       );
       if (!answer.ok) return answer;
       const { failure } = answer.value;
       return failure === null ? ok(undefined) : failed(failure);
-    });
+    };
+    return isPatient ? this.#whenComplete(transactionalId, ask) : ask();
   }
 
-  /** Which of these partitions belong to the open transaction. */
-  async verify(command: Omit<VerifyCommand, "ticket">): Answer<VerifyAnswer["isIn"]> {
+  /** Which of these partitions belong to the open transaction. `isPatient` as for `add`. */
+  async verify(command: Omit<VerifyCommand, "ticket">, isPatient = true): Answer<VerifyAnswer["isIn"]> {
     const { transactionalId } = command;
-    return this.#whenComplete(transactionalId, async () => {
+    const ask = async (): Answer<VerifyAnswer["isIn"]> => {
       const answer = await this.#ask<VerifyAnswer>(transactionalId, (shard, ticket) =>
         shard.decideVerify({ ...command, ticket }),
       );
       if (!answer.ok) return answer;
       const { failure, isIn } = answer.value;
       return failure === null ? ok(isIn) : failed(failure);
-    });
+    };
+    return isPatient ? this.#whenComplete(transactionalId, ask) : ask();
   }
 
   /** EndTxn. Gives the producer to go on with. */
@@ -262,7 +268,7 @@ export class TransactionCoordinator {
     const orphans = orphansOf(shard.transactions.values(), this.#options.openTransactions());
     for (const { topics, ...orphan } of orphans)
       logger.warn("a transaction that its coordinator does not know of is aborted", { ...orphan, ...topics[0] });
-    const isCurrent = (): boolean => this.#runtime.isActive(partition);
+    const isCurrent = (): boolean => this.#runtime.isCurrent(partition, shard);
     const epoch = coordinatorEpoch(partition);
     await Promise.all(orphans.map((markers) => this.#markers.write(markers, epoch, isCurrent)));
   }

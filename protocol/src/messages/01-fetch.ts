@@ -32,6 +32,11 @@ export interface FetchRequestPartition {
   readonly replicaDirectoryId: string;
   /** Since v18. What the follower believes; 2^63-1 where it does not say (KIP-1166). */
   readonly highWatermark: number;
+  /**
+   * Since v12. Millrace's own: below it all is on the follower's disk, and counts for the high watermark. -1: nobody
+   * says so.
+   */
+  readonly flushedOffset: number;
 }
 
 export interface FetchRequestPartitionInput {
@@ -43,6 +48,7 @@ export interface FetchRequestPartitionInput {
   readonly partitionMaxBytes: number;
   readonly replicaDirectoryId?: string;
   readonly highWatermark?: number;
+  readonly flushedOffset?: number;
 }
 
 export interface FetchRequestTopic {
@@ -132,15 +138,17 @@ function readFetchRequestPartition(r: ByteReader, v: number): FetchRequestPartit
   const partitionMaxBytes = r.int32();
   let replicaDirectoryId: string = zeroUuid;
   let highWatermark: number = 9007199254740991;
+  let flushedOffset: number = -1;
   if (v >= 12) for (let left = r.unsignedVarint(); left > 0; left--) {
     const tag = r.unsignedVarint();
     const end = r.taggedEnd();
     if (tag === 0 && v >= 17) replicaDirectoryId = r.uuid();
     else if (tag === 1 && v >= 18) highWatermark = r.int64();
+    else if (tag === 10000) flushedOffset = r.int64();
     else r.position = end;
     r.expectTaggedEnd(end);
   }
-  return { partition, currentLeaderEpoch, fetchOffset, lastFetchedEpoch, logStartOffset, partitionMaxBytes, replicaDirectoryId, highWatermark };
+  return { partition, currentLeaderEpoch, fetchOffset, lastFetchedEpoch, logStartOffset, partitionMaxBytes, replicaDirectoryId, highWatermark, flushedOffset };
 }
 
 function readFetchRequestPartitionArray(r: ByteReader, v: number): FetchRequestPartition[] {
@@ -232,7 +240,9 @@ function writeFetchRequestPartition(w: ByteWriter, m: FetchRequestPartitionInput
     const hasReplicaDirectoryId = v >= 17 && replicaDirectoryId !== zeroUuid;
     const highWatermark = m.highWatermark ?? 9007199254740991;
     const hasHighWatermark = v >= 18 && highWatermark !== 9007199254740991;
-    w.unsignedVarint(Number(hasReplicaDirectoryId) + Number(hasHighWatermark));
+    const flushedOffset = m.flushedOffset ?? -1;
+    const hasFlushedOffset = flushedOffset !== -1;
+    w.unsignedVarint(Number(hasReplicaDirectoryId) + Number(hasHighWatermark) + Number(hasFlushedOffset));
     if (hasReplicaDirectoryId) {
       const at = w.beginTag(0);
       w.uuid(replicaDirectoryId);
@@ -241,6 +251,11 @@ function writeFetchRequestPartition(w: ByteWriter, m: FetchRequestPartitionInput
     if (hasHighWatermark) {
       const at = w.beginTag(1);
       w.int64(highWatermark);
+      w.endTag(at);
+    }
+    if (hasFlushedOffset) {
+      const at = w.beginTag(10000);
+      w.int64(flushedOffset);
       w.endTag(at);
     }
   }

@@ -9,7 +9,8 @@ import type { HistorySize } from "@millrace/simulator/histories/check";
 import { mergeHistories } from "@millrace/simulator/histories/history";
 import type { HistoryEvent } from "@millrace/simulator/histories/history";
 import { Target, type TargetName } from "../target.ts";
-import { torment, type Cast, type FaultName } from "./nemesis.ts";
+import { brokerFaults, torment, workerFaults } from "./nemesis.ts";
+import type { Cast, Faults } from "./nemesis.ts";
 import { groupSettings, sessionTimeoutMs, slots, topics, transactionalIdsOf, type Slot } from "./plan.ts";
 import { Worker } from "./worker.ts";
 
@@ -17,12 +18,25 @@ export interface CampaignOptions {
   readonly seed: number;
   /** How long the clients work; before it comes the start, after it the healing and the last read. */
   readonly seconds: number;
-  readonly target: TargetName;
-  readonly faults: readonly FaultName[];
+  /** Whom the clients work against. */
+  readonly target: TargetName | (() => Promise<Stage>);
+  /** Some of the target's and of the clients'. */
+  readonly faults: readonly string[];
   readonly settings?: Readonly<Record<string, string>>;
   /** Leaves the notes of the clients where they are, whatever was found. */
   readonly isKept?: boolean;
   readonly note?: (line: string) => void;
+}
+
+/** Whom the clients work against, and what can be done to it. */
+export interface Stage extends AsyncDisposable {
+  /** For clients to begin with; several are separated by commas. */
+  readonly address: string;
+  /** What it has written, for whoever looks for a cause. */
+  readonly output: string;
+  readonly faults: Faults;
+  /** Everything is whole again: the last that happens before all is read. */
+  healed?(): Promise<void>;
 }
 
 export interface CampaignReport {
@@ -64,21 +78,21 @@ async function runIn(directory: string, options: CampaignOptions): Promise<Omit<
   const { seed, seconds, note = () => undefined } = options;
   const prng = new Prng(seed);
   const faults: string[] = [];
-  await using target = await Target.start({
-    name: options.target,
-    settings: { ...groupSettings, ...options.settings },
-  });
+  await using stage =
+    typeof options.target === "string" ? await stageOf(options.target, options) : await options.target();
   {
-    await using cluster = new Cluster({ brokers: [target.address] });
+    await using cluster = new Cluster({ brokers: stage.address.split(",") });
     for (const [name, partitions] of Object.entries(topics)) await cluster.admin().topics.create({ name, partitions });
   }
-  await using troupe = new Troupe({ target, directory, prng: prng.fork(), linesMax: Math.floor(linesMaxOfRun / 8) });
+  await using troupe = new Troupe({ stage, directory, prng: prng.fork(), linesMax: Math.floor(linesMaxOfRun / 8) });
   for (const slot of slots) troupe.hire(slot);
   await troupe.areAtWork();
   const startedMs = performance.now();
   await torment(troupe, {
     prng,
-    names: options.faults,
+    faults: Object.fromEntries(
+      Object.entries({ ...stage.faults, ...workerFaults }).filter(([name]) => options.faults.includes(name)),
+    ),
     untilMs: startedMs + seconds * 1000,
     note: (line) => {
       faults.push(line);
@@ -86,6 +100,7 @@ async function runIn(directory: string, options: CampaignOptions): Promise<Omit<
     },
   });
   for (const name of await troupe.stop()) faults.push(`${name} did not stop in ${stopTimeoutMs} ms and was killed`);
+  await stage.healed?.();
   const last: Slot = {
     name: "last",
     program: "java",
@@ -93,14 +108,14 @@ async function runIn(directory: string, options: CampaignOptions): Promise<Omit<
   };
   const reader = troupe.hire(last);
   if (!(await reader.ended(lastReadTimeoutMs))) {
-    throw new Error(`the last reader did not come to the end\n${reader.output}\n${target.output}`);
+    throw new Error(`the last reader did not come to the end\n${reader.output}\n${stage.output}`);
   }
   const events = mergeHistories(troupe.all.map((worker) => worker.history()));
   const checked = checkHistory(events, { sessionTimeoutMs });
   if (!checked.ok) throw new Error(`the history is none: ${checked.message}`);
   const { findings, counts, size } = checked.value;
   const unworded = [...counts].filter(([, count]) => count > 10).map(([kind, count]) => `${kind}: ${count} in all`);
-  if (findings.length > 0) writeFileSync(join(directory, "broker.txt"), target.output);
+  if (findings.length > 0) writeFileSync(join(directory, "broker.txt"), stage.output);
   return {
     findings: [...findings.map(({ text }) => text), ...unworded],
     size,
@@ -109,22 +124,34 @@ async function runIn(directory: string, options: CampaignOptions): Promise<Omit<
   };
 }
 
+async function stageOf(name: TargetName, { settings }: CampaignOptions): Promise<Stage> {
+  const target = await Target.start({ name, settings: { ...groupSettings, ...settings } });
+  return {
+    address: target.address,
+    get output() {
+      return target.output;
+    },
+    faults: brokerFaults(target),
+    [Symbol.asyncDispose]: async () => await target[Symbol.asyncDispose](),
+  };
+}
+
 /** All processes of clients, dead ones with them, and who has which place now. */
 class Troupe implements Cast, AsyncDisposable {
-  readonly target: Target;
   readonly workers: Map<Slot, Worker> = new Map();
   readonly all: Worker[] = [];
+  readonly #stage: Stage;
   readonly #directory: string;
   readonly #prng: Prng;
   readonly #linesMax: number;
 
   constructor(options: {
-    readonly target: Target;
+    readonly stage: Stage;
     readonly directory: string;
     readonly prng: Prng;
     readonly linesMax: number;
   }) {
-    this.target = options.target;
+    this.#stage = options.stage;
     this.#directory = join(options.directory, "notes");
     this.#prng = options.prng;
     this.#linesMax = options.linesMax;
@@ -135,7 +162,7 @@ class Troupe implements Cast, AsyncDisposable {
     const worker = new Worker({
       slot,
       life: this.all.length,
-      address: this.target.address,
+      address: this.#stage.address,
       directory: this.#directory,
       seed: this.#prng.between(0, 2 ** 30),
       linesMax: this.#linesMax,
@@ -151,7 +178,7 @@ class Troupe implements Cast, AsyncDisposable {
     while (this.all.some(({ notedBytes }) => notedBytes < workBytes)) {
       const gone = this.all.find(({ hasEnded }) => hasEnded);
       if (gone !== undefined) throw new Error(`${gone.name} ended before it worked\n${gone.output}`);
-      if (performance.now() > untilMs) throw new Error(`no work in ${startTimeoutMs} ms\n${this.target.output}`);
+      if (performance.now() > untilMs) throw new Error(`no work in ${startTimeoutMs} ms\n${this.#stage.output}`);
       await sleep(50);
     }
   }

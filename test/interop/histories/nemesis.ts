@@ -4,9 +4,8 @@ import type { Target } from "../target.ts";
 import { sessionTimeoutMs, type Slot } from "./plan.ts";
 import type { Worker } from "./worker.ts";
 
-/** The processes that a nemesis has in its hands. */
+/** The clients' processes that a nemesis has in its hands. */
 export interface Cast {
-  readonly target: Target;
   /** Who works in a place now; none while it is empty. */
   readonly workers: ReadonlyMap<Slot, Worker>;
   /** Another takes the place; who has it is the caller's to end. */
@@ -16,24 +15,31 @@ export interface Cast {
 export const faultNames = ["kill broker", "pause broker", "kill worker", "pause worker", "zombie"] as const;
 export type FaultName = (typeof faultNames)[number];
 
+/** Done and healed again; tells what it was. */
+export type Fault = (cast: Cast, prng: Prng) => Promise<string>;
+export type Faults = Readonly<Record<string, Fault>>;
+
 /**
  * What each does, one at a time, until it is healed again. Pauses are now short, so that requests wait, now so long that
  * requests time out and sessions end.
  */
-const faults: Readonly<Record<FaultName, (cast: Cast, prng: Prng) => Promise<string>>> = {
-  "kill broker": async ({ target }, prng) => {
+export const brokerFaults = (target: Target): Readonly<Record<"kill broker" | "pause broker", Fault>> => ({
+  "kill broker": async (_, prng) => {
     await target.kill();
     const downMs = prng.between(0, 800);
     await sleep(downMs);
     const startedMs = await target.start();
     return `down for ${downMs} ms and ${Math.round(startedMs)} ms of start`;
   },
-  "pause broker": async ({ target }, prng) => {
+  "pause broker": async (_, prng) => {
     const pauseMs = pauseOf(prng, 4_500);
     using _frozen = target.freeze();
     await sleep(pauseMs);
     return `${pauseMs} ms`;
   },
+});
+
+export const workerFaults: Readonly<Record<"kill worker" | "pause worker" | "zombie", Fault>> = {
   "kill worker": async (cast, prng) => {
     const [slot, worker] = pickWorker(cast, prng);
     await worker.kill();
@@ -64,7 +70,7 @@ const faults: Readonly<Record<FaultName, (cast: Cast, prng: Prng) => Promise<str
   },
 };
 
-function pauseOf(prng: Prng, longMs: number): number {
+export function pauseOf(prng: Prng, longMs: number): number {
   return prng.chance(0.6) ? prng.between(50, 1_000) : prng.between(longMs - 1_500, longMs);
 }
 
@@ -77,18 +83,19 @@ export async function torment(
   cast: Cast,
   options: {
     readonly prng: Prng;
-    readonly names: readonly FaultName[];
+    readonly faults: Faults;
     readonly untilMs: number;
     readonly note: (line: string) => void;
   },
 ): Promise<void> {
-  const { prng, names, untilMs, note } = options;
+  const { prng, faults, untilMs, note } = options;
+  const names = Object.keys(faults);
   while (names.length > 0) {
     const calmMs = prng.between(300, 2_500);
     if (performance.now() + calmMs > untilMs) break;
     await sleep(calmMs);
     const name = prng.pick(names);
-    note(`${name}: ${await faults[name](cast, prng)}`);
+    note(`${name}: ${await faults[name]?.(cast, prng)}`);
   }
   await sleep(Math.max(0, untilMs - performance.now()));
 }

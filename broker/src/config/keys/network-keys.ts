@@ -33,7 +33,6 @@ export const networkKeys = {
     default: null,
     mode: "read-only",
     doc: "Listener on which brokers speak to each other.",
-    inert: "cluster",
   },
   listeners: {
     kind: "list",

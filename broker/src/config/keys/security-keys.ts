@@ -43,7 +43,6 @@ export const securityKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "Bytes a second that throttled followers fetch.",
-    inert: "cluster",
   },
   "leader.replication.throttled.rate": {
     kind: "long",
@@ -51,7 +50,6 @@ export const securityKeys = {
     min: 0,
     mode: "cluster-wide",
     doc: "Bytes a second that leaders send to throttled followers.",
-    inert: "cluster",
   },
   "sasl.enabled.mechanisms": {
     kind: "list",

@@ -1,6 +1,7 @@
 import { failed, ok } from "@millrace/base/result";
 import { allBrokers, isResourceType, ResourceType } from "../../config/resources.ts";
 import { splitList } from "../../config/value.ts";
+import type { MetadataImage } from "../image.ts";
 import type { ConfigRecord } from "../records.ts";
 import {
   checkBrokerOverrides,
@@ -13,6 +14,7 @@ import {
 } from "./check-configs.ts";
 import { duplicatesOf } from "./decision.ts";
 import type { Decision, DecisionContext, ItemResult } from "./decision.ts";
+import { checkMinInSync, withoutVoidEligibility } from "./eligible-leaders.ts";
 
 /** Kafka's numbers. */
 export const ConfigOperation = { SET: 0, DELETE: 1, APPEND: 2, SUBTRACT: 3 } as const;
@@ -51,7 +53,7 @@ export function alterConfigs(
     records.push(...decided.value);
     return ok(null);
   });
-  return { response, records };
+  return { response, records: [...records, ...withoutVoidEligibility(context, records)] };
 }
 
 /** The overrides of a topic that is about to be, as CreateTopics gives them. */
@@ -88,7 +90,13 @@ function alterResource(context: DecisionContext, resource: ResourceChanges): Ite
     return failed("invalid-config", `A name or value is longer than ${textBytesMax} bytes: ${long.slice(0, 40)}...`);
   }
   const checked = checkOverrides(context, type, name, changed.value);
-  return checked.ok ? ok(difference(type, name, before, checked.value)) : checked;
+  if (!checked.ok) return checked;
+  const records = difference(type, name, before, checked.value);
+  for (const record of records) {
+    const allowed = checkMinInSync(context, record);
+    if (!allowed.ok) return allowed;
+  }
+  return ok(records);
 }
 
 type Alterable = Exclude<ResourceType, typeof ResourceType.BROKER_LOGGER>;
@@ -101,7 +109,7 @@ function checkResource({ image, configs }: DecisionContext, type: Alterable, nam
       if (image.topic(name) === undefined) return failed("unknown-topic", `The topic '${name}' does not exist.`);
       return ok(null);
     case ResourceType.BROKER:
-      return name === allBrokers ? ok(null) : checkNodeId(name, configs.nodeId);
+      return name === allBrokers ? ok(null) : checkNodeId(name, image, configs.nodeId);
     case ResourceType.GROUP:
       return name === "" ? failed("bad-request", "Default group resources are not allowed.") : ok(null);
     case ResourceType.CLIENT_METRICS:
@@ -109,9 +117,9 @@ function checkResource({ image, configs }: DecisionContext, type: Alterable, nam
   }
 }
 
-function checkNodeId(name: string, nodeId: number): ItemResult<null> {
+function checkNodeId(name: string, { brokers }: MetadataImage, nodeId: number): ItemResult<null> {
   if (!/^[+-]?\d+$/.test(name)) return failed("bad-request", `Node id must be an integer, but it is: ${name}`);
-  if (Number(name) === nodeId) return ok(null);
+  if (Number(name) === nodeId || brokers.has(Number(name))) return ok(null);
   return failed("bad-request", `Unexpected broker id, expected ${nodeId}, but received ${name}`);
 }
 

@@ -1,10 +1,10 @@
 import { failed, ok } from "@millrace/base/result";
 import type { TopicImage } from "../image.ts";
 import type { PartitionRecord } from "../records.ts";
-import { newPartition } from "./create-topics.ts";
+import { newPartitions } from "./create-topics.ts";
 import { duplicatesOf } from "./decision.ts";
 import type { Decision, DecisionContext, ItemResult } from "./decision.ts";
-import { aliveBrokers, checkReplicas, placeReplicas, startOf } from "./replicas.ts";
+import { checkReplicas, placeableBrokers, placeReplicas, startOf } from "./replicas.ts";
 
 /** A topic that shall have more partitions. */
 export interface PartitionsWish {
@@ -28,9 +28,14 @@ export function createPartitions(
     if (topic === undefined) return failed("unknown-topic");
     const added = newReplicas(context, topic, wish, records.length);
     if (!added.ok) return added;
-    for (const [index, replicas] of added.value.entries()) {
-      records.push(newPartition(topic.id, topic.partitions.length + index, replicas));
-    }
+    const partitions = newPartitions(context, {
+      topicId: topic.id,
+      firstIndex: topic.partitions.length,
+      replicas: added.value,
+      isAssigned: wish.assignments !== null,
+    });
+    if (!partitions.ok) return partitions;
+    records.push(...partitions.value);
     return ok(null);
   });
   return { response, records };
@@ -54,10 +59,11 @@ function newReplicas(
   if (alreadyAdded + added > context.configs.broker["millrace.partitions.per.request.max"]) {
     return failed("too-many-partitions", "Excessively large number of partitions per request.");
   }
-  const replicationFactor = topic.partitions[0]?.replicas.length ?? 1;
+  const [first] = topic.partitions;
+  const replicationFactor = first?.replicas.filter((id) => !first.removingReplicas.includes(id)).length ?? 1;
   if (assignments === null) {
     const start = startOf(topic.id) + before;
-    return placeReplicas({ brokers: aliveBrokers(context.image), count: added, replicationFactor, start });
+    return placeReplicas({ brokers: placeableBrokers(context.image), count: added, replicationFactor, start });
   }
   if (assignments.length !== added) {
     return failed(

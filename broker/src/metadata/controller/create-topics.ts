@@ -6,7 +6,7 @@ import { collisionForm, metadataTopic, validateTopicName } from "../topics.ts";
 import { checkTopicConfigs } from "./alter-configs.ts";
 import { duplicatesOf } from "./decision.ts";
 import type { Decision, DecisionContext, ItemResult } from "./decision.ts";
-import { aliveBrokers, checkReplicas, placeReplicas, startOf } from "./replicas.ts";
+import { checkReplicas, newPartition, placeableBrokers, placeReplicas, startOf } from "./replicas.ts";
 
 /** A topic as a client asks for it. */
 export interface TopicWish {
@@ -47,11 +47,14 @@ export function createTopics(
     const configs = checkTopicConfigs(context, wish.configs);
     if (!configs.ok) return configs;
     const id = context.newTopicId();
-    const replicas = wish.assignments.length > 0 ? assigned(context, wish) : placed(context, wish, id);
+    const isAssigned = wish.assignments.length > 0;
+    const replicas = isAssigned ? assigned(context, wish) : placed(context, wish, id);
     if (!replicas.ok) return replicas;
+    const partitions = newPartitions(context, { topicId: id, firstIndex: 0, replicas: replicas.value, isAssigned });
+    if (!partitions.ok) return partitions;
     taken.set(collisionForm(wish.name), wish.name);
     records.push({ type: "topic", name: wish.name, id });
-    for (const [index, ofPartition] of replicas.value.entries()) records.push(newPartition(id, index, ofPartition));
+    records.push(...partitions.value);
     for (const [name, value] of configs.value) {
       records.push({ type: "config", resourceType: ResourceType.TOPIC, resourceName: wish.name, name, value });
     }
@@ -65,12 +68,6 @@ export function createTopics(
   return { response, records };
 }
 
-/** All replicas begin in sync, the first one leads. */
-export function newPartition(topicId: Uuid, index: number, replicas: readonly number[]): PartitionRecord {
-  const leader = replicas[0] ?? -1;
-  return { type: "partition", topicId, index, replicas, isr: replicas, leader, leaderEpoch: 0, partitionEpoch: 0 };
-}
-
 function partitionsOf({ configs }: DecisionContext, wishes: readonly TopicWish[]): number {
   let count = 0;
   for (const { numPartitions, assignments } of wishes) {
@@ -79,6 +76,39 @@ function partitionsOf({ configs }: DecisionContext, wishes: readonly TopicWish[]
     else count += Math.max(0, numPartitions);
   }
   return count;
+}
+
+/** New partitions of a topic, each with a leader. */
+export function newPartitions(
+  { image }: DecisionContext,
+  added: {
+    readonly topicId: Uuid;
+    readonly firstIndex: number;
+    readonly replicas: readonly (readonly number[])[];
+    /** The client chose the replicas. */
+    readonly isAssigned: boolean;
+  },
+): ItemResult<readonly PartitionRecord[]> {
+  const records: PartitionRecord[] = [];
+  for (const [offset, replicas] of added.replicas.entries()) {
+    const index = added.firstIndex + offset;
+    const partition = newPartition(image, { topicId: added.topicId, index, replicas });
+    if (partition !== null) {
+      records.push(partition);
+      continue;
+    }
+    if (!added.isAssigned) {
+      return failed(
+        "invalid-replication-factor",
+        `Unable to replicate the partition ${replicas.length} time(s): All brokers are currently fenced or in controlled shutdown.`,
+      );
+    }
+    return failed(
+      "invalid-assignment",
+      `All brokers specified in the manual partition assignment for partition ${index} are fenced or in controlled shutdown.`,
+    );
+  }
+  return ok(records);
 }
 
 function checkName(context: DecisionContext, name: string, taken: ReadonlyMap<string, string>): ItemResult<string> {
@@ -106,7 +136,7 @@ function placed(context: DecisionContext, wish: TopicWish, id: Uuid): ItemResult
     return failed("invalid-partitions", "Number of partitions was set to an invalid non-positive value.");
   }
   return placeReplicas({
-    brokers: aliveBrokers(context.image),
+    brokers: placeableBrokers(context.image),
     count: wish.numPartitions === -1 ? broker["num.partitions"] : wish.numPartitions,
     replicationFactor: wish.replicationFactor === -1 ? broker["default.replication.factor"] : wish.replicationFactor,
     start: startOf(id),

@@ -1,0 +1,302 @@
+import { Prng } from "@millrace/base/prng";
+import { Cluster, KafkaError } from "@millrace/client";
+import type { TopicDescription } from "@millrace/client";
+import { checkHistory } from "../histories/check.ts";
+import type { HistoryEvent } from "../histories/history.ts";
+import type { FindingKind } from "../histories/findings.ts";
+import { SeededRandom } from "../seeded-random.ts";
+import { VirtualClock } from "../virtual-clock.ts";
+import { ClusterNetwork } from "./cluster-network.ts";
+import { draw } from "./drawn.ts";
+import type { Drawn, FaultName } from "./drawn.ts";
+import { inspectNodes } from "./inspection.ts";
+import { Nemesis } from "./nemesis.ts";
+import { Node } from "./node.ts";
+import { Process } from "./process.ts";
+import { Story, textOf } from "./story.ts";
+import { Trace } from "./trace.ts";
+import { AdminStorm } from "./workloads/admin.ts";
+import { Group } from "./workloads/group.ts";
+import { Transfers } from "./workloads/transfers.ts";
+import type { Bench, ClientSeat, Workload } from "./workloads/workload.ts";
+import { pause, untilDone } from "./workloads/workload.ts";
+import { Writers } from "./workloads/writers.ts";
+
+export interface RunOptions {
+  readonly seed: number;
+  /** Absent: those that the seed draws. */
+  readonly faults?: readonly FaultName[];
+}
+
+export interface RunReport {
+  readonly seed: number;
+  readonly drawn: Drawn;
+  /** The same for two runs with one seed. */
+  readonly hash: string;
+  readonly problems: readonly string[];
+  readonly lines: readonly string[];
+  readonly history: readonly HistoryEvent[];
+  readonly virtualMs: number;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+/** After all faults have ended: so long it may take until everybody has got on. */
+const recoveryMs = 90_000;
+
+/** A whole cluster with its clients, from one seed: faults, healing, and a look at all that was promised. */
+export async function runCluster({ seed, faults }: RunOptions): Promise<RunReport> {
+  const run = new ClusterRun(seed, faults ?? null);
+  try {
+    await run.live();
+  } catch (error) {
+    run.ended(error);
+  }
+  return run.report();
+}
+
+class ClusterRun implements Bench {
+  readonly clock = new VirtualClock();
+  readonly trace = new Trace();
+  readonly story = new Story(this.clock);
+  readonly prng: Prng;
+  readonly drawn: Drawn;
+  readonly network: ClusterNetwork;
+  readonly nodes: readonly Node[];
+  readonly #seed: number;
+  /** By the term of the quorum. */
+  readonly #leaders = new Map<number, string>();
+  readonly #clients = new Set<string>();
+  readonly #workloads: readonly Workload[];
+  readonly #nemesis: Nemesis;
+
+  constructor(seed: number, faults: readonly FaultName[] | null) {
+    this.#seed = seed;
+    const prng = new Prng(seed);
+    this.drawn = draw(prng.fork(), faults);
+    this.prng = prng.fork();
+    this.network = new ClusterNetwork(this.clock, prng.fork(), this.trace);
+    const { clock, network, trace, story, drawn } = this;
+    const host = {
+      ...{ clock, network, trace, prng: prng.fork(), nodesCount: drawn.nodes, settings: drawn.settings },
+      tell: (line: string) => story.tell(line),
+      leads: (term: number, node: string) => this.#leads(term, node),
+      fault: (text: string) => story.fault(text),
+    };
+    this.nodes = Array.from({ length: drawn.nodes }, (_, index) => {
+      const skewMs = drawn.wallSkewMs === 0 ? 0 : prng.between(-drawn.wallSkewMs, drawn.wallSkewMs);
+      return new Node(index + 1, host, skewMs);
+    });
+    this.#workloads = drawn.workloads.map((name) => {
+      switch (name) {
+        case "writers":
+          return new Writers(this);
+        case "group":
+          return new Group(this);
+        case "transfers":
+          return new Transfers(this);
+        case "admin":
+          return new AdminStorm(this);
+      }
+    });
+    const { nodes } = this;
+    const quorumLeader = (): string | null => [...this.#leaders.values()].at(-1) ?? null;
+    const clientNames = (): readonly string[] => [...this.#clients];
+    this.#nemesis = new Nemesis({ drawn, clock, network, nodes, quorumLeader, clientNames, prng: prng.fork(), story });
+  }
+
+  client(name: string): ClientSeat {
+    this.#clients.add(name);
+    const process = new Process(name, this.clock);
+    const { clock } = process;
+    const cluster = new Cluster({
+      brokers: this.nodes.map(({ address }) => address),
+      clientId: name,
+      ...{ requestTimeoutMs: 4_000, connectTimeoutMs: 2_000, metadataMaxAgeMs: 30_000 },
+      world: { clock, network: this.network.of(process), random: new SeededRandom(this.prng.uint32()) },
+    });
+    return { process, clock, cluster };
+  }
+
+  async live(): Promise<void> {
+    for (const node of this.nodes) node.start();
+    await this.#until("all nodes are up", 60_000, () => this.nodes.every(({ state }) => state === "up"));
+    await this.#await(
+      "what the workloads need",
+      recoveryMs,
+      Promise.all(this.#workloads.map((each) => each.prepare())),
+    );
+    for (const workload of this.#workloads) workload.start();
+    this.#nemesis.begin();
+    await this.clock.advance(this.drawn.faultyMs);
+    this.#nemesis.heal();
+    await this.#recover();
+    this.story.tell("workloads end");
+    await this.#await("the end of the workloads", recoveryMs, Promise.all(this.#workloads.map((each) => each.stop())));
+    await this.#await("the last reading", recoveryMs, this.#readAll());
+    await this.#look();
+    if (this.#leaders.size === 0) this.story.fault("nobody was heard to lead the quorum");
+    this.#nemesis.isWatching = false;
+    if (this.story.isSpoilt) return;
+    for (const node of this.nodes) void node.stop();
+    await this.#until("all nodes have stopped", recoveryMs, () => this.nodes.every(({ state }) => state === "stopped"));
+    await this.#await("the inspection", recoveryMs, inspectNodes(this));
+  }
+
+  /** One leader a term at most. */
+  #leads(term: number, node: string): void {
+    const before = this.#leaders.get(term) ?? node;
+    if (before !== node) this.story.fault(`two leaders: ${before} and ${node} lead the quorum in term ${term}`);
+    this.#leaders.set(term, node);
+  }
+
+  /** It could not be lived to its end. */
+  ended(error: unknown): void {
+    const isExpected = this.story.isSpoilt && (error instanceof Stuck || error instanceof KafkaError);
+    if (!isExpected) return this.story.fault(textOf(error));
+    this.story.tell(`ends early: ${textOf(error)}`);
+    this.#check();
+  }
+
+  // --- Liveness ---------------------------------------------------------------------------------------------------------
+
+  async #recover(): Promise<void> {
+    await this.#until("all nodes are up again", recoveryMs, () => this.nodes.every(({ state }) => state === "up"));
+    const before = new Map(this.#workloads.map((each) => [each, new Map(each.progress)]));
+    const isOn = (workload: Workload): boolean =>
+      [...workload.progress].every(([client, count]) => count > (before.get(workload)?.get(client) ?? 0));
+    const whoIsNot = (): string =>
+      this.#workloads
+        .flatMap((each) =>
+          [...each.progress].filter(([client, count]) => count <= (before.get(each)?.get(client) ?? 0)),
+        )
+        .map(([client]) => client)
+        .join(" ");
+    await this.#until("every client gets on", recoveryMs, () => this.#workloads.every(isOn), whoIsNot);
+    let trouble = "nobody has answered";
+    const watcher = this.client("watcher");
+    const isWhole = (async () => {
+      for (;;) {
+        trouble = await untilDone(watcher.clock, () => whatIsNotInSync(watcher.cluster));
+        if (trouble === "") return;
+        await pause(watcher.clock, 300);
+      }
+    })();
+    await this.#await("all partitions have leaders and full ISRs", recoveryMs, isWhole, () => trouble);
+    await watcher.cluster.close();
+  }
+
+  // --- The end ----------------------------------------------------------------------------------------------------------
+
+  /** Everything to its end, as a committed reader sees it. */
+  async #readAll(): Promise<void> {
+    for (const [workload, topic] of [
+      ["writers", "log"],
+      ["group", "orders"],
+      ["transfers", "accounts"],
+    ] as const) {
+      if (!this.drawn.workloads.includes(workload)) continue;
+      const name = `last reader of ${topic}`;
+      const { cluster } = this.client(name);
+      this.story.opened(name, "read_committed");
+      const consumer = cluster.consumer({ isolation: "read_committed" });
+      let sum = 0;
+      for await (const record of consumer.records(topic, { untilEnd: true })) {
+        const value = record.value?.toString() ?? "";
+        this.story.polled(name, [[topic, record.partition, record.offset, value]]);
+        if (workload === "transfers") sum += Number(value.split(":")[1]);
+      }
+      if (sum !== 0) this.story.complain(`money: what is committed sums up to ${sum}`);
+      await cluster.close();
+    }
+  }
+
+  async #look(): Promise<void> {
+    this.#check();
+    const storm = this.#workloads.find((each) => each instanceof AdminStorm);
+    if (storm === undefined) return;
+    // A broker may lag behind the controller that has answered.
+    await this.clock.advance(3_000);
+    const { cluster, clock } = this.client("surveyor");
+    const found = await this.#await(
+      "the list of topics",
+      recoveryMs,
+      untilDone(clock, async () => {
+        const topics = new Map<string, TopicDescription>();
+        for await (const topic of cluster.admin().topics.list()) topics.set(topic.name, topic);
+        return topics;
+      }),
+    );
+    storm.verify(found);
+    await cluster.close();
+  }
+
+  #check(): void {
+    const { isSpoilt } = this.story;
+    const checked = checkHistory(this.story.history, { isReadToEnd: !isSpoilt });
+    if (!checked.ok) return this.story.fault(`the history is malformed: ${checked.message}`);
+    for (const { kind, text } of checked.value.findings) if (!isSpoilt || untruths.has(kind)) this.story.fault(text);
+  }
+
+  report(): RunReport {
+    const { story, trace, drawn, clock } = this;
+    const progress = this.#workloads.flatMap(({ progress: each }) => [...each]);
+    return {
+      ...{
+        seed: this.#seed,
+        drawn,
+        hash: trace.hash,
+        problems: story.problems,
+        lines: story.lines,
+        history: story.history,
+      },
+      virtualMs: clock.monotonicMs(),
+      counts: {
+        ...Object.fromEntries(progress),
+        ...Object.fromEntries(this.#nemesis.counts),
+        events: trace.events,
+      },
+    };
+  }
+
+  // --- Waiting ----------------------------------------------------------------------------------------------------------
+
+  async #await<T>(what: string, withinMs: number, work: Promise<T>, more: () => string = () => ""): Promise<T> {
+    let isSettled = false;
+    const settle = (): void => void (isSettled = true);
+    work.then(settle, settle);
+    await this.#until(what, withinMs, () => isSettled, more);
+    return work;
+  }
+
+  async #until(what: string, withinMs: number, condition: () => boolean, more: () => string = () => ""): Promise<void> {
+    this.story.tell(`waits: ${what}`);
+    try {
+      await this.clock.runUntil(condition, { withinMs });
+    } catch {
+      throw new Stuck(`stuck: not within ${withinMs} ms: ${what}: ${more()}`);
+    }
+  }
+}
+
+/** What nobody may be told, whatever became of a disk. */
+const untruths: ReadonlySet<FindingKind> = new Set([
+  ...(["duplicate", "inconsistent offsets", "phantom read", "G1a", "precommitted read"] as const),
+  ...(["internal nonmonotonic poll", "external nonmonotonic poll"] as const),
+]);
+
+class Stuck extends Error {
+  override readonly name = "Stuck";
+  readonly code = "STUCK";
+}
+
+/** Empty: every partition has a leader, and all its replicas in sync. */
+async function whatIsNotInSync(cluster: Cluster): Promise<string> {
+  const lacking: string[] = [];
+  for await (const { name, partitions } of cluster.admin().topics.list({ includeInternal: true, timeoutMs: 5_000 })) {
+    for (const { index, leaderId, replicas, inSyncReplicas } of partitions) {
+      if (leaderId === -1 || inSyncReplicas.length !== replicas.length)
+        lacking.push(`${name}-${index} leader ${leaderId} isr ${inSyncReplicas.join(",")} of ${replicas.join(",")}`);
+    }
+  }
+  return lacking.join("; ");
+}

@@ -1,0 +1,44 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { runCluster } from "@millrace/simulator/cluster/run";
+import { failureText } from "./cluster/report.ts";
+import { seedOf } from "./seed.ts";
+
+const entry = fileURLToPath(new URL("./crash-command.ts", import.meta.url));
+const secondsOfSeeds = 60;
+
+test("a seed brings back the whole run of a cluster", async () => {
+  const seed = seedOf("a cluster twice");
+  const [once_, again] = [await runCluster({ seed }), await runCluster({ seed })];
+  expect(again.hash).toBe(once_.hash);
+  expect(again.lines).toEqual(once_.lines);
+  expect(once_.problems, failureText(once_, 100)).toEqual([]);
+});
+
+/** `npm run simulate -- --cluster --seeds 10000` goes through a night's worth. */
+test("clusters keep their promises while nodes crash, disks fail and the network breaks", async () => {
+  const seed = seedOf("clusters");
+  const args = [
+    "--cluster",
+    "--seed",
+    `${seed}`,
+    "--seeds",
+    "1000000",
+    "--jobs",
+    "2",
+    "--seconds",
+    `${secondsOfSeeds}`,
+  ];
+  const child = spawn(process.execPath, ["--conditions=source", entry, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let text = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+  const [code] = (await once(child, "close")) as [number | null];
+  const lines = text.split("\n");
+  console.log(lines.at(-2));
+  const failures = lines.filter((line) => !/^seed \d+: ok/.test(line)).slice(0, -2);
+  expect({ code, failures: failures.join("\n") }).toEqual({ code: 0, failures: "" });
+}, 180_000);
