@@ -3,9 +3,13 @@ import type { ProduceResponse } from "kafka-protocol-ts/messages/00-produce";
 
 export type PartitionAnswer = ProduceResponse["responses"][number]["partitionResponses"][number];
 
-/** Answers after which the leader may have the records all the same. */
+/**
+ * Answers after which the leader may have the records all the same. One that loses the lead while records wait for replicas says so,
+ * as if it had not taken them; the next leader may have them.
+ */
 const mayBeStored: ReadonlySet<number> = new Set([
   ErrorCode.REQUEST_TIMED_OUT,
+  ErrorCode.NOT_LEADER_OR_FOLLOWER,
   ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
   ErrorCode.KAFKA_STORAGE_ERROR,
   ErrorCode.UNKNOWN_SERVER_ERROR,

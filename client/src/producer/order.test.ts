@@ -39,6 +39,28 @@ test.for([
   for (const attempt of behind) expect(attempt).toMatchObject({ sequence: 3, values: ["c"] });
 });
 
+test.for([
+  ["waited in vain for replicas", ErrorCode.REQUEST_TIMED_OUT],
+  ["lost the lead while it waited for them", ErrorCode.NOT_LEADER_OR_FOLLOWER],
+] as const)(
+  "a batch that was given up may have been stored where its leader %s: the next one has another epoch",
+  async ([, code]) => {
+    const fake = await FakeCluster.start();
+    fake.create("orders");
+    await using cluster = fake.client({ requestTimeoutMs: 1_000 });
+    await using producer = cluster.producer({ deliveryTimeoutMs: 2_000 });
+    const tooFew = { code: ErrorCode.NOT_ENOUGH_REPLICAS };
+    fake.mishaps.push({ code, isStored: true }, ...Array.from({ length: 1_000 }, () => tooFew));
+    const given = producer.send("orders", { value: "given up" });
+    given.catch(() => {});
+    await fake.within(10_000, Promise.allSettled([given]));
+    await expect(given).rejects.toMatchObject({ code: "TIMED_OUT" });
+    fake.mishaps.length = 0;
+    await fake.within(10_000, producer.send("orders", { value: "next" }));
+    expect(fake.values("orders")).toEqual(["given up", "next"]);
+  },
+);
+
 test("a leader that moves is found again", async () => {
   const fake = await FakeCluster.start({ brokers: 2 });
   const [partition] = fake.create("orders", [0]);
@@ -473,6 +495,7 @@ const codes = [
 ];
 const storedCodes = [
   ErrorCode.REQUEST_TIMED_OUT,
+  ErrorCode.NOT_LEADER_OR_FOLLOWER,
   ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
   ErrorCode.KAFKA_STORAGE_ERROR,
   ErrorCode.UNKNOWN_SERVER_ERROR,
