@@ -39,6 +39,8 @@ export interface WorldOptions {
   readonly settings?: Readonly<Record<string, string>>;
   readonly racks?: Readonly<Record<number, string>>;
   readonly logger?: Logger;
+  /** Whether disks have a journal; default: by the seed. */
+  readonly isJournaled?: boolean;
 }
 
 export interface TopicOptions {
@@ -350,12 +352,14 @@ export class HalfBroker {
     const logger = world.options.logger ?? silentLogger;
     this.#disk = await RecordingDisk.over(this.#inner, directory);
     const random = new SeededRandom(prng.uint32());
+    const isDrawn = prng.chance(0.5);
+    const isJournaled = world.options.isJournaled ?? isDrawn;
     const texts = new Map(Object.entries({ "node.id": String(this.id), ...world.options.settings }));
     const configs = new BrokerConfigs({ nodeId: this.id, texts, overrides: image });
     const opened = await LogDirectories.open({
       ...{ paths: [directory], disk: this.#disk, clock, random, logger, nodeId: this.id },
       clusterId: "AAAAAAAAAAAAAAAAAAAAAA",
-      limits: { journalBytes: prng.chance(0.5) ? MiB : 0, unsyncedBytesMax: 256 * KiB },
+      limits: { journalBytes: isJournaled ? MiB : 0, unsyncedBytesMax: 256 * KiB },
       areReplicated: true,
       onFailure: (error) => {
         if (!this.#isDown) world.fatalErrors.push(error);

@@ -11,6 +11,7 @@ import type { AnalyzedBatches } from "@millrace/storage/validation";
 import { isThrottled } from "../replication/quota.ts";
 import { CommitWaiters } from "./commit-waiters.ts";
 import type { Settle } from "./commit-waiters.ts";
+import { CommitOrder } from "./commit-order.ts";
 import { Following } from "./following.ts";
 import type { Peers } from "./isr-changes.ts";
 import { InSyncReplicas } from "./in-sync-replicas.ts";
@@ -58,6 +59,8 @@ export class Partition {
   #isAlone = false;
   #highWatermark: Offset;
   readonly #commitWaiters = new CommitWaiters();
+  /** Null while nothing waits for another log, as nearly always. */
+  #commitOrder: CommitOrder | null = null;
   /** Who waits for this log alone, where the high watermark waits for others as well. */
   #localWaiters: CommitWaiters | null = null;
   /** Null while nobody watches, as in most of many partitions. */
@@ -183,6 +186,7 @@ export class Partition {
     this.#following = null;
     if (!wasLeading) return;
     this.guards.voidAll();
+    this.#commitOrder = null;
     this.#commitWaiters.failAll("not-leader");
     this.#localWaiters?.failAll("not-leader");
     this.#wakeWatchers();
@@ -208,12 +212,26 @@ export class Partition {
     return !this.hasOpenTransaction(producerId, epoch) && epoch >= (this.log.producer(producerId)?.epoch ?? 0);
   }
 
-  /**
-   * Whether what is appended here, after something was appended to `other`, is never known to be durable before that is: they share
-   * the group commit of one log directory, whose groups are told in order, and neither has other replicas.
-   */
-  isDurableAfter(other: Partition): boolean {
+  /** Whether one write makes both durable most often: they share the group commit of one log directory, and neither has other replicas. */
+  isDurableWith(other: Partition): boolean {
     return this.#isAlone && other.#isAlone && parentOf(this.log.directory) === parentOf(other.log.directory);
+  }
+
+  /** What is appended here from now on is committed only when what stands in `other`, for this producer's transaction, is. */
+  commitAfter(other: Partition, producerId: number): void {
+    const nextOffset = other.log.logEndOffset;
+    if (nextOffset <= other.#highWatermark) return;
+    const order = (this.#commitOrder ??= new CommitOrder());
+    const hold = order.add(producerId, this.log.logEndOffset);
+    other.whenCommitted(nextOffset, (failure) => {
+      if (this.#commitOrder !== order) return;
+      if (failure === null) order.release(hold);
+      else {
+        hold.failure = failure;
+        this.#commitWaiters.failAbove(hold.from, failure);
+      }
+      this.#advance();
+    });
   }
 
   /** A batch that begins a transaction here needs the guard that was taken before the transaction coordinator was asked. */
@@ -235,6 +253,7 @@ export class Partition {
     const { producerId, producerEpoch } = batch;
     if (batch.isControl) {
       this.guards.void(producerId);
+      this.#commitOrder?.ended(producerId);
       return null;
     }
     // Who was fenced is told so by the log.
@@ -260,12 +279,14 @@ export class Partition {
     if (nextOffset <= this.#highWatermark) return settle(isUnder ? "not-enough-replicas" : null);
     if (this.log.failure !== null) return settle("log-failed");
     if (isUnder) return settle("not-enough-replicas");
+    const failure = this.#commitOrder?.failureOf(nextOffset) ?? null;
+    if (failure !== null) return settle(failure);
     this.#commitWaiters.add(nextOffset, needsMinIsr, settle);
   }
 
   /** As `whenCommitted`, and does not wait for other replicas: acks=1. */
   whenDurable(nextOffset: Offset, settle: Settle): void {
-    if (this.#isAlone) return this.whenCommitted(nextOffset, settle);
+    if (this.#isAlone && this.#commitOrder === null) return this.whenCommitted(nextOffset, settle);
     if (this.#leadership === null) return settle("not-leader");
     if (nextOffset <= this.log.durableOffset) return settle(null);
     if (this.log.failure !== null) return settle("log-failed");
@@ -396,6 +417,7 @@ export class Partition {
     }
     const durable = this.log.durableOffset;
     if (this.#isAlone) {
+      this.#localWaiters?.reached(durable);
       assert(durable >= this.#highWatermark, () => {
         return `the high watermark of ${this.topic}-${this.index} would go back from ${this.#highWatermark} to ${durable}`;
       });
@@ -409,7 +431,8 @@ export class Partition {
     this.#raiseHighWatermark(leadership.leastOffset(durable, this.isFlushCounted));
   }
 
-  #raiseHighWatermark(next: Offset): void {
+  #raiseHighWatermark(offset: Offset): void {
+    const next = Math.min(offset, this.#commitOrder?.limit ?? Infinity) as Offset;
     if (next <= this.#highWatermark) return;
     this.#highWatermark = next;
     if (!this.#isAlone) this.log.replicatedHighWatermark = next;

@@ -35,13 +35,14 @@ export async function admit(
     if (!verified.ok) return () => verified.failure;
     return ({ topic, index }) => (verified.value(topic, index) ? null : "abortable");
   }
-  // Then what names the partitions is durable whenever the records are, and one sync does for both.
-  const isOrdered = state !== null && partitions.every((each) => each.isDurableAfter(state));
+  // Then one sync does for what names the partitions and for the records.
+  const isTogether = state !== null && partitions.every((each) => each.isDurableWith(state));
   const added: Result<void, TransactionRequestFailure> = await coordinator.add({
     ...producer,
     clientVersion: 2,
-    when: isOrdered ? "now" : "committed",
+    when: isTogether ? "now" : "committed",
   });
+  if (added.ok && isTogether) for (const each of partitions) each.commitAfter(state, producerId);
   return () => (added.ok ? null : added.failure);
 }
 

@@ -77,16 +77,21 @@ export class TransactionWork {
       );
       expectCode("naming a group", await producer.addOffsets(group));
     }
-    for (const { partition, value } of values) {
-      const { producerId, producerEpoch } = producer;
-      const sequence = producer.nextSequence(ledger, partition);
-      const write = { transactionalId, number, producerId, producerEpoch, partition, value, sequence };
-      this.#mark({ kind: "transaction-writing", write });
-      const sent = await producer.send([value], { topic: ledger, partition, version: version === 1 ? 11 : 12 });
-      expectCode(`a record of transaction ${number}`, sent.errorCode);
-      this.#mark({ kind: "transaction-written", write });
-      if (prng.chance(0.2)) await think();
-    }
+    const write = async (ofPartition: typeof values): Promise<void> => {
+      for (const { partition, value } of ofPartition) {
+        const { producerId, producerEpoch } = producer;
+        const sequence = producer.nextSequence(ledger, partition);
+        const written = { transactionalId, number, producerId, producerEpoch, partition, value, sequence };
+        this.#mark({ kind: "transaction-writing", write: written });
+        const sent = await producer.send([value], { topic: ledger, partition, version: version === 1 ? 11 : 12 });
+        expectCode(`a record of transaction ${number}`, sent.errorCode);
+        this.#mark({ kind: "transaction-written", write: written });
+        if (prng.chance(0.2)) await think();
+      }
+    };
+    // To several partitions at once, as producers do that do not wait for each record; or one record after the other.
+    const byPartition = [...Map.groupBy(values, ({ partition }) => partition).values()];
+    await Promise.all((prng.chance(0.7) ? byPartition : [values]).map(write));
     const commit = { topic: ledger, version: version === 1 ? 4 : 5 };
     expectCode(`an offset of transaction ${number}`, await producer.commitOffset(group, number, commit));
     this.#mark({ kind: "transaction-ending", transaction });
@@ -116,7 +121,7 @@ export interface OpenTransaction {
 
 /**
  * Producers outlive the broker's crash: they send again what was not answered, and go on to commit. What they are told counts as it always
- * does; only one whose last record was not answered may be told that the transaction cannot go on.
+ * does; only one with a record that was not answered may be told that the transaction cannot go on.
  */
 async function goOn(
   client: RawClient,
@@ -130,15 +135,17 @@ async function goOn(
     const producer = new TransactionalProducer(client, transactionalId, pause);
     Object.assign(producer, { producerId: first.producerId, producerEpoch: first.producerEpoch });
     await transactionCoordinatorOf(client, transactionalId, pause);
-    const last = writes.at(-1)!;
-    if (!last.isAnswered) {
-      const { partition, value, sequence } = last.write;
+    let hasStopped = false;
+    for (const { write } of writes.filter(({ isAnswered }) => !isAnswered)) {
+      const { partition, value, sequence } = write;
       const version = isFirstVersion ? 11 : 12;
       const { errorCode } = await producer.send([value], { topic: ledger, partition, sequence, version });
-      if (mayStop.has(errorCode)) continue;
+      hasStopped = mayStop.has(errorCode);
+      if (hasStopped) break;
       if (errorCode !== ErrorCode.NONE) return found("does not append", `${value} once more: ${errorName(errorCode)}`);
-      mark({ kind: "transaction-written", write: last.write });
+      mark({ kind: "transaction-written", write });
     }
+    if (hasStopped) continue;
     const values = writes.map(({ write: { partition, value } }) => ({ partition, value }));
     const transaction = ending ?? { number, transactionalId, values, outcome: "commit" };
     if (ending === null) {
