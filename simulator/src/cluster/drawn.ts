@@ -24,7 +24,9 @@ export type FaultName = (typeof faultNames)[number];
 export const spoilingFaults: readonly FaultName[] = ["bit rot", "misdirected write"];
 
 export const workloadNames = ["writers", "group", "transfers", "admin"] as const;
-export type WorkloadName = (typeof workloadNames)[number];
+/** Beside the others, and seldom. */
+export const furtherWorkloadNames = ["table", "retained", "moves"] as const;
+export type WorkloadName = (typeof workloadNames)[number] | (typeof furtherWorkloadNames)[number];
 
 /** What a seed has drawn: each run leaves some faults out, so that the others get far. */
 export interface Drawn {
@@ -54,11 +56,11 @@ export function draw(prng: Prng, only: readonly FaultName[] | null = null): Draw
   const drawnFaults = faultNames.filter((name) =>
     spoilingFaults.includes(name) ? isSpoiling && prng.chance(0.7) : prng.chance(likelihood),
   );
-  const workloads = workloadNames.filter(() => prng.chance(0.6));
+  const workloads: WorkloadName[] = workloadNames.filter(() => prng.chance(0.6));
   if (workloads.length === 0) workloads.push(prng.pick(workloadNames));
   const sessionMs = prng.pick([1_000, 2_000, 4_000]);
   const internalPartitions = `${prng.between(1, 3)}`;
-  return {
+  const drawn: Drawn = {
     nodes,
     replicas,
     minInSync,
@@ -94,4 +96,13 @@ export function draw(prng: Prng, only: readonly FaultName[] | null = null): Draw
     },
     topicConfig: prng.chance(0.5) ? {} : { "segment.ms": `${prng.pick([300, 2_000])}` },
   };
+  // What is drawn last leaves to a seed what it has drawn before.
+  workloads.push(...furtherWorkloadNames.filter(() => prng.chance(0.25)));
+  return { ...drawn, settings: { ...drawn.settings, ...soonSettings } };
 }
+
+/** What a broker does once in minutes, it does while a run lasts. */
+const soonSettings: Readonly<Record<string, string>> = {
+  "log.retention.check.interval.ms": "500",
+  "log.cleaner.backoff.ms": "200",
+};

@@ -17,8 +17,11 @@ import { Story, textOf } from "./story.ts";
 import { Trace } from "./trace.ts";
 import { AdminStorm } from "./workloads/admin.ts";
 import { Group } from "./workloads/group.ts";
+import { Moves } from "./workloads/moves.ts";
+import { Retained } from "./workloads/retained.ts";
+import { Table } from "./workloads/table.ts";
 import { Transfers } from "./workloads/transfers.ts";
-import type { Bench, ClientSeat, Workload } from "./workloads/workload.ts";
+import type { Bench, ClientSeat, LastReading, ReadRecord, Workload } from "./workloads/workload.ts";
 import { pause, untilDone } from "./workloads/workload.ts";
 import { Writers } from "./workloads/writers.ts";
 
@@ -96,6 +99,12 @@ class ClusterRun implements Bench {
           return new Transfers(this);
         case "admin":
           return new AdminStorm(this);
+        case "table":
+          return new Table(this);
+        case "retained":
+          return new Retained(this);
+        case "moves":
+          return new Moves(this);
       }
     });
     const { nodes } = this;
@@ -208,6 +217,21 @@ class ClusterRun implements Bench {
       if (sum !== 0) this.story.complain(`money: what is committed sums up to ${sum}`);
       await cluster.close();
     }
+    for (const { lastReading } of this.#workloads) if (lastReading !== undefined) await this.#read(lastReading);
+  }
+
+  async #read({ topic, check }: LastReading): Promise<void> {
+    const { cluster, clock } = this.client(`last reader of ${topic}`);
+    const consumer = cluster.consumer({ isolation: "read_committed" });
+    const begunMs = clock.now();
+    const records: ReadRecord[] = [];
+    for await (const { partition, offset, key, value, headers } of consumer.records(topic, { untilEnd: true }))
+      records.push({
+        ...{ partition, offset, key: key?.toString() ?? "", value: value?.toString() ?? "" },
+        number: Number(headers.get("number") ?? 0),
+      });
+    check(records, begunMs);
+    await cluster.close();
   }
 
   async #look(): Promise<void> {

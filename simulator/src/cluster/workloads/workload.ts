@@ -22,6 +22,23 @@ export interface Bench {
   client(name: string): ClientSeat;
 }
 
+/** A record, as a reader is given it in the end. */
+export interface ReadRecord {
+  readonly partition: number;
+  readonly offset: number;
+  readonly key: string;
+  readonly value: string;
+  /** Of the header of that name; 0 without one. */
+  readonly number: number;
+}
+
+/** A topic that is read to its end when all is over, by a reader of committed records. */
+export interface LastReading {
+  readonly topic: string;
+  /** @param begunMs when the reader began, by a clock that is right. */
+  check(records: readonly ReadRecord[], begunMs: number): void;
+}
+
 /** What clients do as long as the run lasts. */
 export interface Workload {
   readonly name: string;
@@ -32,6 +49,7 @@ export interface Workload {
   start(): void;
   /** Begins nothing more; settles when what it had begun has ended. */
   stop(): Promise<void>;
+  readonly lastReading?: LastReading;
 }
 
 /** Counts what has succeeded, client by client, and knows what is under way. */
@@ -72,6 +90,20 @@ export async function untilDone<T>(clock: Clock, work: () => Promise<T>): Promis
       await pause(clock, 200);
     }
   }
+}
+
+/** A topic with as many partitions and replicas as the seed has drawn. */
+export async function makeTopic(bench: Bench, name: string, config: Readonly<Record<string, string>>): Promise<void> {
+  const { partitions, replicas } = bench.drawn;
+  const { cluster, clock } = bench.client(`maker of ${name}`);
+  await untilDone(clock, async () => {
+    try {
+      await cluster.admin().topics.create({ name, partitions, replicationFactor: replicas, config });
+    } catch (error) {
+      if ((error as { readonly code?: string }).code !== "TOPIC_ALREADY_EXISTS") throw error;
+    }
+  });
+  await cluster.close();
 }
 
 export function pause(clock: Clock, ms: number): Promise<void> {
