@@ -156,6 +156,29 @@ test("a topic that was deleted and made again under its name begins anew", async
   expect((await bench.disk.list("/data")).some(({ name }) => name.endsWith("-delete"))).toBe(false);
 });
 
+test.for([5, 15, 25, 35, 45])(
+  "a log that is deleted %d ms into the end of a segment keeps its name until that has ended",
+  async (ms) => {
+    const clock = new VirtualClock();
+    const inner = new SimulatedDisk({ clock });
+    await inner.makeDirectory("/data");
+    const disk = await RecordingDisk.over(inner, "/data");
+    const bench = await Bench.open({ disk, clock, limits: { journalBytes: 0 } });
+    const log = await bench.create("orders", { "segment.bytes": 2000 });
+    disk.faults.slowDown(clock, (operation) => (operation === "sync" ? 10 : 0));
+    // The second segment begins when the first is durable, and that one's indexes and snapshot are written then.
+    append(log, { sizeBytes: 1500 });
+    append(log, { sizeBytes: 1500 });
+    await clock.advance(ms);
+    let isDeleted = false;
+    const deleting = bench.directory.deleteLog(log).then(() => (isDeleted = true));
+    await clock.runUntil(() => isDeleted, { withinMs: 1000 });
+    await deleting;
+    await clock.advance(1000);
+    expect(bench.directory.failure).toBeNull();
+  },
+);
+
 test("a deletion that a crash interrupted is finished by the next start", async () => {
   const disk = new SimulatedDisk();
   const bench = await Bench.open({ disk });

@@ -442,6 +442,16 @@ export class LogWriter implements WriteQueueOwner {
     await this.#background;
   }
 
+  /**
+   * After a failure: waits until what is under way has ended, also in the background, where files are written by their names. A
+   * directory of the same name may be another log's soon.
+   */
+  async abandon(): Promise<void> {
+    await this.queue.pause();
+    await this.#background;
+    this.closeFiles();
+  }
+
   resume(): void {
     this.queue.isPaused = false;
     if (this.queue.queuedBytes > 0) this.#environment.committer.submit(this.queue, 0);

@@ -611,13 +611,12 @@ export class PartitionLog {
     this.#failure ??= { kind: "closed", message: `${this.#directory} is closed` };
   }
 
-  /** The log's directory has another name and is about to go: nothing is written any more. */
+  /** The log's directory is about to have another name, and to go: when it resolves, nothing uses the old one any more. */
   async abandon(directory: string): Promise<Iterable<Segment>> {
     this.fail({ kind: "closed", message: `${this.#directory} was deleted` });
     this.#directory = directory;
     await this.#exclusive;
-    await this.#writer.queue.pause();
-    this.#writer.closeFiles();
+    await this.#writer.abandon();
     return this.#writer.segments.all();
   }
 }

@@ -1,7 +1,9 @@
+import { InlineWorkers } from "@millrace/base/inline-workers";
 import { silentLogger } from "@millrace/base/logger";
 import { openMetadataStore } from "@millrace/broker/metadata/metadata-store";
 import { ReplayedImage } from "@millrace/broker/metadata/image";
 import { decodeBatch } from "@millrace/broker/metadata/records";
+import { defaultCleanerSettings } from "@millrace/storage/cleaner/cleaner";
 import { LogDirectories } from "@millrace/storage/log-directories";
 import { defaultLogConfig } from "@millrace/storage/log-config";
 import { decodeMetaProperties } from "@millrace/storage/meta-properties";
@@ -103,6 +105,8 @@ async function logsOf(inspected: Inspected, node: Node, disk: SimulatedDisk): Pr
     directoryId: meta.ok ? meta.value.directoryId : null,
     nodeId: node.id,
     areReplicated: true,
+    // It knows up to where offsets may be missing.
+    cleaner: { workers: new InlineWorkers(), settings: () => ({ ...defaultCleanerSettings, isEnabled: false }) },
   });
   if (!opened.ok) {
     story.fault(`disk of ${node.name} does not open: ${opened.message ?? opened.failure}`);

@@ -32,12 +32,16 @@ export class Table implements Workload {
   }
 
   async prepare(): Promise<void> {
-    const { prng } = this.#bench;
+    const { prng, drawn } = this.#bench;
+    const segmentMs = prng.pick([300, 1_000]);
+    const tombstonesMs = prng.pick([100, 2_000, 86_400_000]);
+    // A replica that is away for longer never hears of what was deleted meanwhile, in Kafka as well.
+    const deleteRetentionMs = drawn.replicas === 1 ? tombstonesMs : 86_400_000;
     await makeTopic(this.#bench, topic, {
       "cleanup.policy": "compact",
-      "segment.ms": `${prng.pick([300, 1_000])}`,
+      "segment.ms": `${segmentMs}`,
       "min.cleanable.dirty.ratio": "0.01",
-      "delete.retention.ms": `${prng.pick([100, 2_000, 86_400_000])}`,
+      "delete.retention.ms": `${deleteRetentionMs}`,
     });
   }
 
