@@ -10,7 +10,7 @@ export class CheckpointFiles {
   readonly #disk: Disk;
   readonly #directory: string;
   readonly #logger: Logger;
-  /** By file: the partitions that it names. */
+  /** By file that was read or written: the partitions that it names. */
   readonly #noted = new Map<string, ReadonlySet<string>>();
 
   constructor(options: { readonly disk: Disk; readonly directory: string; readonly logger: Logger }) {
@@ -25,7 +25,10 @@ export class CheckpointFiles {
     const text = await readText(this.#disk, path);
     if (text === null) return null;
     const decoded = decodeOffsets(text);
-    if (decoded.ok) return decoded.value;
+    if (decoded.ok) {
+      this.#noted.set(name, new Set(decoded.value.keys()));
+      return decoded.value;
+    }
     this.#logger.warn("a checkpoint cannot be read and is not used", { path, reason: decoded.message });
     return null;
   }
@@ -37,7 +40,7 @@ export class CheckpointFiles {
     this.#noted.set(name, new Set(noted.map(({ topic, partition }) => partitionKey(topic, partition))));
   }
 
-  /** Whether a file that was written names the partition. */
+  /** Whether one of the files names the partition. */
   names(topic: string, partition: number): boolean {
     const key = partitionKey(topic, partition);
     return this.#noted.values().some((keys) => keys.has(key));

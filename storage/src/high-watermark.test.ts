@@ -1,10 +1,13 @@
 import { SimulatedDisk } from "@millrace/simulator/simulated-disk";
 import { VirtualClock } from "@millrace/simulator/virtual-clock";
 import { encodeEndTransactionMarker } from "kafka-protocol-ts/records/control";
+import { RecordingDisk } from "@millrace/simulator/recording-disk";
 import type { TimeMs } from "@millrace/base/units";
+import type { Disk } from "@millrace/base/world";
 import { expect, test } from "vitest";
 import { append, Bench, durable } from "../test/support.ts";
 import { fileNames } from "./file-names.ts";
+import type { PartitionLog } from "./log.ts";
 import type { Offset } from "./types.ts";
 
 const at = (offset: number): Offset => offset as Offset;
@@ -55,6 +58,80 @@ test("a cut takes the high watermark with it", async () => {
   expect(log.highWatermark).toBe(2);
 });
 
+/** As it is in the file. */
+async function savedOf(disk: Disk): Promise<string> {
+  return (await disk.readFile(`/data/${fileNames.highWatermarks}`)).toString();
+}
+
+test("of a follower that is behind it is saved as far as its disk has what was written", async () => {
+  const clock = new VirtualClock();
+  const recorded = new SimulatedDisk({ clock });
+  await recorded.makeDirectory("/data");
+  const disk = await RecordingDisk.over(recorded, "/data");
+  const bench = await Bench.open({ disk, clock, areReplicated: true });
+  const log = await bench.create("orders");
+  append(log);
+  await durable(log);
+  const release = disk.faults.holdSyncs();
+  append(log);
+  append(log);
+  log.replicatedHighWatermark = at(3);
+  expect([log.savedHighWatermark, log.highWatermark]).toEqual([1, 3]);
+  release();
+  await durable(log);
+  await clock.advance(6_000);
+  expect(await savedOf(recorded)).toContain("orders 0 3\n");
+});
+
+test.for([
+  ["a cut", async (log: PartitionLog) => log.truncateTo(at(2)), 2],
+  ["a log that begins anew", async (log: PartitionLog) => log.truncateFullyAndStartAt(at(9)), 9],
+] as const)("after %s below it, what comes is a tail again that may be torn", async ([, cut, end]) => {
+  const clock = new VirtualClock();
+  const disk = new SimulatedDisk({ clock });
+  const bench = await Bench.open({ disk, clock, areReplicated: true });
+  const log = await bench.create("orders");
+  for (let round = 0; round < 8; round++) append(log);
+  await durable(log);
+  log.replicatedHighWatermark = at(7);
+  await clock.advance(6_000);
+  expect(await savedOf(disk)).toContain("orders 0 7\n");
+  await cut(log);
+  append(log);
+  await durable(log);
+  const image = disk.afterProcessDeath();
+  const [path = ""] = (await image.list("/data/orders-0"))
+    .filter(({ name }) => name.endsWith(".log"))
+    .map(({ name }) => `/data/orders-0/${name}`);
+  const bytes = await image.readFile(path);
+  const file = await image.open(path, "write");
+  await file.truncate(bytes.length - 10);
+  await file.close();
+  for (const name of fileNames.journals) await image.removeFile(`/data/${name}`);
+  const again = await Bench.open({ disk: image, clock, areReplicated: true });
+  expect(again.report.offline).toEqual([]);
+  expect(again.log("orders").logEndOffset).toBe(end);
+});
+
+test("of a topic that is gone it is not held against another one of that name", async () => {
+  const clock = new VirtualClock();
+  const disk = new SimulatedDisk({ clock });
+  const bench = await Bench.open({ disk, clock, areReplicated: true });
+  const log = await bench.create("orders");
+  for (let round = 0; round < 8; round++) append(log);
+  await durable(log);
+  log.replicatedHighWatermark = at(7);
+  await clock.advance(6_000);
+  expect(await savedOf(disk)).toContain("orders 0 7\n");
+  // In this life, and after a crash.
+  const image = disk.afterProcessDeath();
+  for (const each of [bench, await Bench.open({ disk: image, clock, areReplicated: true })]) {
+    await each.directory.deleteLog(each.log("orders"));
+    await each.create("orders");
+  }
+  for (const each of [disk, image]) expect(await savedOf(each)).not.toContain("orders");
+});
+
 test("it is saved while it moves, and is where a log with other replicas begins", async () => {
   const clock = new VirtualClock();
   const disk = new SimulatedDisk({ clock });
@@ -66,7 +143,7 @@ test("it is saved while it moves, and is where a log with other replicas begins"
   await durable(alone);
   log.replicatedHighWatermark = at(2);
   await clock.advance(6_000);
-  const saved = async (): Promise<string> => (await disk.readFile(`/data/${fileNames.highWatermarks}`)).toString();
+  const saved = (): Promise<string> => savedOf(disk);
   expect(await saved()).toBe("0\n2\norders 0 2\nalone 0 4\n");
   append(alone);
   await clock.advance(6_000);

@@ -107,6 +107,7 @@ export class LogDirectory {
   #isClosed = false;
   readonly #recoveryPoints: Coalesced;
   readonly #logStarts: Coalesced;
+  readonly #highWatermarkWrites: Coalesced;
 
   /** Takes hold of a directory. Its identity is known then; no log is. */
   static async open(options: LogDirectoryOptions): Promise<Result<LogDirectory, DirectoryRefusal>> {
@@ -143,6 +144,7 @@ export class LogDirectory {
       this.#writeOffsets(fileNames.recoveryPoints, (log) => log.recoveryPoint),
     );
     this.#logStarts = new Coalesced(() => this.#writeOffsets(fileNames.logStartOffsets, (log) => log.logStartOffset));
+    this.#highWatermarkWrites = new Coalesced(() => this.#writeHighWatermarks());
     const failDirectory = (error: unknown): void => this.fail(error);
     this.#housekeeping = new Housekeeping({ clock, onFailed: (error) => this.#housekeepingFailed(error) });
     this.#spaceWatch = new SpaceWatch({ disk, clock, path, onFailed: failDirectory });
@@ -185,6 +187,7 @@ export class LogDirectory {
       wipeJournalSoon: () => this.#journal?.wipeSoon(),
       persistLogStarts: () => this.#logStarts.run(),
       persistRecoveryPoints: () => this.#recoveryPoints.run(),
+      persistHighWatermarks: () => this.#highWatermarkWrites.run(),
       whenThereIsSpace: (callback) => this.#spaceWatch.wait(callback),
       failDirectory,
     };
@@ -280,6 +283,7 @@ export class LogDirectory {
         partition,
         directory: `${this.path}/${name}`,
         recoveryPoint: recoveryPoints.get(key)?.offset ?? (0 as Offset),
+        savedHighWatermark: this.#highWatermarks.get(key)?.offset ?? (0 as Offset),
         logStartOffset: logStarts === null ? null : (logStarts.get(key)?.offset ?? (0 as Offset)),
         replay: this.#replay,
         cleanedOffset: this.#cleaner?.firstDirtyOffsetOf(topic, partition) ?? (0 as Offset),
@@ -291,7 +295,7 @@ export class LogDirectory {
       found.replayedBytes += loaded.replayedBytes;
       found.recoveredBytes += loaded.scannedBytes;
       found.cutBytes += loaded.cutBytes;
-      if (this.#options.areReplicated === true) this.#restoreHighWatermark(loaded.log);
+      this.#restoreHighWatermark(loaded.log);
       const { failure } = loaded.log;
       if (failure !== null) found.offline.push({ topic, partition, message: failure.message });
       this.#logs.set(key, loaded.log);
@@ -302,6 +306,7 @@ export class LogDirectory {
     if (!this.#claim.isClean) await disk.syncDirectory(this.path);
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
+    if (this.#areHighWatermarksStale()) await this.#highWatermarkWrites.run();
     await this.#startJournal();
     this.#isLoaded = true;
     this.#startHousekeeping();
@@ -315,7 +320,17 @@ export class LogDirectory {
     const saved = this.#highWatermarks.get(partitionKey(log.topic, log.partition))?.offset ?? (0 as Offset);
     const { logStartOffset, logEndOffset, failure } = log;
     const possible = Math.min(Math.max(saved, logStartOffset), logEndOffset) as Offset;
-    log.replicatedHighWatermark = failure === null ? possible : saved;
+    if (failure !== null) log.replicatedHighWatermark = saved;
+    else if (this.#options.areReplicated === true) log.replicatedHighWatermark = possible;
+  }
+
+  /** What a log does not reach, or a log that is not here did, must not be held against what comes. */
+  #areHighWatermarksStale(): boolean {
+    for (const [key, { offset }] of this.#highWatermarks) {
+      const log = this.#logs.get(key);
+      if (log === undefined || offset > log.savedHighWatermark) return true;
+    }
+    return false;
   }
 
   /** From here on a crash is one. A start that fails before leaves the directory as clean, or as unclean, as it was. */
@@ -379,6 +394,7 @@ export class LogDirectory {
     if (!wanted.some(({ topic, partition }) => this.#checkpoints.names(topic, partition))) return;
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
+    await this.#highWatermarkWrites.run();
     await this.#cleaner?.checkpoint();
   }
 
@@ -475,7 +491,7 @@ export class LogDirectory {
     await this.#journal?.wipe();
     await this.#recoveryPoints.run();
     await this.#logStarts.run();
-    await this.#writeHighWatermarks();
+    await this.#highWatermarkWrites.run();
   }
 
   /** Removes what the topics' settings do not keep. */
@@ -522,17 +538,17 @@ export class LogDirectory {
   #writeHighWatermarks(): Promise<void> {
     this.#savedHighWatermarks.clear();
     for (const log of this.#logs.values()) {
-      if (log.replicatedHighWatermark !== null) this.#savedHighWatermarks.set(log, log.replicatedHighWatermark);
+      if (log.replicatedHighWatermark !== null) this.#savedHighWatermarks.set(log, log.savedHighWatermark);
     }
-    return this.#writeOffsets(fileNames.highWatermarks, (log) => log.highWatermark);
+    return this.#writeOffsets(fileNames.highWatermarks, (log) => log.savedHighWatermark);
   }
 
   /** A replica begins with it after a crash: nobody waits for long to read what was committed. Those of logs that are alone can wait. */
   async #saveHighWatermarks(): Promise<void> {
     for (const log of this.#logs.values()) {
-      const { replicatedHighWatermark } = log;
-      if (replicatedHighWatermark === null || this.#savedHighWatermarks.get(log) === replicatedHighWatermark) continue;
-      return this.#writeHighWatermarks();
+      const { replicatedHighWatermark, savedHighWatermark } = log;
+      if (replicatedHighWatermark === null || this.#savedHighWatermarks.get(log) === savedHighWatermark) continue;
+      return this.#highWatermarkWrites.run();
     }
   }
 
@@ -560,7 +576,7 @@ export class LogDirectory {
       if (this.#isLoaded && this.#failure === null) {
         await this.#recoveryPoints.run();
         await this.#logStarts.run();
-        await this.#writeHighWatermarks();
+        await this.#highWatermarkWrites.run();
         if (isClean) {
           await disk.writeFile(
             `${this.path}/${fileNames.cleanShutdown}`,

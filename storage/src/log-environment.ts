@@ -23,6 +23,8 @@ export interface LogEnvironment {
   persistLogStarts(): Promise<void>;
   /** Makes the recovery points of all logs durable. */
   persistRecoveryPoints(): Promise<void>;
+  /** Makes the high watermarks of all logs durable. */
+  persistHighWatermarks(): Promise<void>;
   /** Syncs all segments, and leaves nothing in the journal of logs that are at rest: a cut is not to be undone by it. */
   flushJournal(): Promise<void>;
   /** The tail of a log is gone: nothing that is kept about it may speak of what was there. */

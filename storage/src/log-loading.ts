@@ -30,6 +30,7 @@ export interface LoadingOptions {
   readonly directory: string;
   /** What the checkpoints of the log directory say of it. */
   readonly recoveryPoint: Offset;
+  readonly savedHighWatermark: Offset;
   readonly logStartOffset: Offset | null;
   /** What a crash left in the journal of the log directory. */
   readonly replay: JournalReplay;
@@ -81,6 +82,7 @@ export async function loadPartition(options: LoadingOptions): Promise<LoadedPart
       isClean,
       unsyncedBytesMax,
       recoveryPoint,
+      savedHighWatermark: options.savedHighWatermark,
       logStartOffset,
     });
     if (!loaded.ok) return offline("corrupt", loaded.message ?? loaded.failure);

@@ -89,6 +89,8 @@ export class PartitionLog {
   #cuts = 0;
   /** Null: the durable offset is. */
   #highWatermark: Offset | null = null;
+  /** Where a cut that is under way lets the log end. */
+  #cutOffset: Offset | null = null;
   /** Truncation, retention and closing, one after the other. */
   #exclusive: Promise<unknown> = nothingUnderWay;
   /** Called whenever an offset has moved or the log has failed. Never by a call of its owner's. */
@@ -176,6 +178,14 @@ export class PartitionLog {
   }
   set replicatedHighWatermark(offset: Offset | null) {
     this.#highWatermark = offset;
+  }
+  /**
+   * What is saved of the high watermark: no more than is on the disk, and than a cut leaves. So whatever a crash tears, it is nothing
+   * below it, and a recovery that misses something there knows that it was damaged. Of a log that is offline it stays as it was.
+   */
+  get savedHighWatermark(): Offset {
+    if (this.#failure !== null) return this.highWatermark;
+    return Math.min(this.highWatermark, this.flushedOffset, this.#cutOffset ?? Infinity) as Offset;
   }
   /** A recovery has to look at what comes after it only. */
   get recoveryPoint(): Offset {
@@ -480,11 +490,11 @@ export class PartitionLog {
     return ok(undefined);
   }
 
-  /** Nothing is under way. The recovery point goes back first: a recovery must not miss what was cut on purpose. */
+  /** Nothing is under way. What is saved goes back first: a recovery must not miss what was cut on purpose. */
   async #cutTo(offset: Offset): Promise<void> {
     const { segments } = this.#writer;
     const cut = await findCut(this.#environment, segments, offset);
-    await this.#lowerRecoveryPoint(cut.endOffset);
+    await this.#lowerSavedOffsets(cut.endOffset);
     await cutSegments(this.#environment, this.#directory, segments, cut);
     await this.#restartFrom(cut.endOffset);
     if (this.#logStartOffset <= this.logEndOffset) return;
@@ -494,14 +504,17 @@ export class PartitionLog {
 
   /** The start moves first where it moves up, so that a recovery does not miss what went. */
   async #startAt(offset: Offset): Promise<void> {
-    await this.#lowerRecoveryPoint(0 as Offset);
+    await this.#lowerSavedOffsets(0 as Offset);
     this.#logStartOffset = offset;
     await this.#environment.persistLogStarts();
     await restartSegments(this.#environment, this.#directory, this.#writer.segments, offset);
     await this.#restartFrom(offset);
   }
 
-  async #lowerRecoveryPoint(offset: Offset): Promise<void> {
+  async #lowerSavedOffsets(offset: Offset): Promise<void> {
+    const isBelowSaved = offset < this.savedHighWatermark;
+    this.#cutOffset = offset;
+    if (isBelowSaved) await this.#environment.persistHighWatermarks();
     if (offset >= this.#writer.recoveryPoint) return;
     this.#writer.recoveryPoint = offset;
     await this.#environment.persistRecoveryPoints();
@@ -509,6 +522,7 @@ export class PartitionLog {
 
   async #restartFrom(endOffset: Offset): Promise<void> {
     const writer = this.#writer;
+    this.#cutOffset = null;
     this.#lowerHighWatermark(endOffset);
     this.#reader.forgetFrom(endOffset);
     writer.epochs.truncateFromEnd(endOffset);

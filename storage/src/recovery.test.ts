@@ -175,6 +175,46 @@ describe("corruption takes the log offline and cuts nothing (R15)", () => {
     expect(again.report.offline).toEqual(bench.report.offline);
   });
 
+  // Fewer new bytes than are worth a checkpoint: recovery point and journal know nothing of them.
+  const unnoted = { ...limits, checkpointBytesMin: 1e9 };
+
+  test.for<[string, (disk: Disk, positions: readonly number[]) => Promise<void>, RegExp]>([
+    [
+      "a bad batch",
+      (disk, positions) => flip(disk, log0, (positions[4] ?? 0) + 100),
+      /offset 4: bad-crc, below the high watermark 10$/,
+    ],
+    [
+      "a write that went astray",
+      async (disk, positions) => {
+        const { sizeBytes = 0 } = (await disk.stat(log0)) ?? {};
+        await write(disk, log0, positions[8] ?? 0, Buffer.alloc(sizeBytes - (positions[8] ?? 0)));
+      },
+      /offset 8: the log ends here, but by replication-offset-checkpoint it was durable up to 10$/,
+    ],
+  ])("%s below the high watermark, where no checkpoint was worth it", async ([, damage, message]) => {
+    const disk = new SimulatedDisk();
+    const bench = await Bench.open({ disk, limits: unnoted, areReplicated: true });
+    const log = await bench.create("orders");
+    for (let index = 0; index < 21; index++) append(log, { records: [`${index}:${"x".repeat(920)}`] });
+    await durable(log);
+    log.replicatedHighWatermark = 10 as Offset;
+    await bench.directory.checkpoint();
+    expect(log.recoveryPoint).toBe(0);
+    const image = disk.afterProcessDeath();
+    await damage(image, await starts(image, log0));
+    const before = await bytesOf(image, log0);
+    const isNamed = (await verifyDirectory(image, "/data")).problems.some(({ kind }) => kind === "corrupt");
+    expect(isNamed).toBe(true);
+    const again = await Bench.open({ disk: image, limits: unnoted, areReplicated: true });
+    expect(again.report.offline[0]?.message).toMatch(message);
+    expect(await bytesOf(image, log0)).toBe(before);
+    // Nor is it forgotten what was committed.
+    await again.directory.checkpoint();
+    const third = await Bench.open({ disk: image.afterProcessDeath(), limits: unnoted, areReplicated: true });
+    expect(third.report.offline).toEqual(again.report.offline);
+  });
+
   test("whole batches further away than could be unsynced", async () => {
     const disk = await died(60, { checkpointAfter: 5 });
     const position = (await starts(disk, log0))[20] ?? 0;

@@ -37,6 +37,8 @@ export interface Loading {
   readonly config: LogConfig;
   /** From its checkpoint; 0 where that does not name the partition. */
   readonly recoveryPoint: Offset;
+  /** From its checkpoint: what was committed, and on this disk. 0 where that does not name the partition. */
+  readonly savedHighWatermark: Offset;
   /** From its checkpoint; null where that could not be read: then it is where the first segment begins. */
   readonly logStartOffset: Offset | null;
   /** Compaction went so far: below it there may be a hole between two segments, also where the log is not compacted any more. */
@@ -67,8 +69,9 @@ export type Corruption = "corrupt";
  *       its indexes        noted anywhere             that nobody was told of
  *
  * Everything from the recovery point on is read and its checksums are made again, and one bound's worth before it. The first
- * bad batch begins the tail, which is cut. But below the recovery point, or where a whole batch follows further away than
- * could have been unsynced, it is no tail: then the log is refused, with file, position and offset, and nothing is changed.
+ * bad batch begins the tail, which is cut. But below the recovery point or the saved high watermark, or where a whole batch follows
+ * further away than could have been unsynced, it is no tail: then the log is refused, with file, position and offset, and nothing is
+ * changed. (A log that has not grown by much since the last recovery point gets no new one: the high watermark is all that is noted.)
  */
 export async function loadLog(loading: Loading): Promise<Result<LoadedLog, Corruption>> {
   return new Recovery(loading).run();
@@ -296,7 +299,17 @@ class Recovery {
       }
       before = segment;
     }
-    return endOffset < recoveryPoint ? this.#endsTooEarly(endOffset) : ok(endOffset);
+    return endOffset < Math.max(recoveryPoint, this.#committedOffset) ? this.#endsTooEarly(endOffset) : ok(endOffset);
+  }
+
+  /**
+   * Up to where a crash can have torn nothing, by the saved high watermark. Under `os` that counts what was not synced; and of a
+   * log that was about to begin anew past it, nothing is missed.
+   */
+  get #committedOffset(): Offset {
+    const { savedHighWatermark, logStartOffset, config } = this.#loading;
+    const isOfUse = config["millrace.durability"] !== "os" && savedHighWatermark > (logStartOffset ?? 0);
+    return isOfUse ? savedHighWatermark : (0 as Offset);
   }
 
   /** Whether what comes after `position` may be cut; else the corruption that it is. */
@@ -309,6 +322,10 @@ class Recovery {
     const { recoveryPoint } = this.#loading;
     if (endOffset < recoveryPoint) {
       return this.#corrupt(segment, position, endOffset, `${why}, below the recovery point ${recoveryPoint}`);
+    }
+    const committedOffset = this.#committedOffset;
+    if (endOffset < committedOffset) {
+      return this.#corrupt(segment, position, endOffset, `${why}, below the high watermark ${committedOffset}`);
     }
     const follows = await this.#followsTooFar(segment, position, endOffset);
     return follows === null ? ok(undefined) : this.#corrupt(segment, position, endOffset, `${why}, but ${follows}`);
@@ -481,11 +498,15 @@ class Recovery {
   #endsTooEarly(endOffset: Offset): Result<never, Corruption> {
     const { active } = this.#segments;
     const { recoveryPoint } = this.#loading;
+    const [name, durableOffset] =
+      endOffset < recoveryPoint
+        ? [fileNames.recoveryPoints, recoveryPoint]
+        : [fileNames.highWatermarks, this.#committedOffset];
     return this.#corrupt(
       active,
       active.sizeBytes,
       endOffset,
-      `the log ends here, but by ${fileNames.recoveryPoints} it was durable up to ${recoveryPoint}`,
+      `the log ends here, but by ${name} it was durable up to ${durableOffset}`,
     );
   }
 

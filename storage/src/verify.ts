@@ -144,7 +144,9 @@ class Verifier {
     await this.#verifyJournal();
     const recoveryPoints = await this.#offsets(fileNames.recoveryPoints);
     const logStarts = await this.#offsets(fileNames.logStartOffsets);
-    await this.#offsets(fileNames.highWatermarks);
+    const highWatermarks = await this.#offsets(fileNames.highWatermarks);
+    // Apache Kafka's speak of records that its disk need not have.
+    const isOurs = (await this.#text(fileNames.format)) !== null;
     const logs: VerifiedLog[] = [];
     const known = new Set<string>(Object.values(fileNames).flat());
     for (const { name, kind } of await this.#disk.list(this.#path)) {
@@ -159,6 +161,7 @@ class Verifier {
       }
       const log = await this.#verifyLog(parsed.topic, parsed.partition, directory, {
         recoveryPoint: recoveryPoints?.get(name)?.offset ?? (0 as Offset),
+        highWatermark: (isOurs ? highWatermarks?.get(name)?.offset : undefined) ?? (0 as Offset),
         logStartOffset: logStarts?.get(name)?.offset ?? null,
       });
       logs.push(log);
@@ -211,8 +214,14 @@ class Verifier {
     topic: string,
     partition: number,
     directory: string,
-    { recoveryPoint, logStartOffset }: { readonly recoveryPoint: Offset; readonly logStartOffset: Offset | null },
+    {
+      recoveryPoint,
+      highWatermark,
+      logStartOffset,
+    }: { readonly recoveryPoint: Offset; readonly highWatermark: Offset; readonly logStartOffset: Offset | null },
   ): Promise<VerifiedLog> {
+    // As recovery has it.
+    const durableOffset = Math.max(recoveryPoint, highWatermark > (logStartOffset ?? 0) ? highWatermark : 0) as Offset;
     const bases: Offset[] = [];
     let isSwapping = false;
     for (const { name } of await this.#disk.list(directory)) {
@@ -245,6 +254,7 @@ class Verifier {
           topicId,
           partition,
           recoveryPoint,
+          durableOffset,
           endOffsetMax: isSwapping ? Infinity : (bases[index + 1] ?? Infinity),
           isLast,
           seen,
@@ -253,8 +263,8 @@ class Verifier {
       );
       endOffset = Math.max(endOffset, ended ?? baseOffset) as Offset;
     }
-    if (endOffset < recoveryPoint) {
-      const message = `the log ends at offset ${endOffset}, but it was durable up to ${recoveryPoint}`;
+    if (endOffset < durableOffset) {
+      const message = `the log ends at offset ${endOffset}, but it was durable up to ${durableOffset}`;
       this.#note({ path: directory, offset: endOffset, message, kind: "corrupt" });
     }
     return {
@@ -309,6 +319,8 @@ class Verifier {
       readonly topicId: Uuid;
       readonly partition: number;
       readonly recoveryPoint: Offset;
+      /** Below it nothing can be a torn tail. */
+      readonly durableOffset: Offset;
       readonly isLast: boolean;
       readonly seen: Seen | null;
       readonly epochs: { readonly epochs: LeaderEpochs; readonly logStartOffset: Offset } | null;
@@ -365,7 +377,7 @@ class Verifier {
         }
         return end.nextOffset;
       }
-      const isTail = end.nextOffset >= log.recoveryPoint && (isLast || (await isRoom(file, end.position, sizeBytes)));
+      const isTail = end.nextOffset >= log.durableOffset && (isLast || (await isRoom(file, end.position, sizeBytes)));
       const message = isTail ? `${end.fault}: the last stop was not clean` : end.fault;
       this.#note({ path, position: end.position, offset: end.nextOffset, message, kind: isTail ? "tail" : "corrupt" });
       return end.nextOffset;

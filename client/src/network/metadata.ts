@@ -1,6 +1,7 @@
 import type { Address } from "@millrace/base/world";
 import { ErrorCode } from "kafka-protocol-ts/errors";
 import type { MetadataResponse } from "kafka-protocol-ts/messages/03-metadata";
+import { zeroUuid } from "kafka-protocol-ts/reader";
 import { brokerError, corrupt } from "../errors.ts";
 import { TopicIds } from "./topic-ids.ts";
 
@@ -55,6 +56,8 @@ export class Metadata {
   #brokers: ReadonlyMap<number, BrokerMetadata> = new Map();
   readonly #topics = new Map<string, { readonly topic: TopicMetadata; readonly atMs: number }>();
   readonly #names = new Map<string, string>();
+  /** What was known of topics that were forgotten: of no use but to tell that an answer is older. */
+  readonly #forgotten = new Map<string, TopicMetadata>();
   readonly #ids = new TopicIds();
   readonly #doubted = new Set<number>();
 
@@ -80,10 +83,17 @@ export class Metadata {
     return [...this.#topics.keys()];
   }
 
+  /**
+   * It is asked for anew before it is used again. That leaders go by their epochs stays known: the next broker that is asked may be one
+   * that was away for long, and names itself.
+   */
   forget(name: string): void {
-    const topicId = this.#topics.get(name)?.topic.topicId;
-    if (topicId !== undefined) this.#names.delete(topicId);
+    const topic = this.topic(name);
+    if (topic === null) return;
+    this.#names.delete(topic.topicId);
     this.#topics.delete(name);
+    // Where topics have no ids, another one of that name cannot be told from this one.
+    if (topic.topicId !== zeroUuid) this.#forgotten.set(name, topic);
   }
 
   /** Nothing of the brokers is believed any more: who asks next asks the addresses that were given. */
@@ -131,7 +141,8 @@ export class Metadata {
       throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `topic ${told.name}`, sentence);
     }
     this.#ids.see(told.name, told.topicId);
-    const topic = known === null ? told : newerOf(known, told);
+    const before = known ?? this.#forgotten.get(told.name) ?? null;
+    const topic = before === null ? told : newerOf(before, told);
     this.#remember(topic, nowMs);
     return topic;
   }
@@ -153,6 +164,7 @@ export class Metadata {
   #remember(topic: TopicMetadata, atMs: number): void {
     this.forget(topic.name);
     this.#topics.set(topic.name, { topic, atMs });
+    this.#forgotten.delete(topic.name);
     this.#names.set(topic.topicId, topic.name);
   }
 }

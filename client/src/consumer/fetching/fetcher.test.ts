@@ -310,6 +310,33 @@ test("a leader that has never heard of the epoch: told as `outOfRange` says, nev
   expect(failing.failure()).toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
 });
 
+test("after a broken connection, a broker that was away since an earlier epoch is no new leader (KIP-320)", async () => {
+  const fake = await FakeCluster.start({ brokers: 2 });
+  const [partition] = fake.create("orders", [0]);
+  store(partition!, 4);
+  partition!.leaderEpoch = 4;
+  const reader = follow(fake);
+  await until(fake, () => reader.seen.length === 10);
+  await fake.world.clock.advance(1_000);
+  let asked = 0;
+  fake.brokers[1]!.on(offsetForLeaderEpoch, () => {
+    asked++;
+    const found = { partition: 0, errorCode: 0, leaderEpoch: -1, endOffset: -1 };
+    return { throttleTimeMs: 0, topics: [{ topic: "orders", partitions: [found] }] };
+  });
+  serve(fake, 1, () => ({ errorCode: ErrorCode.OFFSET_OUT_OF_RANGE }));
+  serve(fake, 0, () => ({ errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER }));
+  // Every broker tells it, as if all had been away.
+  Object.assign(partition!, { leaderId: 1, leaderEpoch: 2 });
+  fake.brokers[0]!.cut();
+  await fake.world.clock.advance(2_000);
+  Object.assign(partition!, { leaderId: 0, leaderEpoch: 4 });
+  store(partition!, 4);
+  serve(fake, 0, (offset) => (offset === 10 ? { records: partition!.log[1]! } : null));
+  await until(fake, () => reader.seen.length === 20 || reader.failure !== null, 5_000);
+  expect([reader.failure, reader.seen, reader.events, asked]).toEqual([null, numbers(0, 20).map(Number), [], 0]);
+});
+
 test("a marker that nobody sees counts for the epoch of what was read (KIP-320)", async () => {
   const fake = await FakeCluster.start({ brokers: 2 });
   const [partition] = fake.create("orders", [0]);
