@@ -146,6 +146,10 @@ export class PartitionLog {
   get config(): LogConfig {
     return this.#writer.config;
   }
+  /** No start brings back what lies below it. */
+  get durableLogStartOffset(): Offset {
+    return Math.min(this.#logStartOffset, this.#savedLogStartOffset) as Offset;
+  }
   get logStartOffset(): Offset {
     return this.#logStartOffset;
   }
@@ -367,10 +371,8 @@ export class PartitionLog {
     if (offset > Math.min(this.durableOffset, this.highWatermark)) return failed("out-of-range");
     if (offset <= Math.min(this.#logStartOffset, this.#savedLogStartOffset)) return ok(undefined);
     this.#logStartOffset = Math.max(this.#logStartOffset, offset) as Offset;
-    const saved = this.#logStartOffset;
     try {
-      await this.#environment.persistLogStarts();
-      this.#savedLogStartOffset = Math.max(this.#savedLogStartOffset, saved) as Offset;
+      await this.#saveLogStart();
       await this.#alone(() => this.#removeBelowStart());
       this.#environment.wipeJournalSoon();
     } catch (error) {
@@ -400,8 +402,14 @@ export class PartitionLog {
     const start = segments.at(count)?.baseOffset;
     if (start === undefined || start > Math.min(this.durableOffset, highWatermark)) return 0;
     this.#logStartOffset = Math.max(this.#logStartOffset, start) as Offset;
-    await this.#environment.persistLogStarts();
+    await this.#saveLogStart();
     return this.#removeBelowStart();
+  }
+
+  async #saveLogStart(): Promise<void> {
+    const saved = this.#logStartOffset;
+    await this.#environment.persistLogStarts();
+    this.#savedLogStartOffset = Math.max(this.#savedLogStartOffset, saved) as Offset;
   }
 
   /** The start is durable already, so that a crash in the middle brings nothing back. */
@@ -499,14 +507,14 @@ export class PartitionLog {
     await this.#restartFrom(cut.endOffset);
     if (this.#logStartOffset <= this.logEndOffset) return;
     this.#logStartOffset = this.logEndOffset;
-    await this.#environment.persistLogStarts();
+    await this.#saveLogStart();
   }
 
   /** The start moves first where it moves up, so that a recovery does not miss what went. */
   async #startAt(offset: Offset): Promise<void> {
     await this.#lowerSavedOffsets(0 as Offset);
     this.#logStartOffset = offset;
-    await this.#environment.persistLogStarts();
+    await this.#saveLogStart();
     await restartSegments(this.#environment, this.#directory, this.#writer.segments, offset);
     await this.#restartFrom(offset);
   }

@@ -17,6 +17,8 @@ export interface FollowedReplica {
   /** Whether a cut may go below the high watermark. */
   readonly mayLoseCommitted: boolean;
   learnHighWatermark(ofLeader: number): void;
+  /** There is news for the leader. */
+  onFollowerProgress(): void;
 }
 
 /**
@@ -47,6 +49,8 @@ export class Following {
   readonly #logger: Logger;
   #isEnded = false;
   #cutting: Promise<unknown> = Promise.resolve();
+  /** What the leader said last of its start, and whether this replica is on its way there. */
+  #leaderStart = -1;
   #isMovingStart = false;
   /** In a log that is not compacted: where offsets are missing, if the leader is to be believed. */
   #gap: { readonly after: number; readonly before: number } | null = null;
@@ -68,13 +72,16 @@ export class Following {
     return this.#cutting;
   }
 
+  /** What it tells its leader with the next fetch: of its start what is durable, since the leader tells who has asked for it. */
   get position(): FollowerPosition {
     const { log } = this.#replica;
+    this.#followStart();
     const fetchOffset = log.logEndOffset;
     // An epoch that began at the end of the log, when this replica led, has no record that could be told of.
     const lastFetchedEpoch =
       fetchOffset > log.logStartOffset ? log.epochAt((fetchOffset - 1) as Offset) : NO_LEADER_EPOCH;
-    return { fetchOffset, lastFetchedEpoch, logStartOffset: log.logStartOffset, flushedOffset: log.flushedOffset };
+    const { durableLogStartOffset: logStartOffset, flushedOffset } = log;
+    return { fetchOffset, lastFetchedEpoch, logStartOffset, flushedOffset };
   }
 
   /** The sound batches of a response; the bytes belong to the log from then on. Gives how many bytes were stored. */
@@ -134,17 +141,19 @@ export class Following {
   learn(highWatermark: number, logStartOffset: number): void {
     if (this.#isEnded) return;
     this.#replica.learnHighWatermark(highWatermark);
-    this.#followStart(logStartOffset);
+    this.#leaderStart = logStartOffset;
+    this.#followStart();
   }
 
-  /** As far as this replica can follow yet; the next answer says it again. */
-  #followStart(ofLeader: number): void {
+  /** As far as this replica can follow yet, whose high watermark and disk may be behind. */
+  #followStart(): void {
     const { log, highWatermark } = this.#replica;
-    const offset = Math.min(ofLeader, highWatermark, log.durableOffset) as Offset;
-    if (this.#isMovingStart || offset <= log.logStartOffset) return;
+    const offset = Math.min(this.#leaderStart, highWatermark, log.durableOffset) as Offset;
+    if (this.#isEnded || this.#isMovingStart || offset <= log.durableLogStartOffset) return;
     this.#isMovingStart = true;
-    void log.deleteRecordsBefore(offset).finally(() => {
+    void log.deleteRecordsBefore(offset).then((moved) => {
       this.#isMovingStart = false;
+      if (moved.ok && !this.#isEnded) this.#replica.onFollowerProgress();
     });
   }
 

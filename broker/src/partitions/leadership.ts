@@ -186,6 +186,15 @@ export class Leadership {
     return least as Offset;
   }
 
+  /** The least log start offset of this leader, of all that are, or may be, in sync, and of others of which `isAlive` says so. */
+  lowWatermark(ownStart: Offset, isAlive: (brokerId: number) => boolean): Offset {
+    let least: number = ownStart;
+    const inSync = this.maximalIsr;
+    for (const { brokerId, logStartOffset } of this.#remotes.values())
+      if (logStartOffset < least && (inSync.includes(brokerId) || isAlive(brokerId))) least = logStartOffset;
+    return least as Offset;
+  }
+
   /** As in Kafka no more replicas are asked for than the partition has. */
   isUnderMinIsr(minInsyncReplicas: number): boolean {
     return this.#isr.length < Math.min(minInsyncReplicas, this.#replicas.length);

@@ -63,6 +63,8 @@ export class Partition {
   #commitOrder: CommitOrder | null = null;
   /** Who waits for this log alone, where the high watermark waits for others as well. */
   #localWaiters: CommitWaiters | null = null;
+  /** Who waits for the log start offsets of replicas; null while nobody does. */
+  #startWaiters: { readonly offset: Offset; readonly settle: (isThere: boolean) => void }[] | null = null;
   /** Null while nobody watches, as in most of many partitions. */
   #watchers: Set<() => void> | null = null;
   #writtenWatchers: Set<() => void> | null = null;
@@ -189,6 +191,7 @@ export class Partition {
     this.#commitOrder = null;
     this.#commitWaiters.failAll("not-leader");
     this.#localWaiters?.failAll("not-leader");
+    for (const { settle } of this.#startWaiters?.splice(0) ?? []) settle(false);
     this.#wakeWatchers();
     this.#wakeWrittenWatchers();
   }
@@ -308,7 +311,37 @@ export class Partition {
     if (remote === null || remote === "stale") return remote;
     this.#isrs?.expandBy(remote, this.#highWatermark, this.isFlushCounted);
     this.#advance();
+    if (this.#startWaiters !== null) this.#checkStarts();
     return remote;
+  }
+
+  /** The least log start offset of the replicas that count: what lies below is gone whoever leads next. */
+  get lowWatermark(): Offset {
+    const { peers } = this.#context;
+    const isAlive = (brokerId: number): boolean => peers.eligibleEpoch(brokerId) !== null;
+    return this.#leadership?.lowWatermark(this.logStartOffset, isAlive) ?? this.logStartOffset;
+  }
+
+  /** Calls back once: true when the low watermark is there, false when this replica does not lead any more. Gives what ends the wait. */
+  whenLowWatermark(offset: Offset, settle: (isThere: boolean) => void): () => void {
+    if (this.#leadership === null) {
+      settle(false);
+      return ignore;
+    }
+    const waiter = { offset, settle };
+    (this.#startWaiters ??= []).push(waiter);
+    this.#checkStarts();
+    return () => {
+      this.#startWaiters = this.#startWaiters?.filter((each) => each !== waiter) ?? null;
+    };
+  }
+
+  #checkStarts(): void {
+    const waiters = this.#startWaiters ?? [];
+    const { lowWatermark } = this;
+    this.#startWaiters = waiters.filter(({ offset }) => offset > lowWatermark);
+    if (this.#startWaiters.length === 0) this.#startWaiters = null;
+    for (const { offset, settle } of waiters) if (offset <= lowWatermark) settle(true);
   }
 
   /** Proposes an ISR without those that have lagged for longer; what got no answer is proposed again. */
@@ -318,6 +351,7 @@ export class Partition {
 
   #isrChanged(): void {
     if (!this.hasEnoughReplicas) this.#commitWaiters.failUnderMinIsr();
+    if (this.#startWaiters !== null) this.#checkStarts();
     this.#advance();
   }
 

@@ -40,7 +40,9 @@ export class Followed {
   /** Whether the leader has not heard yet how far it is. */
   get isNews(): boolean {
     if (this.pause !== "none" || !this.isCurrent || this.partition.log.failure !== null) return false;
-    return this.told === null || this.told.flushedOffset < this.partition.log.flushedOffset;
+    const { flushedOffset, durableLogStartOffset } = this.partition.log;
+    const { told } = this;
+    return told === null || told.flushedOffset < flushedOffset || told.logStartOffset < durableLogStartOffset;
   }
 
   /** Whether something of it is appended and not durable. */
