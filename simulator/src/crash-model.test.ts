@@ -54,6 +54,20 @@ describe("bytes", () => {
     expect(await outcomes(disk, "/data/log")).toEqual(new Set(["one", "two"]));
   });
 
+  test("at its worst a loss of power takes all that was not synced", async () => {
+    const disk = new SimulatedDisk();
+    const file = await disk.open("/log", "create");
+    await disk.syncDirectory("/");
+    await file.write([Buffer.from("one")], 0);
+    await file.sync();
+    await file.write([Buffer.from("two")], 3);
+    await disk.open("/other", "create");
+    for (const seed of seeds) {
+      const left = disk.afterWorstPowerLoss(new Prng(seed));
+      expect([await text(left, "/log"), await text(left, "/other")]).toEqual(["one", null]);
+    }
+  });
+
   test("each page comes by itself", async () => {
     const disk = await recording();
     const file = await disk.open("/data/log", "create");

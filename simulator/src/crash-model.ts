@@ -141,9 +141,8 @@ export class CrashModel {
 
   // --- Images --------------------------------------------------------------------------------------------------------
 
-  /** What a loss of power at this moment leaves: the durable state, and of the rest what the generator picks. */
-  image(prng: Prng): FileTree {
-    const luck = prng.pick([0, 0.1, 0.5, 0.9, 1]);
+  /** What a loss of power at this moment leaves: the durable state, and of the rest what the generator picks; with luck 0 nothing. */
+  image(prng: Prng, luck: number = prng.pick([0, 0.1, 0.5, 0.9, 1])): FileTree {
     const directories = new Map([...this.#directories].map(([id, entries]) => [id, new Map(entries)]));
     const names = new Map(this.#names);
     for (const { event } of survivors(this.#pendingNames, luck, prng)) applyName(directories, names, event);

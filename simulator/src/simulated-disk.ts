@@ -44,6 +44,11 @@ export class SimulatedDisk implements Disk {
     return new SimulatedDisk(options, this.#model.image(prng));
   }
 
+  /** The durable state, and nothing else. */
+  afterWorstPowerLoss(prng: Prng): SimulatedDisk {
+    return new SimulatedDisk(this.#options(), this.#model.image(prng, 0));
+  }
+
   afterProcessDeath(options: SimulatedDiskOptions = this.#options()): SimulatedDisk {
     const tree = new FileTree();
     copyEntries(this.#tree, tree);

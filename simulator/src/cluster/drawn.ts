@@ -17,11 +17,15 @@ export const faultNames = [
   "storm of elections",
   "bit rot",
   "misdirected write",
+  "loss of power after an acknowledgement",
 ] as const;
 export type FaultName = (typeof faultNames)[number];
 
 /** What they spoil is found, and is not mended: where one of them is drawn, nobody has to get on in the end. */
 export const spoilingFaults: readonly FaultName[] = ["bit rot", "misdirected write"];
+
+/** Drawn behind all else, so that what a seed draws besides does not depend on it. */
+const lastFault: FaultName = "loss of power after an acknowledgement";
 
 export const workloadNames = ["writers", "group", "transfers", "admin"] as const;
 /** Beside the others, and seldom. */
@@ -53,9 +57,9 @@ export function draw(prng: Prng, only: readonly FaultName[] | null = null): Draw
   const minInSync = prng.between(1, Math.max(1, replicas - 1));
   const likelihood = prng.pick([0.15, 0.3, 0.5, 0.8]);
   const isSpoiling = prng.chance(0.05);
-  const drawnFaults = faultNames.filter((name) =>
-    spoilingFaults.includes(name) ? isSpoiling && prng.chance(0.7) : prng.chance(likelihood),
-  );
+  const drawnFaults = faultNames
+    .filter((name) => name !== lastFault)
+    .filter((name) => (spoilingFaults.includes(name) ? isSpoiling && prng.chance(0.7) : prng.chance(likelihood)));
   const workloads: WorkloadName[] = workloadNames.filter(() => prng.chance(0.6));
   if (workloads.length === 0) workloads.push(prng.pick(workloadNames));
   const sessionMs = prng.pick([1_000, 2_000, 4_000]);
@@ -96,9 +100,13 @@ export function draw(prng: Prng, only: readonly FaultName[] | null = null): Draw
     },
     topicConfig: prng.chance(0.5) ? {} : { "segment.ms": `${prng.pick([300, 2_000])}` },
   };
-  // What is drawn last leaves to a seed what it has drawn before.
+  // What is drawn last leaves to a seed what it has drawn before. The last fault needs all nodes to be there, and some seconds afterwards in
+  // which nothing else happens.
+  const isLast = prng.chance(0.3);
+  const before = prng.chance(0.5) ? [] : drawn.faults;
   workloads.push(...furtherWorkloadNames.filter(() => prng.chance(0.25)));
-  return { ...drawn, settings: { ...drawn.settings, ...soonSettings } };
+  const settings = { ...drawn.settings, ...soonSettings };
+  return { ...drawn, settings, faults: isLast && only === null ? [...before, lastFault] : drawn.faults };
 }
 
 /** What a broker does once in minutes, it does while a run lasts. */

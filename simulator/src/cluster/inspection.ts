@@ -139,7 +139,7 @@ async function logsOf(inspected: Inspected, node: Node, disk: SimulatedDisk): Pr
   return found;
 }
 
-async function segmentFiles(disk: SimulatedDisk, directory: string): Promise<string[]> {
+export async function segmentFiles(disk: SimulatedDisk, directory: string): Promise<string[]> {
   const names = (await disk.list(directory)).map(({ name }) => name).filter((name) => name.endsWith(".log"));
   return names.sort().map((name) => `${directory}/${name}`);
 }
@@ -147,7 +147,7 @@ async function segmentFiles(disk: SimulatedDisk, directory: string): Promise<str
 const headBytes = 12;
 
 /** By base offset; what lies behind the last batch of a segment is room. */
-function batchesOf(segments: readonly Buffer[]): Map<number, Buffer> {
+export function batchesOf(segments: readonly Buffer[]): Map<number, Buffer> {
   const batches = new Map<number, Buffer>();
   for (const bytes of segments) {
     let position = 0;

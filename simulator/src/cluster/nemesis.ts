@@ -3,7 +3,7 @@ import type { VirtualClock } from "../virtual-clock.ts";
 import type { ClusterNetwork } from "./cluster-network.ts";
 import type { Drawn, FaultName } from "./drawn.ts";
 import { dataDirectory } from "./node.ts";
-import type { Node } from "./node.ts";
+import type { Crash, Node } from "./node.ts";
 import type { Story } from "./story.ts";
 
 export interface NemesisOptions {
@@ -24,6 +24,8 @@ export class Nemesis {
   readonly #options: NemesisOptions;
   readonly #waking = new Set<Node>();
   #isActive = false;
+  /** The next acknowledgement is waited for. */
+  #isAwaiting = false;
 
   constructor(options: NemesisOptions) {
     this.#options = options;
@@ -59,12 +61,14 @@ export class Nemesis {
     for (const node of nodes) {
       if ((node.state !== "down" && node.state !== "stopped") || this.#waking.has(node)) continue;
       this.#waking.add(node);
-      clock.schedule(prng.pick([1, 50, 500, 3_000]), () => {
-        this.#waking.delete(node);
-        if (this.isWatching && (node.state === "down" || node.state === "stopped")) node.start();
-      });
+      clock.schedule(prng.pick([1, 50, 500, 3_000]), () => this.#wake(node));
     }
     clock.schedule(100, () => this.#watch());
+  }
+
+  #wake(node: Node): void {
+    this.#waking.delete(node);
+    if (this.isWatching && (node.state === "down" || node.state === "stopped")) node.start();
   }
 
   /** Until the run stops its nodes by itself. */
@@ -108,6 +112,8 @@ export class Nemesis {
           for (const each of nodes) each.crash("power");
         });
         return true;
+      case "loss of power after an acknowledgement":
+        return this.#awaitAcknowledgement(node);
       case "storm of elections":
         if (!prng.chance(0.5)) return false;
         this.#stormElections();
@@ -185,6 +191,48 @@ export class Nemesis {
     }
   }
 
+  /**
+   * All disks but one are slow, so that what a node has and what its disk has are far apart; then somebody is told that a record is safe,
+   * and at that moment the power is lost everywhere. The node with the good disk is the last to come back: that it has the record helps
+   * nobody, and who leads meanwhile must have it on a disk, too.
+   */
+  #awaitAcknowledgement(good: Node): boolean {
+    const { nodes, prng, clock, story } = this.#options;
+    if (this.#isAwaiting || nodes.some(({ state }) => state !== "up")) return false;
+    this.#isAwaiting = true;
+    const slowness = prng.pick([100, 1_000, 1_000]);
+    const slow = nodes.flatMap((node) => (node === good || node.disk === null ? [] : [node.disk]));
+    for (const disk of slow) disk.slowness = slowness;
+    story.tell(`all disks but that of ${good.name} are slow`);
+    const end = (): void => {
+      story.onAcknowledged = ignore;
+      patience.cancel();
+      for (const disk of slow) disk.slowness = 1;
+    };
+    const patience = clock.schedule(4_000, () => {
+      end();
+      this.#isAwaiting = false;
+    });
+    const [delayMs, awayMs] = [prng.pick([0, 0, 5, 50]), prng.pick([5_000, 8_000])];
+    const sinceMs = clock.monotonicMs();
+    const kind: Crash = prng.chance(0.7) ? "power at its worst" : "power";
+    story.onAcknowledged = (askedAtMs) => {
+      if (askedAtMs < sinceMs) return;
+      end();
+      clock.schedule(delayMs, () => {
+        if (!this.#isActive) return;
+        story.tell(`the power is lost everywhere, ${good.name} is away for ${awayMs} ms`);
+        this.#waking.add(good);
+        for (const node of nodes) node.crash(kind);
+        clock.schedule(awayMs, () => {
+          this.#isAwaiting = false;
+          this.#wake(good);
+        });
+      });
+    };
+    return true;
+  }
+
   /** Who leads the quorum dies, and those who vote forget, again and again, what they have not written down. */
   #stormElections(): void {
     const { nodes, prng, clock, network } = this.#options;
@@ -229,6 +277,8 @@ export class Nemesis {
     });
   }
 }
+
+function ignore(): void {}
 
 function isSegment(path: string): boolean {
   return path.endsWith(".log") && !path.includes("/metadata/");

@@ -36,6 +36,12 @@ export interface NodeHost {
 
 type State = "down" | "starting" | "up" | "stopping" | "stopped";
 
+/**
+ * Process: what it has written stays. Power: what was not synced may be lost, and others are not told. Power at its worst: all that was
+ * not synced is lost.
+ */
+export type Crash = "process" | "power" | "power at its worst";
+
 /** A machine with a disk, on which a broker lives again and again. */
 export class Node {
   readonly id: number;
@@ -134,19 +140,18 @@ export class Node {
 
   // --- Faults -----------------------------------------------------------------------------------------------------------
 
-  /** Process: what it has written stays. Power: what was not synced may be lost, and others are not told. */
-  crash(kind: "process" | "power"): void {
+  crash(kind: Crash): void {
     const process = this.#process;
     if (process === null || process.isDead) return;
     this.#tell(`crashes: ${kind}`);
     this.#end(process, kind);
   }
 
-  #end(process: Process, kind: "process" | "power"): void {
+  #end(process: Process, kind: Crash): void {
     process.kill();
-    this.#host.network.lost(process, kind === "power");
+    this.#host.network.lost(process, kind !== "process");
     this.platter.switchOff();
-    this.platter = kind === "power" ? this.platter.afterPowerLoss(this.#host.prng) : this.platter.afterProcessDeath();
+    this.platter = platterAfter(kind, this.platter, this.#host.prng);
     this.#process = null;
     this.#broker = null;
     this.disk = null;
@@ -207,6 +212,17 @@ export class Node {
       with: () => logger,
     };
     return logger;
+  }
+}
+
+function platterAfter(kind: Crash, platter: SimulatedDisk, prng: Prng): SimulatedDisk {
+  switch (kind) {
+    case "process":
+      return platter.afterProcessDeath();
+    case "power":
+      return platter.afterPowerLoss(prng);
+    case "power at its worst":
+      return platter.afterWorstPowerLoss(prng);
   }
 }
 

@@ -13,6 +13,7 @@ import { inspectNodes } from "./inspection.ts";
 import { Nemesis } from "./nemesis.ts";
 import { Node } from "./node.ts";
 import { Process } from "./process.ts";
+import { untilLevel } from "./replica-ends.ts";
 import { Story, textOf } from "./story.ts";
 import { Trace } from "./trace.ts";
 import { AdminStorm } from "./workloads/admin.ts";
@@ -146,6 +147,9 @@ class ClusterRun implements Bench {
     if (this.#leaders.size === 0) this.story.fault("nobody was heard to lead the quorum");
     this.#nemesis.isWatching = false;
     if (this.story.isSpoilt) return;
+    this.story.tell("waits: all replicas are level");
+    const uneven = await untilLevel(this.clock, this.nodes, recoveryMs);
+    if (uneven !== "") throw new Stuck(`stuck: not within ${recoveryMs} ms: all replicas are level: ${uneven}`);
     for (const node of this.nodes) void node.stop();
     await this.#until("all nodes have stopped", recoveryMs, () => this.nodes.every(({ state }) => state === "stopped"));
     await this.#await("the inspection", recoveryMs, inspectNodes(this));

@@ -16,6 +16,8 @@ export class Story {
   readonly problems: string[] = [];
   /** A disk has given other bytes than it was given: then clients may fail, and only must not be told what is not true. */
   isSpoilt = false;
+  /** Called when a client has been told that what it sent, or a transaction, is safe; and when it began to ask for that, monotonic. */
+  onAcknowledged: (askedAtMs: number) => void = ignore;
   readonly #clock: VirtualClock;
   #nextCall = 1;
 
@@ -47,7 +49,12 @@ export class Story {
   invoke(client: string, invoked: Call): (completion: Completion) => void {
     const call = this.#nextCall++;
     this.#note({ client, atUs: this.#atUs, type: "invoke", call, ...invoked });
-    return (completion) => this.#note({ client, atUs: this.#atUs, call, ...completion });
+    const askedAtMs = this.#clock.monotonicMs();
+    const isPromised = invoked.name === "send" || invoked.name === "commit";
+    return (completion) => {
+      this.#note({ client, atUs: this.#atUs, call, ...completion });
+      if (isPromised && completion.type === "ok") this.onAcknowledged(askedAtMs);
+    };
   }
 
   polled(client: string, records: readonly SeenRecord[]): void {
@@ -62,6 +69,8 @@ export class Story {
     return Math.floor(this.#clock.monotonicMs() * 1_000);
   }
 }
+
+function ignore(): void {}
 
 export function textOf(error: unknown): string {
   const { code, message, stack } = error as {
