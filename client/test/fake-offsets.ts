@@ -21,6 +21,8 @@ export interface AskedOffset {
 export class FakeOffsets {
   /** By "topic-partition". */
   readonly committed = new Map<string, number>();
+  /** The leader epochs that were committed with them, where a test wants some. */
+  readonly committedEpochs = new Map<string, number>();
   /** Each commit that was stored: "orders-0@5 orders-1@7". */
   readonly commits: string[] = [];
   /** A code for single partitions; 0: it is served. */
@@ -125,7 +127,8 @@ export class FakeOffsets {
           const known = this.codeFor({ api: "OffsetFetch", key, memberId, epoch });
           const errorCode = topic === null ? ErrorCode.UNKNOWN_TOPIC_ID : known;
           const committedOffset = errorCode === 0 ? (this.committed.get(key) ?? -1) : -1;
-          return { partitionIndex, committedOffset, metadata: "", errorCode };
+          const committedLeaderEpoch = this.committedEpochs.get(key) ?? -1;
+          return { partitionIndex, committedOffset, committedLeaderEpoch, metadata: "", errorCode };
         }),
       }));
     if (asked.version < 8) {

@@ -1,5 +1,6 @@
 import { getEventListeners } from "node:events";
 import { ErrorCode } from "kafka-protocol-ts/errors";
+import { offsetForLeaderEpoch } from "kafka-protocol-ts/messages/23-offset-for-leader-epoch";
 import { StallingWorld } from "../../test/group-members.ts";
 import { describe, expect, test } from "vitest";
 import { groupWorld, GroupReader } from "../../test/group-reader.ts";
@@ -36,6 +37,29 @@ describe.for(["classic", "consumer"] as const)("protocol %s", (protocol) => {
       ["orders-1", 3],
     ]);
     expect(reader.story).toEqual(["assigned orders-0 orders-1", "revoked orders-0 orders-1"]);
+    await reader.cluster.close();
+  });
+
+  test("where a broker knows only leaders of before what was committed, the position is not asked of them", async () => {
+    const world = await groupWorld();
+    const [partition] = world.partitions;
+    storeRecords(partition!, numbers(0, 10));
+    world.offsets.committed.set("orders-0", 7);
+    world.offsets.committedEpochs.set("orders-0", 3);
+    const asked: number[] = [];
+    world.fake.brokers[0]!.on(offsetForLeaderEpoch, ({ message }) => {
+      asked.push(message.topics[0]!.partitions[0]!.currentLeaderEpoch);
+      const found = { partition: 0, errorCode: 0, leaderEpoch: 3, endOffset: 10 };
+      return { throttleTimeMs: 0, topics: [{ topic: "orders", partitions: [found] }] };
+    });
+    const reader = new GroupReader(world, { protocol, commitIntervalMs: 1_000 });
+    await until(world, () => reader.events.includes("trouble LEADER_NOT_AVAILABLE"));
+    await world.fake.world.clock.advance(5_000);
+    expect([reader.seen, asked, world.offsets.committed.get("orders-0")]).toEqual([[], [], 7]);
+    partition!.leaderEpoch = 4;
+    await until(world, () => reader.seen.length === 3, 5_000);
+    expect([reader.seen, asked]).toEqual([["orders-0@7", "orders-0@8", "orders-0@9"], [4]]);
+    expect(reader.story).toEqual(["assigned orders-0"]);
     await reader.cluster.close();
   });
 

@@ -46,6 +46,9 @@ export interface LeaderHint {
 
 type TopicAnswer = MetadataResponse["topics"][number];
 
+/** Of so many topics that were forgotten it is remembered who led them last. */
+const forgottenMax = 1_000;
+
 /**
  * What is known of a cluster: its brokers, and of the topics that were asked for who leads their partitions. It only
  * remembers; `Wire` asks.
@@ -55,9 +58,9 @@ export class Metadata {
   controllerId = -1;
   #brokers: ReadonlyMap<number, BrokerMetadata> = new Map();
   readonly #topics = new Map<string, { readonly topic: TopicMetadata; readonly atMs: number }>();
-  readonly #names = new Map<string, string>();
-  /** What was known of topics that were forgotten: of no use but to tell that an answer is older. */
+  /** The last that was known of those that were forgotten, the oldest first. */
   readonly #forgotten = new Map<string, TopicMetadata>();
+  readonly #names = new Map<string, string>();
   readonly #ids = new TopicIds();
   readonly #doubted = new Set<number>();
 
@@ -84,16 +87,23 @@ export class Metadata {
   }
 
   /**
-   * It is asked for anew before it is used again. That leaders go by their epochs stays known: the next broker that is asked may be one
-   * that was away for long, and names itself.
+   * Whoever wants to know of the topic asks anew. Leader epochs that were seen stay seen (KIP-320): the next to be asked may be a
+   * broker that lags behind, or that was paused and believes that it still leads what it led before.
    */
   forget(name: string): void {
     const topic = this.topic(name);
     if (topic === null) return;
-    this.#names.delete(topic.topicId);
+    this.#drop(topic);
+    // Without an id nobody can say whether a lower epoch is an earlier leader's, or of a topic that was made again.
+    if (topic.topicId === zeroUuid) return;
+    this.#forgotten.set(name, topic);
+    const [oldest] = this.#forgotten.keys();
+    if (oldest !== undefined && this.#forgotten.size > forgottenMax) this.#forgotten.delete(oldest);
+  }
+
+  #drop({ name, topicId }: TopicMetadata): void {
+    this.#names.delete(topicId);
     this.#topics.delete(name);
-    // Where topics have no ids, another one of that name cannot be told from this one.
-    if (topic.topicId !== zeroUuid) this.#forgotten.set(name, topic);
   }
 
   /** Nothing of the brokers is believed any more: who asks next asks the addresses that were given. */
@@ -141,8 +151,8 @@ export class Metadata {
       throw brokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `topic ${told.name}`, sentence);
     }
     this.#ids.see(told.name, told.topicId);
-    const before = known ?? this.#forgotten.get(told.name) ?? null;
-    const topic = before === null ? told : newerOf(before, told);
+    const before = known ?? this.#forgotten.get(told.name);
+    const topic = before === undefined ? told : newerOf(before, told);
     this.#remember(topic, nowMs);
     return topic;
   }
@@ -162,9 +172,10 @@ export class Metadata {
   }
 
   #remember(topic: TopicMetadata, atMs: number): void {
-    this.forget(topic.name);
-    this.#topics.set(topic.name, { topic, atMs });
+    const before = this.topic(topic.name);
+    if (before !== null) this.#drop(before);
     this.#forgotten.delete(topic.name);
+    this.#topics.set(topic.name, { topic, atMs });
     this.#names.set(topic.topicId, topic.name);
   }
 }

@@ -304,6 +304,10 @@ export class Fetcher {
   #isCertain(reading: PartitionReading, topic: TopicMetadata): boolean {
     const leaderEpoch = topic.partitions[reading.partition]?.leaderEpoch ?? -1;
     if (leaderEpoch < 0 || leaderEpoch === reading.checkedEpoch) return true;
+    if (leaderEpoch < reading.fetchedEpoch) {
+      this.#shunFormerLeader(reading, leaderEpoch);
+      return false;
+    }
     if (reading.fetchedEpoch >= 0 && reading.fetchedEpoch !== leaderEpoch) {
       reading.isChecking = true;
       this.#listener.onNewLeader(reading, topic);
@@ -311,6 +315,16 @@ export class Fetcher {
     }
     reading.checkedEpoch = leaderEpoch;
     return true;
+  }
+
+  /**
+   * What was read is of a later leader than a broker names: it lags behind, or is that leader itself, and was paused. What is missing in
+   * the log of such a one is not lost, so it is asked for nothing, and others are asked who leads.
+   */
+  #shunFormerLeader(reading: PartitionReading, leaderEpoch: number): void {
+    const sentence = `${reading.key}: records of leader epoch ${reading.fetchedEpoch} were read, and the leader that is known is of ${leaderEpoch}`;
+    this.retryLater(reading, brokerError(ErrorCode.LEADER_NOT_AVAILABLE, sentence));
+    void this.#wire.refresh(reading.topic).catch(() => undefined);
   }
 
   /** What is on its way is not counted: it is at most one answer more of each broker. */
