@@ -21,6 +21,11 @@ test("a seed brings back the whole run of a cluster", async () => {
   expect(once_.problems, failureText(once_, 100)).toEqual([]);
 });
 
+test("a commit whose marker is late, as its broker could not be reached, is no torn transaction", async () => {
+  const report = await runCluster({ seed: 320_178 });
+  expect(report.problems, failureText(report, 100)).toEqual([]);
+});
+
 /** `npm run simulate -- --cluster --seeds 10000` goes through a night's worth. */
 test("clusters keep their promises while nodes crash, disks fail and the network breaks", async () => {
   const seed = Number(process.env["MILLRACE_SEED"] ?? firstSeed);

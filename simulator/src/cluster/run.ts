@@ -1,5 +1,5 @@
 import { Prng } from "@millrace/base/prng";
-import { Cluster, KafkaError } from "@millrace/client";
+import { Cluster, KafkaError, valuesOf } from "@millrace/client";
 import type { TopicDescription } from "@millrace/client";
 import { checkHistory } from "../histories/check.ts";
 import type { HistoryEvent } from "../histories/history.ts";
@@ -142,6 +142,7 @@ class ClusterRun implements Bench {
     await this.#recover();
     this.story.tell("workloads end");
     await this.#await("the end of the workloads", recoveryMs, Promise.all(this.#workloads.map((each) => each.stop())));
+    await this.#decided();
     await this.#await("the last reading", recoveryMs, this.#readAll());
     await this.#look();
     if (this.#leaders.size === 0) this.story.fault("nobody was heard to lead the quorum");
@@ -200,13 +201,28 @@ class ClusterRun implements Bench {
 
   // --- The end ----------------------------------------------------------------------------------------------------------
 
+  /**
+   * A commit is answered when it is decided, as in Kafka: its markers are on their way to other brokers then, and whoever reads committed
+   * records ends before the first transaction that has none. One that was left open is aborted in its time.
+   */
+  async #decided(): Promise<void> {
+    const { cluster, clock } = this.client("notary");
+    const topics = readTopics.filter(([workload]) => this.drawn.workloads.includes(workload)).map(([, topic]) => topic);
+    let open = "nobody has answered";
+    const areDecided = (async () => {
+      for (;;) {
+        open = await untilDone(clock, async () => whatIsUndecided(cluster, topics));
+        if (open === "") return;
+        await pause(clock, 50);
+      }
+    })();
+    await this.#await("all transactions have their markers", recoveryMs, areDecided, () => open);
+    await cluster.close();
+  }
+
   /** Everything to its end, as a committed reader sees it. */
   async #readAll(): Promise<void> {
-    for (const [workload, topic] of [
-      ["writers", "log"],
-      ["group", "orders"],
-      ["transfers", "accounts"],
-    ] as const) {
+    for (const [workload, topic] of readTopics) {
       if (!this.drawn.workloads.includes(workload)) continue;
       const name = `last reader of ${topic}`;
       const { cluster } = this.client(name);
@@ -312,6 +328,13 @@ const untruths: ReadonlySet<FindingKind> = new Set([
   ...(["internal nonmonotonic poll", "external nonmonotonic poll"] as const),
 ]);
 
+/** What each workload writes to. */
+const readTopics = [
+  ["writers", "log"],
+  ["group", "orders"],
+  ["transfers", "accounts"],
+] as const;
+
 class Stuck extends Error {
   override readonly name = "Stuck";
   readonly code = "STUCK";
@@ -327,4 +350,21 @@ async function whatIsNotInSync(cluster: Cluster): Promise<string> {
     }
   }
   return lacking.join("; ");
+}
+
+/** Empty: nothing is hidden from whoever reads committed records. */
+async function whatIsUndecided(cluster: Cluster, topics: readonly string[]): Promise<string> {
+  const admin = cluster.admin();
+  const undecided: string[] = [];
+  for (const topic of topics) {
+    // The end first: what comes between the answers is not taken for hidden.
+    const ends = valuesOf(await admin.topics.offsets(topic, "latest", { timeoutMs: 5_000 }));
+    const options = { isolation: "read_committed", timeoutMs: 5_000 } as const;
+    const stable = valuesOf(await admin.topics.offsets(topic, "latest", options));
+    for (const [index, { offset }] of ends.entries()) {
+      const stableOffset = stable[index]?.offset ?? -1;
+      if (stableOffset < (offset ?? 0)) undecided.push(`${topic}-${index} at ${stableOffset} of ${offset}`);
+    }
+  }
+  return undecided.join("; ");
 }
