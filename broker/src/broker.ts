@@ -3,6 +3,7 @@ import type { Logger } from "@millrace/base/logger";
 import type { Address, World } from "@millrace/base/world";
 import type { LogDirectories } from "@millrace/storage/log-directories";
 import { randomUuid } from "@millrace/storage/meta-properties";
+import type { Status } from "raft-ts-lite";
 import { bindHandlers } from "./apis/handler.ts";
 import type { BoundHandler } from "./apis/handler.ts";
 import { brokerHandlers, controllerHandlers } from "./apis/registry.ts";
@@ -186,7 +187,10 @@ async function startNode(given: Given, undo: AsyncDisposableStack): Promise<Node
   const directory = logs.metadataPath;
   const metadata = await openMetadata(
     world,
-    { logger, directory, nodeId, directoryId, texts, fatal, ...toOthers },
+    {
+      ...{ logger, directory, nodeId, directoryId, texts, fatal, ...toOthers },
+      giveUp: async (reason) => cluster?.giveUpMetadata(directory, { clusterId, directoryId }, reason),
+    },
     undo,
   );
   ({ configs } = metadata);
@@ -209,7 +213,7 @@ async function startNode(given: Given, undo: AsyncDisposableStack): Promise<Node
     metadata,
     controller,
     raft,
-    formationAnswer: () => ({ ...identityOfNode, voters: metadata.quorum.status.voters }),
+    formationAnswer: () => ({ ...identityOfNode, voters: votersToTell(metadata.quorum.status) }),
     handlersOf: () => handlers,
   };
   const handlers = bindHandlers(services, controllerHandlers);
@@ -240,6 +244,11 @@ async function startNode(given: Given, undo: AsyncDisposableStack): Promise<Node
   return { services, logs, link, cluster, onOffline };
 }
 
+/** What is not committed yet may be taken back, and whoever begins with it would not hear of that. */
+function votersToTell({ isRecovering, committedVoters }: Status): readonly string[] {
+  return isRecovering ? [] : committedVoters;
+}
+
 /** Serves clients with the partitions that are here. */
 async function startBrokerRole(given: Given, node: Node, undo: AsyncDisposableStack): Promise<void> {
   const { world, logger, atStart, plan, server, advertised, fatal, mayHandOver } = given;
@@ -247,7 +256,9 @@ async function startBrokerRole(given: Given, node: Node, undo: AsyncDisposableSt
   const { logs, link, cluster, onOffline } = node;
   const { metadata, configs, identity } = node.services;
   const rack = atStart.broker["broker.rack"];
-  const previousBrokerEpoch = await lastEpoch(disk, logs.metadataPath, metadata);
+  // Without its metadata a broker does not know whether all was synced that it acknowledged.
+  const isEpochKnown = !metadata.quorum.status.isRecovering;
+  const previousBrokerEpoch = isEpochKnown ? await lastEpoch(disk, logs.metadataPath, metadata) : -1;
   const lifecycle = lifecycleOf(given, node, { rack, previousBrokerEpoch });
   undo.defer(async () => lifecycle.close());
   const brokerEpoch = await lifecycle.register();

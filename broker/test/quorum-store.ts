@@ -3,7 +3,7 @@ import type { Logger } from "@millrace/base/logger";
 import type { Prng } from "@millrace/base/prng";
 import type { Disk } from "@millrace/base/world";
 import type { Entry, HardState, SnapshotChunk, SnapshotPoint } from "raft-ts-lite";
-import { encodeSnapshot } from "../src/quorum/store-format.ts";
+import { encodeSnapshot, readLog } from "../src/quorum/store-format.ts";
 import { QuorumStore } from "../src/quorum/store.ts";
 import type { ChunkOutcome, StoredState } from "../src/quorum/store.ts";
 
@@ -91,6 +91,11 @@ export async function failureOf(disk: Disk): Promise<unknown> {
 
 export function indexesOf(entries: readonly Entry[] = []): string {
   return entries.map(({ index, term }) => `${index}/${term}`).join(" ");
+}
+
+/** A log without the mark behind the last persist, which a loss of power takes most often. */
+export function withoutMark(bytes: Buffer): Buffer {
+  return bytes.subarray(0, readLog("a log", bytes).endBytes);
 }
 
 export function withFlippedBit(bytes: Buffer, bit: number): Buffer {

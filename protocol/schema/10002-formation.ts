@@ -18,6 +18,6 @@ export const formation: ApiSchema = {
     { name: "nodeId", type: "int32" },
     { name: "directoryId", type: "uuid" },
     { name: "clusterId", type: "string", nullable: true, doc: "Null: it belongs to none yet." },
-    { name: "voters", type: "array", of: "string", doc: "Who votes, as NODE-ID:DIRECTORY-ID; empty without a cluster." },
+    { name: "voters", type: "array", of: "string", doc: "Who votes, as NODE-ID:DIRECTORY-ID; empty without a cluster, and where the metadata is lost." },
   ],
 };

@@ -1,5 +1,6 @@
 import type { Log } from "./log.ts";
 import type { Message, NodeId } from "./messages.ts";
+import type { Recovery } from "./recovery.ts";
 
 /** All times are ticks: the host says how long one is. */
 export interface Limits {
@@ -35,7 +36,9 @@ export type RaftEvent =
   | { readonly kind: "configuration"; readonly index: number; readonly voters: readonly NodeId[] }
   /** It says that it does not have what it has acknowledged: its disk was changed under its name. */
   | { readonly kind: "forgetful"; readonly node: NodeId; readonly hadIndex: number; readonly hasIndex: number }
-  | { readonly kind: "learner"; readonly node: NodeId; readonly isThere: boolean };
+  | { readonly kind: "learner"; readonly node: NodeId; readonly isThere: boolean }
+  /** This node has again what it had lost, and takes part as before. */
+  | { readonly kind: "recovered"; readonly index: number };
 
 /** Bytes of the host's snapshot that are to be sent: `Raft.provideChunk` has the answer. */
 export interface ChunkRequest {
@@ -66,6 +69,8 @@ export class Core {
   readonly reads: Read[] = [];
   #term: number;
   #votedFor: NodeId | null;
+  /** Null: this node has all that it has acknowledged. */
+  recovery: Recovery | null;
   isHardStateNew = false;
 
   constructor(given: {
@@ -75,6 +80,7 @@ export class Core {
     readonly random: () => number;
     readonly term: number;
     readonly votedFor: NodeId | null;
+    readonly recovery: Recovery | null;
   }) {
     this.id = given.id;
     this.log = given.log;
@@ -82,6 +88,7 @@ export class Core {
     this.random = given.random;
     this.#term = given.term;
     this.#votedFor = given.votedFor;
+    this.recovery = given.recovery;
   }
 
   get term(): number {
@@ -101,6 +108,7 @@ export class Core {
    * that it has (section 4.2.2 of the dissertation). It does not count itself.
    */
   get mayLead(): boolean {
+    if (this.recovery !== null) return false;
     return this.isVoter || this.log.configurationBefore?.voters.includes(this.id) === true;
   }
   /** So many voters, whoever they are, share one with any other so many. */
@@ -127,6 +135,14 @@ export class Core {
     const { configurationIndex } = log;
     if (configurationIndex <= before || configurationIndex > log.committedIndex) return;
     this.events.push({ kind: "configuration", index: configurationIndex, voters: this.voters });
+  }
+
+  /** Votes again as soon as it has what it had lost. */
+  endRecoveryIfDue(): void {
+    const { log } = this;
+    if (this.recovery?.isOver(this.#term, log) !== true) return;
+    this.recovery = null;
+    this.events.push({ kind: "recovered", index: log.persistedIndex });
   }
 
   /** Whoever leads is to send to this node, whether or not it knows of it. */

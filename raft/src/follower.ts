@@ -76,15 +76,21 @@ export class Follower {
     }
     // What this leader has not shown may be another's.
     const lastAgreed = prevIndex + entries.length;
+    this.#core.recovery?.agreed(this.#core.term, lastAgreed);
     this.#core.commitTo(Math.min(commitIndex, lastAgreed));
     this.#answer(from, lastAgreed);
   }
 
   onHeartbeat({ from, commitIndex, round }: MessageOf<"heartbeat">): void {
     this.#hear(from);
+    const { log, recovery, term } = this.#core;
     // Beyond it nothing can be committed: a disk was changed under a name, and the leader finds that out by itself.
-    if (commitIndex <= this.#core.log.lastIndex) this.#core.commitTo(commitIndex);
+    const agreedIndex = recovery === null ? log.lastIndex : recovery.agreedIndex(term, log);
+    if (commitIndex <= agreedIndex) this.#core.commitTo(commitIndex);
     this.#core.send({ kind: "heartbeat-answer", to: from, round });
+    // Again and again: until it has heard of it the leader takes an acknowledgement of an earlier life for one of this one.
+    if (recovery === null) return;
+    this.#core.send({ kind: "recover", to: from, token: recovery.token, lastIndex: log.lastIndex });
   }
 
   #answer(to: NodeId, matchIndex: number): void {

@@ -117,6 +117,7 @@ export class Leader {
       this.read(message.token, message.from);
       return;
     }
+    if (message.kind === "recover") this.#recover(message);
     const progress = this.#others.get(message.from);
     if (progress === undefined) return;
     progress.isActive = true;
@@ -133,6 +134,18 @@ export class Leader {
     if (known !== undefined && !isAnew) return;
     this.#others.set(from, this.#newProgress(from));
     if (known === undefined) this.#core.events.push({ kind: "learner", node: from, isThere: true });
+  }
+
+  /** What it acknowledged in an earlier life counts no more; it is looked for anew what it has. */
+  #recover({ from, token, lastIndex }: MessageOf<"recover">): void {
+    const known = this.#others.get(from);
+    if (known === undefined || known.recoveryToken !== token || lastIndex < known.matchIndex) {
+      const progress = this.#newProgress(from);
+      progress.recoveryToken = token;
+      this.#others.set(from, progress);
+      if (known === undefined) this.#core.events.push({ kind: "learner", node: from, isThere: true });
+    }
+    this.#core.send({ kind: "recover-answer", to: from, token, endIndex: this.#core.log.lastIndex });
   }
 
   #onAppendAnswer(progress: Progress, { outcome }: MessageOf<"append-answer">): void {

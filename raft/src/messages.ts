@@ -67,6 +67,7 @@ interface Envelope {
  * - time-out-now: stand for election at once (section 3.10 of the dissertation)
  * - join: a learner would follow, or one who may have been removed and not heard of it; whoever leads begins to send
  * - read: where may a read that came to me begin?
+ * - recover: I have lost entries that I may have acknowledged, and have all up to `lastIndex`; where does your log end?
  */
 export type Message =
   | (Envelope & { readonly kind: "pre-vote"; readonly lastIndex: number; readonly lastTerm: number })
@@ -104,7 +105,9 @@ export type Message =
       readonly isPassedOn: boolean;
     })
   | (Envelope & { readonly kind: "read"; readonly token: number })
-  | (Envelope & { readonly kind: "read-answer"; readonly token: number; readonly index: number | null });
+  | (Envelope & { readonly kind: "read-answer"; readonly token: number; readonly index: number | null })
+  | (Envelope & { readonly kind: "recover"; readonly token: number; readonly lastIndex: number })
+  | (Envelope & { readonly kind: "recover-answer"; readonly token: number; readonly endIndex: number });
 
 export type MessageOf<Kind extends Message["kind"]> = Extract<Message, { readonly kind: Kind }>;
 

@@ -26,6 +26,8 @@ export class Progress {
   isActive = true;
   /** Answers in a row that take back what it has acknowledged. */
   contradictions = 0;
+  /** It has lost what it had acknowledged; by which token it said so. */
+  recoveryToken: number | null = null;
   /** The last heartbeat that it has answered. */
   round = 0;
   #transfer: SnapshotTransfer | null = null;

@@ -8,6 +8,7 @@ import { Leader } from "./leader.ts";
 import type { Change, Refusal } from "./leader.ts";
 import { Log } from "./log.ts";
 import type { Entry, HardState, Message, MessageOf, NodeId, SnapshotChunk, SnapshotPoint } from "./messages.ts";
+import { Recovery } from "./recovery.ts";
 
 /** What a node begins with: what its host finds on its disk. */
 export interface RaftOptions {
@@ -20,6 +21,11 @@ export interface RaftOptions {
   readonly entries: readonly Entry[];
   /** Uniform in [0, 1). */
   readonly random: () => number;
+  /**
+   * The disk has lost entries that this node may have acknowledged, and has `hardState` for certain: it votes for nobody and does not stand
+   * until an event says that it has recovered. The host remembers that across restarts. Default false.
+   */
+  readonly isRecovering?: boolean;
   readonly limits?: Partial<Limits>;
 }
 
@@ -49,6 +55,10 @@ export interface Status {
   readonly lastIndex: number;
   readonly committedIndex: number;
   readonly voters: readonly NodeId[];
+  /** Those of the last configuration that is known to be committed. */
+  readonly committedVoters: readonly NodeId[];
+  /** It has lost entries, and has no say until it has them again. */
+  readonly isRecovering: boolean;
   /** Of a leader: what it knows of the others. */
   readonly others: readonly { readonly id: NodeId; readonly matchIndex: number; readonly isVoter: boolean }[];
 }
@@ -75,7 +85,7 @@ export class Raft {
   #role: Role;
   #isOut = false;
 
-  constructor({ id, hardState, snapshot, entries, random, limits = {} }: RaftOptions) {
+  constructor({ id, hardState, snapshot, entries, random, isRecovering = false, limits = {} }: RaftOptions) {
     const all = { ...limitsDefault, ...limits };
     assert(all.heartbeatTicks < all.electionTicks, "a leader is to be heard of more often than it is waited for");
     const log = new Log(snapshot, entries);
@@ -83,7 +93,9 @@ export class Raft {
       log.lastTerm <= hardState.term,
       `the log has term ${log.lastTerm}, and the node has seen ${hardState.term} at most`,
     );
-    this.#core = new Core({ id, log, limits: all, random, term: hardState.term, votedFor: hardState.votedFor });
+    const { term, votedFor } = hardState;
+    const recovery = isRecovering ? new Recovery(random) : null;
+    this.#core = new Core({ id, log, limits: all, random, term, votedFor, recovery });
     this.#role = new Follower(this.#core, null, true);
   }
 
@@ -169,6 +181,9 @@ export class Raft {
       case "snapshot":
         this.#follower(message).onSnapshot(message);
         return;
+      case "recover-answer":
+        this.#onRecoverAnswer(message);
+        return;
       case "time-out-now":
         if (this.#core.mayLead && !(this.#role instanceof Leader))
           this.#campaign({ isPreVote: false, isTransfer: true });
@@ -176,6 +191,13 @@ export class Raft {
       default:
         if (this.#role instanceof Leader) this.#role.step(message);
     }
+  }
+
+  #onRecoverAnswer({ token, term, endIndex }: MessageOf<"recover-answer">): void {
+    const { recovery } = this.#core;
+    if (recovery === null || recovery.token !== token) return;
+    recovery.leaderEndsAt(term, endIndex);
+    this.#core.endRecoveryIfDue();
   }
 
   /** Whoever leads in this term is followed. */
@@ -219,7 +241,8 @@ export class Raft {
 
   #onPreVote({ from, term, lastIndex, lastTerm }: MessageOf<"pre-vote">): void {
     const core = this.#core;
-    const isGranted = term > core.term && !this.#hearsLeader && core.log.isCoveredBy(lastIndex, lastTerm);
+    const isCovered = core.recovery === null && core.log.isCoveredBy(lastIndex, lastTerm);
+    const isGranted = term > core.term && !this.#hearsLeader && isCovered;
     core.send({ kind: "pre-vote-answer", to: from, isGranted }, isGranted ? term : core.term);
   }
 
@@ -235,11 +258,15 @@ export class Raft {
     this.#count(role);
   }
 
-  /** First come, first served, and one vote a term (section 5.2); only for a log that has all that may be committed (5.4.1). */
+  /**
+   * First come, first served, and one vote a term (section 5.2); only for a log that has all that may be committed (5.4.1), which a node
+   * that has lost entries cannot tell.
+   */
   #onVote({ from, lastIndex, lastTerm }: MessageOf<"vote">): void {
     const core = this.#core;
     const isFree = core.votedFor === null || core.votedFor === from;
-    const isGranted = isFree && !(this.#role instanceof Leader) && core.log.isCoveredBy(lastIndex, lastTerm);
+    const isCovered = core.recovery === null && core.log.isCoveredBy(lastIndex, lastTerm);
+    const isGranted = isFree && !(this.#role instanceof Leader) && isCovered;
     if (isGranted) {
       core.vote(from);
       // Whoever got it needs time to begin.
@@ -361,11 +388,12 @@ export class Raft {
     assert(this.#isOut, "nothing was to be done");
     this.#isOut = false;
     this.#core.log.written();
+    this.#core.endRecoveryIfDue();
     if (this.#role instanceof Leader) this.#role.persisted();
   }
 
   get status(): Status {
-    const { id, term, log, voters, isVoter } = this.#core;
+    const { id, term, log, voters, isVoter, recovery } = this.#core;
     const role = this.#role;
     const leads = role instanceof Leader;
     const ids = leads ? new Set([...voters, ...role.learners].filter((other) => other !== id)) : [];
@@ -376,6 +404,8 @@ export class Raft {
       lastIndex: log.lastIndex,
       committedIndex: log.committedIndex,
       voters,
+      committedVoters: log.configurationBefore?.voters ?? voters,
+      isRecovering: recovery !== null,
       others: Array.from(ids, (other) => ({
         id: other,
         matchIndex: leads ? (role.progressOf(other)?.matchIndex ?? 0) : 0,

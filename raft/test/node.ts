@@ -18,6 +18,8 @@ export interface Disk {
   hardState: HardState;
   snapshot: SnapshotPoint & { readonly state: readonly string[] };
   entries: Entry[];
+  /** Entries were lost, and are not all here again. */
+  isRecovering: boolean;
 }
 
 export function emptyDisk(voters: readonly NodeId[]): Disk {
@@ -26,7 +28,14 @@ export function emptyDisk(voters: readonly NodeId[]): Disk {
     hardState: { term: 0, votedFor: null },
     snapshot: { index: 0, term: 0, configuration, state: [] },
     entries: [],
+    isRecovering: false,
   };
+}
+
+/** A disk on which the snapshot or an entry has rotted: term and vote are whole, and all else is to come again. */
+export function rot(disk: Disk, voters: readonly NodeId[]): void {
+  const { hardState } = disk;
+  Object.assign(disk, emptyDisk(voters), { hardState, isRecovering: true });
 }
 
 /**
@@ -58,6 +67,7 @@ export class Host {
       snapshot: { index, term, configuration },
       entries: disk.entries,
       random,
+      isRecovering: disk.isRecovering,
       limits,
     });
   }
@@ -110,6 +120,7 @@ export class Host {
   /** Step 5. */
   finish({ chunkRequests, reads, events }: Ready): void {
     this.events.push(...events);
+    if (events.some(({ kind }) => kind === "recovered")) this.disk.isRecovering = false;
     this.reads.push(...reads);
     for (const { to, index, offset, bytesMax } of chunkRequests) {
       const { snapshot } = this.disk;

@@ -1,5 +1,5 @@
 import type { Message, NodeId, RaftEvent, Ready } from "raft-ts-lite";
-import { emptyDisk, Host } from "./node.ts";
+import { emptyDisk, Host, rot } from "./node.ts";
 
 /**
  * Scripts: commands, `----`, and what happened. Nothing moves unless a command says so.
@@ -19,6 +19,7 @@ import { emptyDisk, Host } from "./node.ts";
  *     settle                     work and deliver, until nothing is left
  *     compact a                  its host takes a snapshot
  *     crash a · start a          its memory is gone · it begins with what its disk has
+ *     rot a                      while it is down: its disk has lost all but its term and its vote
  *     status a · log a           what it says of itself · its disk
  */
 export function runScript(script: string): string {
@@ -96,11 +97,16 @@ class Stage {
       this.#begin(id, this.#down.get(id) ?? emptyDisk(this.#voters));
       return [];
     },
+    rot: (id = "") => {
+      rot(this.#down.get(id) ?? emptyDisk(this.#voters), this.#voters);
+      return [];
+    },
     status: (id = "") => {
-      const { role, term, leader, lastIndex, committedIndex, voters, others } = this.#host(id).raft.status;
+      const { role, term, leader, lastIndex, committedIndex, voters, others, isRecovering } =
+        this.#host(id).raft.status;
       const known = others.map((other) => `${other.id}=${other.matchIndex}${other.isVoter ? "" : " (learner)"}`);
       return [
-        `${id}: ${role} of term ${term}, leader ${leader ?? "unknown"}, committed ${committedIndex} of ${lastIndex}, ` +
+        `${id}: ${isRecovering ? "recovering " : ""}${role} of term ${term}, leader ${leader ?? "unknown"}, committed ${committedIndex} of ${lastIndex}, ` +
           `voters ${voters.join(" ")}${known.length === 0 ? "" : `; ${known.join(", ")}`}`,
       ];
     },
@@ -197,6 +203,8 @@ function describeEvent(event: RaftEvent): string {
       return `${event.node} had ${event.hadIndex}, and says that it has ${event.hasIndex}`;
     case "learner":
       return `learner ${event.node} ${event.isThere ? "has come" : "is gone"}`;
+    case "recovered":
+      return `has recovered, up to ${event.index}`;
   }
 }
 

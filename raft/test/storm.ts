@@ -1,6 +1,6 @@
 import { Dice } from "./dice.ts";
 import type { Entry, Limits, Message, NodeId, Ready } from "raft-ts-lite";
-import { emptyDisk, Host } from "./node.ts";
+import { emptyDisk, Host, rot } from "./node.ts";
 
 /** What may go wrong, drawn from the seed: not everything goes wrong in every storm. */
 interface Weather {
@@ -23,6 +23,8 @@ interface Weather {
   readonly badSnapshots: number;
   readonly slowDisk: number;
   readonly proposals: number;
+  /** How often a disk has rotted when its machine comes back. */
+  readonly rot: number;
   readonly limits: Partial<Limits>;
 }
 
@@ -51,6 +53,7 @@ function weatherOf(dice: Dice): Weather {
       chunkBytesMax: dice.between(1, 500),
       uncommittedBytesMax: [200, 10_000][dice.between(0, 1)] as number,
     },
+    rot: some(0.3),
   };
 }
 
@@ -88,6 +91,7 @@ export class Storm {
   readsCount = 0;
   electionsCount = 0;
   snapshotsCount = 0;
+  recoveriesCount = 0;
 
   constructor(seed: number) {
     this.seed = seed;
@@ -130,7 +134,9 @@ export class Storm {
     if (dice.chance(weather.crash)) this.#crash(machine);
     if (dice.chance(weather.cut)) this.#cutAnew();
     if (machine.host === null) {
-      if (dice.chance(weather.restart)) this.#start(machine);
+      if (!dice.chance(weather.restart)) return;
+      if (dice.chance(weather.rot)) this.#rot(machine);
+      this.#start(machine);
       return;
     }
     if (dice.chance(weather.proposals)) this.#propose(machine.host);
@@ -170,7 +176,22 @@ export class Storm {
 
   #change({ raft }: Host): void {
     const node = this.#any([...this.#machines.keys()]) as NodeId;
+    // With one vote less those that have no say could be needed.
+    if (this.#isAnyRecovering) return;
     raft.change({ kind: this.#dice.chance(0.5) ? "add" : "remove", node });
+  }
+
+  get #isAnyRecovering(): boolean {
+    return [...this.#machines.values()].some(({ disk }) => disk.isRecovering);
+  }
+
+  /** One machine at a time, and where the others are a majority without it: else nobody could ever be elected. */
+  #rot({ disk }: Machine): void {
+    const all = [...this.#machines.values()].map((each) => votersOn(each.disk));
+    const [voters = []] = all;
+    const areAgreed = all.every((each) => each.join() === voters.join());
+    if (this.#isAnyRecovering || !areAgreed || voters.length < 3) return;
+    rot(disk, voters);
   }
 
   #compact(host: Host): void {
@@ -259,6 +280,11 @@ export class Storm {
   /** The promises of figure 3. */
   #look({ host, id }: Machine): void {
     if (host === null) return;
+    const { role, isRecovering } = host.raft.status;
+    this.#expect(
+      !isRecovering || role === "follower" || role === "learner",
+      `${id} has lost entries, and is a ${role}`,
+    );
     for (const event of host.events.splice(0)) {
       if (event.kind === "leads") {
         this.electionsCount++;
@@ -283,6 +309,7 @@ export class Storm {
           );
         }
       }
+      if (event.kind === "recovered") this.recoveriesCount++;
       this.#expect(event.kind !== "forgetful", `${id} says that somebody forgot something`);
     }
   }
@@ -303,6 +330,7 @@ export class Storm {
       changes: 0,
       compactions: 0,
       transfers: 0,
+      rot: 0,
     };
     Object.assign(this.weather, { ...quiet, badSnapshots: 0, slowDisk: 0, proposals: 0 });
     this.#cut.clear();
@@ -347,6 +375,11 @@ export class Storm {
       `${sentence} (step ${this.#steps}, weather ${JSON.stringify(this.weather)}); again: RAFT_SEED=${this.seed} RAFT_STEPS=1 npx vitest run --project raft storm`,
     );
   }
+}
+
+function votersOn({ snapshot, entries }: Machine["disk"]): readonly NodeId[] {
+  const last = entries.findLast((entry) => entry.kind === "configuration");
+  return last?.kind === "configuration" ? last.configuration.voters : snapshot.configuration.voters;
 }
 
 const wireMax = 2_000;

@@ -10,6 +10,7 @@ export interface FormationAnswer {
   readonly directoryId: Uuid;
   /** Null: it belongs to none yet. */
   readonly clusterId: string | null;
+  /** Empty: it belongs to no cluster, or has lost its metadata and does not know. */
   readonly voters: readonly NodeId[];
 }
 
@@ -61,6 +62,7 @@ export async function form(options: FormationOptions): Promise<Formed> {
           `controller.quorum.voters names node ${id} at ${where}, where node ${answer.nodeId} answers`,
         );
       }
+      if (answer.clusterId !== null && answer.voters.length === 0) continue;
       if (answer.clusterId !== null) return joined(options, { clusterId: answer.clusterId, voters: answer.voters });
       answers.set(id, answer);
     }

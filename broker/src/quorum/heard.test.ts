@@ -6,7 +6,7 @@ function status(lastIndex: number, matches: Readonly<Record<string, number>>, gi
   const others = Object.entries(matches).map(([id, matchIndex]) => ({ id, matchIndex, isVoter: true }));
   return {
     ...{ role: "leader", term: 1, leader: "1", lastIndex, committedIndex: 0, voters: ["1", ...Object.keys(matches)] },
-    others,
+    ...{ committedVoters: ["1"], isRecovering: false, others },
     ...given,
   };
 }

@@ -71,6 +71,8 @@ export interface QuorumRole {
 export type ProposalFailure = "not-leader" | "full" | "not-written" | "lost" | "failed";
 
 const fullDiskPauseMs = 1_000;
+/** Between two lines of the log that say that what was lost has not come yet. */
+const recoveryPatienceMs = 10_000;
 
 interface Proposal {
   readonly term: number;
@@ -101,6 +103,7 @@ export class Quorum {
   #isClosed = false;
   #hasFailed = false;
   #tick: Timer | null = null;
+  #recoveryTimer: Timer | null = null;
   /** The term in which this node leads and has applied an entry of its own, so all before it, too. */
   #activeTerm = -1;
   #told: QuorumRole = { isActive: false, term: -1, leader: null };
@@ -122,6 +125,7 @@ export class Quorum {
     // What only this node votes for is committed as soon as its disk has it.
     if (this.isAlone) for (const entry of this.#options.state.entries) this.#apply(entry);
     this.#scheduleTick();
+    this.#warnWhileRecovering();
     this.#wake();
   }
 
@@ -211,6 +215,7 @@ export class Quorum {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#tick?.cancel();
+    this.#recoveryTimer?.cancel();
     await this.#whenIdle();
     this.#giveUp("failed", "the node stops");
     await this.#options.store.close();
@@ -221,7 +226,8 @@ export class Quorum {
   #newRaft(state: Omit<StoredState, "frames">): Raft {
     const { id, random, limits = {} } = this.#options;
     this.#handedOutIndex = state.snapshot.index;
-    return new Raft({ id, ...state, random: () => random.fraction(), limits });
+    const { isRecovering } = this.#options.store;
+    return new Raft({ id, ...state, isRecovering, random: () => random.fraction(), limits });
   }
 
   #scheduleTick(): void {
@@ -261,6 +267,7 @@ export class Quorum {
       }
       for (const request of ready.chunkRequests) await this.#readChunk(request);
       for (const event of ready.events) this.#note(event);
+      if (ready.events.some(({ kind }) => kind === "recovered")) await this.#endRecovery();
       this.#raft.advance();
       this.#tellRole();
       await this.#takeSnapshotIfDue();
@@ -334,6 +341,26 @@ export class Quorum {
     }
   }
 
+  /** Until the disk knows of it too, the next start gets all that was lost again, which does no harm. */
+  async #endRecovery(): Promise<void> {
+    try {
+      await this.#options.store.endRecovery();
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      this.#options.logger.warn("that the metadata was lost could not be forgotten", { reason: error.message });
+    }
+  }
+
+  #warnWhileRecovering(): void {
+    const { clock, logger } = this.#options;
+    if (this.#isClosed || this.#hasFailed || !this.#raft.status.isRecovering) return;
+    const { leader, term, voters } = this.#raft.status;
+    logger.warn("the metadata that this node has lost is being fetched; it has no vote until then", {
+      ...{ leader, term, voters },
+    });
+    this.#recoveryTimer = clock.schedule(recoveryPatienceMs, () => this.#warnWhileRecovering());
+  }
+
   async #takeSnapshotIfDue(): Promise<void> {
     const { store, machine, logger, snapshotBytes } = this.#options;
     if (store.bytesSinceSnapshot < this.#snapshotAtBytes) return;
@@ -395,6 +422,7 @@ export class Quorum {
     this.#hasFailed = true;
     this.#isDriving = false;
     this.#tick?.cancel();
+    this.#recoveryTimer?.cancel();
     this.#giveUp("failed", error instanceof Error ? error.message : String(error));
     this.#tellRole();
     for (const idle of this.#idle.splice(0)) idle();

@@ -72,6 +72,8 @@ const withoutEnds = fc.oneof(
   kind("join", { lastIndex: whole, isPassedOn: fc.boolean() }),
   kind("read", { token: whole }),
   kind("read-answer", { token: whole, index: fc.option(whole) }),
+  kind("recover", { token: whole, lastIndex: whole }),
+  kind("recover-answer", { token: whole, endIndex: whole }),
 );
 const message = fc
   .record({ from: nodeId, to: nodeId, rest: withoutEnds })

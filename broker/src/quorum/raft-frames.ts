@@ -114,6 +114,18 @@ const layouts: { readonly [K in Kind]: Layout<K> } = {
       ...{ kind: "read-answer", ...head, token: from.number(), index: from.isNull() ? null : from.number() },
     }),
   },
+  recover: {
+    code: 14,
+    count: 2,
+    write: ({ token, lastIndex }) => [token, lastIndex],
+    read: (from, head) => ({ kind: "recover", ...head, token: from.number(), lastIndex: from.number() }),
+  },
+  "recover-answer": {
+    code: 15,
+    count: 2,
+    write: ({ token, endIndex }) => [token, endIndex],
+    read: (from, head) => ({ kind: "recover-answer", ...head, token: from.number(), endIndex: from.number() }),
+  },
 };
 
 const envelopeCount = 4;

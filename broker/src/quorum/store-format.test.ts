@@ -15,6 +15,7 @@ import {
   storePath,
   told,
   withFlippedBit,
+  withoutMark,
 } from "../../test/quorum-store.ts";
 import { encodeFrame } from "../metadata/frames.ts";
 import { encodeBatch, logFileName } from "./store-format.ts";
@@ -32,7 +33,7 @@ async function full(): Promise<{ disk: SimulatedDisk; beginBytes: number; ends: 
   await store.persist({ term: 4, votedFor: "b" }, [data(11, 4), data(12, 4)]);
   const newFrames = [Buffer.from("new")];
   await store.replaceBySnapshot(point(11, 4), newFrames);
-  const beginBytes = (await disk.readFile(secondLog)).length;
+  const beginBytes = withoutMark(await disk.readFile(secondLog)).length;
   const ends = [beginBytes];
   const states = [told({ ...store.state, frames: newFrames })];
   for (const [index, term] of [
@@ -41,16 +42,37 @@ async function full(): Promise<{ disk: SimulatedDisk; beginBytes: number; ends: 
     [14, 5],
   ] as const) {
     await store.persist({ term, votedFor: "b" }, [data(index, term)]);
-    ends.push((await disk.readFile(secondLog)).length);
+    ends.push(withoutMark(await disk.readFile(secondLog)).length);
     states.push(told({ ...store.state, frames: newFrames }));
   }
   await store.close();
   return { disk, beginBytes, ends, states };
 }
 
-test("a bit that turns over in the log: it is named, or it was in the last persist, which is cut", async () => {
+test("a bit that turns over in the log is named, in the last persist, too; in the mark behind that it is nothing", async () => {
   const { disk, ends, states } = await full();
   const bytes = await disk.readFile(secondLog);
+  const markBegins = ends.at(-1) ?? 0;
+  expect(bytes.length).toBeGreaterThan(markBegins);
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const rotten = disk.afterProcessDeath();
+    rotten.flipBit({ path: secondLog, bit });
+    const found = await failureOf(rotten);
+    if (bit >= markBegins * 8) expect(found, `bit ${bit}`).toBe(states.at(-1));
+    else {
+      expect(found, `bit ${bit}`).toMatchObject({
+        failure: "corrupt",
+        message: expect.stringContaining(`${secondLog} is damaged at position `) as string,
+      });
+      expect((await rotten.readFile(secondLog)).equals(withFlippedBit(bytes, bit)), "nothing was changed").toBe(true);
+    }
+  }
+});
+
+test("a bit that turns over in a log without a mark: it is named, or it was in the last persist, which is cut", async () => {
+  const { disk, ends, states } = await full();
+  const bytes = withoutMark(await disk.readFile(secondLog));
+  await disk.writeFile(secondLog, bytes);
   const lastBegins = ends.at(-2) ?? 0;
   for (let bit = 0; bit < bytes.length * 8; bit++) {
     const rotten = disk.afterProcessDeath();
@@ -82,7 +104,7 @@ test("a bit that turns over in the snapshot is named", async () => {
 
 test("a log of any length: whole persists are there, what is behind them is cut, and the log goes on", async () => {
   const { disk, beginBytes, ends, states } = await full();
-  const bytes = await disk.readFile(secondLog);
+  const bytes = withoutMark(await disk.readFile(secondLog));
   for (let sizeBytes = 0; sizeBytes < bytes.length; sizeBytes++) {
     for (const tail of [Buffer.alloc(0), Buffer.alloc(20), Buffer.alloc(20, 0x92)]) {
       const torn = disk.afterProcessDeath();
@@ -101,7 +123,7 @@ test("a log of any length: whole persists are there, what is behind them is cut,
 
 test("a cut tail is told in the log", async () => {
   const { disk } = await full();
-  const bytes = await disk.readFile(secondLog);
+  const bytes = withoutMark(await disk.readFile(secondLog));
   await disk.writeFile(secondLog, Buffer.concat([bytes, Buffer.alloc(5)]));
   const lines: (LogFields | undefined)[] = [];
   await openStore(disk, { ...silentLogger, warn: (_, fields) => void lines.push(fields) });
@@ -147,11 +169,17 @@ describe("files that do not belong together stop the start", () => {
 const goldenSnapshot =
   "0000002272c2123396a8736e617073686f7401cb4200000000000000ce0001117091a66e6f64652d310200000005449b602c6672616d65000000025c" +
   "1c248300ff";
-const goldenLog =
+const formerLog =
   "00000015a575c52e95a36c6f6701cb4200000000000000ce000111700100000009dfc59b709292ce00011170c0900000002418f0edec9292ce000111" +
   "71a66e6f64652d319193cb4200000000080000ce00011171a5656d707479000000489a3876cb92c09294cb4200000000100000ce00011171a4646174" +
   "61c40301020394cb4200000000180000ce00011171ad636f6e66696775726174696f6e92a66e6f64652d31a66e6f64652d320000000990aac97d9292" +
   "ce00011172c090";
+/** The same, with the state in each frame, and a mark behind the last one. */
+const goldenLog =
+  "00000015a575c52e95a36c6f6701cb4200000000000000ce000111700100000009dfc59b709292ce00011170c0900000002418f0edec9292ce000111" +
+  "71a66e6f64652d319193cb4200000000080000ce00011171a5656d707479000000547c3ae4eb9292ce00011171a66e6f64652d319294cb4200000000" +
+  "100000ce00011171a464617461c40301020394cb4200000000180000ce00011171ad636f6e66696775726174696f6e92a66e6f64652d31a66e6f6465" +
+  "2d320000000990aac97d9292ce00011172c09000000008841419c89192ce00011172c0";
 
 test("the format: bytes of version 1 are read, and written again to the same bytes", async () => {
   const written = new SimulatedDisk();
@@ -163,14 +191,17 @@ test("the format: bytes of version 1 are read, and written again to the same byt
     { kind: "configuration", index: 2 ** 33 + 3, term: 70_001, configuration: { voters: ["node-1", "node-2"] } },
   ]);
   await store.persist({ term: 70_002, votedFor: null }, []);
+  await store.close();
   expect((await written.readFile(snapshotPath)).toString("hex")).toBe(goldenSnapshot);
   expect((await written.readFile(firstLog)).toString("hex")).toBe(goldenLog);
 
-  const golden = new SimulatedDisk();
-  await golden.makeDirectory(storeDirectory);
-  await golden.writeFile(snapshotPath, Buffer.from(goldenSnapshot, "hex"));
-  await golden.writeFile(firstLog, Buffer.from(goldenLog, "hex"));
-  expect(told(await reopened(golden))).toBe(told(await reopened(written)));
+  for (const log of [formerLog, goldenLog]) {
+    const golden = new SimulatedDisk();
+    await golden.makeDirectory(storeDirectory);
+    await golden.writeFile(snapshotPath, Buffer.from(goldenSnapshot, "hex"));
+    await golden.writeFile(firstLog, Buffer.from(log, "hex"));
+    expect(told(await reopened(golden))).toBe(told(await reopened(written)));
+  }
 });
 
 test("what a newer version wrote is named", async () => {
@@ -178,7 +209,7 @@ test("what a newer version wrote is named", async () => {
   await (await formatted(disk)).close();
   const frame = (payload: unknown): Buffer =>
     Buffer.concat(encodeFrame(new Packr({ useRecords: false }).pack(payload)));
-  const log = await disk.readFile(firstLog);
+  const log = withoutMark(await disk.readFile(firstLog));
   for (const [path, bytes, position] of [
     [snapshotPath, frame(["snapshot", 2, 10, 3, ["a"], 0]), 0],
     [snapshotPath, frame("?"), 0],
@@ -186,6 +217,7 @@ test("what a newer version wrote is named", async () => {
     [firstLog, Buffer.concat([log, frame([null, [[11, 3, "barrier"]]])]), log.length],
     [firstLog, Buffer.concat([log, frame([null, [], "more"])]), log.length],
     [firstLog, Buffer.concat([log, frame([[3], []])]), log.length],
+    [firstLog, Buffer.concat([log, frame([[3]])]), log.length],
   ] as const) {
     const newer = disk.afterProcessDeath();
     await newer.writeFile(path, bytes);
@@ -199,7 +231,7 @@ test("what a newer version wrote is named", async () => {
 test("entries that do not follow each other are no truth", async () => {
   const disk = new SimulatedDisk();
   await (await formatted(disk)).close();
-  const log = await disk.readFile(firstLog);
+  const log = withoutMark(await disk.readFile(firstLog));
   for (const [entries, message] of [
     [
       [data(12, 3)],
@@ -227,6 +259,6 @@ test("a log that begins with more than fits a frame well begins with several", a
   expect(state?.entries.every((entry) => entry.kind === "data" && large.equals(entry.data))).toBe(true);
   expect(state?.hardState).toEqual({ term: 5, votedFor: null });
   // What was there before the file had its name is no tail.
-  await disk.writeFile(secondLog, begun.subarray(0, -1));
+  await disk.writeFile(secondLog, withoutMark(begun).subarray(0, -1));
   expect(await failureOf(disk)).toMatchObject({ failure: "corrupt" });
 });

@@ -9,14 +9,20 @@ import { encodeFrame, frameAt, frameBytes, nextFrame } from "../metadata/frames.
  *     quorum-N.log      ["log", 1, index, term, count]      begins behind the snapshot at that entry
  *                       count batches                       what stood there when the file was made
  *                       batches                             one a persist
+ *                       mark                                what is before it was synced
  *     quorum-snapshot   ["snapshot", 1, index, term, voters, count]
  *                       count frames                        the host's, opaque
  *
- *     batch             [[term, votedFor] or nil, [entry, ...]]
+ *     batch             [[term, votedFor] or nil, [entry, ...]]     nil: as before, which earlier versions wrote
+ *     mark              [[term, votedFor]]
  *     entry             [index, term, "data", bytes]   [index, term, "empty"]   [index, term, "configuration", voters]
  *
  * A persist is one frame, whatever it holds. Its pages reach the disk in any order, so with a frame for each entry a torn
- * persist could leave a whole frame behind a broken one, and look like damage to what was promised.
+ * persist could leave a whole frame behind a broken one, and look like damage to what was promised. Each one has the state, so that
+ * it is known when one of those before is damaged.
+ *
+ * A mark is written when a persist is durable, and is not synced itself; the next persist is written over it. So most often it is there
+ * when a process has died, and tells a last persist that is damaged from one that was not completed, and the state, too.
  */
 
 /** Damage of what was promised: file and position are in the message. */
@@ -45,8 +51,10 @@ export interface ReadLog {
   readonly entries: Entry[];
   /** Where the part ends that was there before the file had its name: it cannot be torn. */
   readonly beginBytes: number;
-  /** Behind the last whole frame; what follows is a torn tail. */
+  /** Behind the last batch; what follows is a mark, or a torn tail. */
   readonly endBytes: number;
+  /** Of the mark; 0: there is none. */
+  readonly markBytes: number;
 }
 
 export interface ReadSnapshot {
@@ -63,6 +71,9 @@ const logName = /^quorum-(\d{20})\.log$/;
 const formatVersion = 1;
 /** msgpack's byte for an array of two: what every batch begins with. */
 const batchByte = 0x92;
+/** And for one of one: what a mark begins with. */
+const markByte = 0x91;
+const isOurByte = (byte: number): boolean => byte === batchByte || byte === markByte;
 /** Batches at the beginning of a log are cut to about so much, so that each stays far from the limit of a frame. */
 const beginningBatchBytes = 16 * 1024 * 1024;
 
@@ -82,6 +93,22 @@ export function sequenceOf(name: string): number | null {
 
 export function encodeBatch({ hardState, entries }: Batch): Buffer {
   return packr.pack([hardState === null ? null : [hardState.term, hardState.votedFor], entries.map(toArray)]);
+}
+
+export function encodeMark({ term, votedFor }: HardState): readonly Buffer[] {
+  return encodeFrame(packr.pack([[term, votedFor]]));
+}
+
+/** After a loss of power the file may have the size that a mark gave it, and not the mark. */
+function isUnwrittenMark(tail: Buffer, state: HardState): boolean {
+  const markBytes = encodeMark(state).reduce((sum, { length }) => sum + length, 0);
+  return tail.length <= markBytes && tail.every((byte) => byte === 0);
+}
+
+function decodeMark(path: string, position: number, payload: Buffer): HardState {
+  const [state, ...rest] = unpack(path, position, payload);
+  if (rest.length > 0) throw unknown(path, position);
+  return decodeState(path, position, state);
 }
 
 /** A log that begins behind `start` with what is there. */
@@ -127,12 +154,17 @@ export function readLog(path: string, bytes: Buffer): ReadLog {
   const entries: Entry[] = [];
   let beginBytes = headBytes;
   let position = headBytes;
+  let markBytes = 0;
   for (let count = 0; position < bytes.length || count < batchCount; count++) {
     const payload = frameAt(bytes, position);
-    if (payload === null) {
+    const isMark = payload?.[0] === markByte;
+    if (payload === null || isMark) {
       if (count < batchCount) throw damaged(path, position);
-      const beyond = nextFrame(bytes, position, (firstByte) => firstByte === batchByte);
+      const beyond = nextFrame(bytes, position, isOurByte);
       if (beyond !== -1) throw damaged(path, position, ` while a whole frame follows at ${beyond}`);
+      if (payload === null) break;
+      decodeMark(path, position, payload);
+      markBytes = frameBytes(payload);
       break;
     }
     const batch = decodeBatch(path, position, payload);
@@ -149,7 +181,40 @@ export function readLog(path: string, bytes: Buffer): ReadLog {
   if (hardState === null || hardState.term < lastTerm) {
     throw new CorruptStore(`${path} holds entries of term ${lastTerm} and no such term; nothing was changed`);
   }
-  return { start, hardState, entries, beginBytes, endBytes: position };
+  return { start, hardState, entries, beginBytes, endBytes: position, markBytes };
+}
+
+/**
+ * The last state of a log that is damaged, where it is known for certain: by a mark, or by a whole frame that ends the file. Null: it is
+ * not, since a frame that cannot be read may have had another one, or a term.
+ * @throws UnknownStoreFormat
+ */
+export function lastHardState(bytes: Buffer): HardState | null {
+  const path = "a log";
+  let state: HardState | null = null;
+  let position = 0;
+  while (position < bytes.length) {
+    const payload = frameAt(bytes, position);
+    if (payload === null) {
+      if (state !== null && isUnwrittenMark(bytes.subarray(position), state)) return state;
+      position = nextFrame(bytes, position, isOurByte);
+      if (position === -1) return null;
+      state = null;
+      continue;
+    }
+    if (payload[0] === markByte) {
+      state = decodeMark(path, position, payload);
+      // What was being written over it and behind it was not completed.
+      if (nextFrame(bytes, position, isOurByte) === -1) return state;
+    }
+    if (payload[0] === batchByte) {
+      const { hardState, entries } = decodeBatch(path, position, payload);
+      state = hardState ?? state;
+      if (state !== null && state.term < (entries.at(-1)?.term ?? 0)) return null;
+    }
+    position += frameBytes(payload);
+  }
+  return state;
 }
 
 export function readLogHead(
@@ -261,11 +326,11 @@ function unpack(path: string, position: number, payload: Buffer): readonly unkno
   return value;
 }
 
-function isCount(value: unknown): value is number {
+export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
-function isTexts(value: unknown): value is readonly string[] {
+export function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((each) => typeof each === "string");
 }
 

@@ -1,4 +1,3 @@
-import { makeDirectoryDurably } from "@millrace/base/replace-file";
 import type { Disk } from "@millrace/base/world";
 import {
   CorruptStore,
@@ -11,6 +10,7 @@ import {
   temporarySuffix,
 } from "./store-format.ts";
 import type { ReadLog, ReadSnapshot } from "./store-format.ts";
+import { markerName } from "./store-recovery.ts";
 
 /** What lies in a store's directory. */
 export interface FoundStore {
@@ -34,14 +34,13 @@ interface LogName {
 }
 
 /**
- * Reads what is there, and changes nothing but that the directory is made.
+ * Reads what is there, and changes nothing.
  *
  * The log that counts is the newest one that begins behind the snapshot: one that begins elsewhere was made for a snapshot
  * that did not come, or stands before one that did.
  * @throws CorruptStore, UnknownStoreFormat, DiskError
  */
 export async function readStore(disk: Disk, directory: string): Promise<FoundStore> {
-  await makeDirectoryDurably(disk, directory);
   const names = (await disk.list(directory)).filter(({ kind }) => kind === "file").map(({ name }) => name);
   const logs = names
     .flatMap((name): LogName[] => {
@@ -88,5 +87,7 @@ async function readCurrent(
 
 function isOurs(name: string): boolean {
   const base = name.endsWith(temporarySuffix) ? name.slice(0, -temporarySuffix.length) : name;
-  return base === snapshotName || name === partName || sequenceOf(base) !== null;
+  return (
+    base === snapshotName || name === partName || name === markerName + temporarySuffix || sequenceOf(base) !== null
+  );
 }

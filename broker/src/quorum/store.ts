@@ -1,6 +1,6 @@
 import { assert, must } from "@millrace/base/assert";
 import type { Logger } from "@millrace/base/logger";
-import { directoryOf } from "@millrace/base/replace-file";
+import { directoryOf, makeDirectoryDurably } from "@millrace/base/replace-file";
 import { failed, ok } from "@millrace/base/result";
 import type { Result } from "@millrace/base/result";
 import { DiskError } from "@millrace/base/world";
@@ -11,6 +11,7 @@ import {
   CorruptStore,
   encodeBatch,
   encodeLog,
+  encodeMark,
   encodeSnapshot,
   fits,
   isSamePoint,
@@ -24,6 +25,7 @@ import {
 } from "./store-format.ts";
 import { readStore } from "./store-opening.ts";
 import type { FoundState } from "./store-opening.ts";
+import { goOnSettingAside, markerName } from "./store-recovery.ts";
 
 export type StoreOpenFailure = "corrupt" | "disk-failed" | "unknown-format";
 /** Nothing was written, and the log goes on; or nothing is known of what was written, and it does not (R16). */
@@ -73,6 +75,7 @@ interface Part {
  *
  *     quorum-00000000000000000000.log    what was persisted since the snapshot; the number grows with each of them
  *     quorum-snapshot                    what stands for the entries before the log
+ *     quorum-recovering                  while entries that were lost are not here again, see store-recovery.ts
  *
  * The log is only appended to. An entry whose index is not behind the last one takes the place of that one and of all behind
  * it, and the last state counts; so a persist is one write and one sync.
@@ -90,6 +93,7 @@ export class QuorumStore {
   #nextSequence: number;
   #part: Part | null = null;
   #hasFailed = false;
+  #isRecovering = false;
   #isClosed = false;
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -106,8 +110,11 @@ export class QuorumStore {
   ): Promise<Result<{ readonly store: QuorumStore; readonly state: StoredState | null }, StoreOpenFailure>> {
     try {
       const { disk, directory } = options;
+      await makeDirectoryDurably(disk, directory);
+      const isRecovering = await goOnSettingAside(disk, directory);
       const { current, leftovers, nextSequence } = await readStore(disk, directory);
       const store = new QuorumStore(options, nextSequence);
+      store.#isRecovering = isRecovering;
       // A process that died before this one may have given names and not synced them: what is needed comes first.
       await disk.syncDirectory(directoryOf(directory));
       await disk.syncDirectory(directory);
@@ -139,6 +146,24 @@ export class QuorumStore {
     return sizeBytes - beginBytes;
   }
 
+  /** Entries were lost that this node may have acknowledged, and not all of them are here again. */
+  get isRecovering(): boolean {
+    return this.#isRecovering;
+  }
+
+  /**
+   * All that was lost is here again.
+   * @throws DiskError; the next start does not know of it
+   */
+  async endRecovery(): Promise<void> {
+    return this.#inTurn("end of a recovery", async () => {
+      if (!this.#isRecovering) return;
+      await this.#disk.removeFile(this.#path(markerName));
+      await this.#disk.syncDirectory(this.#directory);
+      this.#isRecovering = false;
+    });
+  }
+
   /** The log takes nothing more until it is opened anew. */
   get hasFailed(): boolean {
     return this.#hasFailed;
@@ -150,7 +175,7 @@ export class QuorumStore {
    */
   async format(point: SnapshotPoint, frames: readonly Buffer[]): Promise<void> {
     const bytes = encodeSnapshot(point, frames);
-    return this.#inTurn("format", async () => {
+    return this.#inMarkedTurn("format", async () => {
       assert(this.#current === null, "a store is formatted once");
       this.#checkUsable();
       await this.#writeSnapshot(bytes, { point, hardState: { term: point.term, votedFor: null }, entries: [] });
@@ -162,12 +187,12 @@ export class QuorumStore {
    * cut back, and the log goes on from `state`; after "log-failed" nobody knows what the disk holds.
    */
   async persist(hardState: HardState | null, entries: readonly Entry[]): Promise<Result<void, PersistFailure>> {
-    return this.#inTurn("persist", async (): Promise<Result<void, PersistFailure>> => {
+    return this.#inMarkedTurn("persist", async (): Promise<Result<void, PersistFailure>> => {
       if (this.#hasFailed) return failed("log-failed", "the metadata log has failed before");
       if (hardState === null && entries.length === 0) return ok(undefined);
       const current = this.#formatted;
       checkPersist(current, hardState ?? current.hardState, entries);
-      const payload = encodeBatch({ hardState, entries });
+      const payload = encodeBatch({ hardState: hardState ?? current.hardState, entries });
       const written = await this.#append(current, payload);
       if (!written.ok) return written;
       current.sizeBytes += frameBytes(payload);
@@ -196,7 +221,7 @@ export class QuorumStore {
    */
   async replaceBySnapshot(point: SnapshotPoint, frames: Iterable<Buffer>): Promise<void> {
     const bytes = encodeSnapshot(point, [...frames]);
-    return this.#inTurn("snapshot", async () => {
+    return this.#inMarkedTurn("snapshot", async () => {
       this.#checkUsable();
       const { snapshot, hardState, entries } = this.#formatted;
       if (point.index === snapshot.index) return;
@@ -238,7 +263,7 @@ export class QuorumStore {
    * @throws DiskError; the part is thrown away, too, and the log goes on as before, unless `hasFailed`
    */
   async takeChunk(chunk: SnapshotChunk): Promise<ChunkOutcome> {
-    return this.#inTurn("chunk", async () => {
+    return this.#inMarkedTurn("chunk", async () => {
       this.#checkUsable();
       const { snapshot } = this.#formatted;
       assert(chunk.index > snapshot.index, `a snapshot of ${chunk.index} comes, and one of ${snapshot.index} is there`);
@@ -284,15 +309,33 @@ export class QuorumStore {
     return turn;
   }
 
+  /** Like `inTurn`; whoever waits for it does not wait for the mark. */
+  #inMarkedTurn<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const turn = this.#inTurn(what, work);
+    this.#tail = this.#tail.then(() => this.#mark());
+    return turn;
+  }
+
+  /** What is there is durable. It says so without being so itself: without it the last persist counts as one that may be torn. */
+  async #mark(): Promise<void> {
+    if (this.#current === null || this.#hasFailed) return;
+    const { file, sizeBytes, hardState } = this.#current;
+    try {
+      await file.write(encodeMark(hardState), sizeBytes);
+    } catch {
+      // The disk is full: half a mark is none.
+    }
+  }
+
   #checkUsable(): void {
     if (this.#hasFailed) throw new DiskError("EIO", this.#directory, "write", new Error("the log has failed before"));
   }
 
   async #goOn({ snapshot, log, logPath, logBytes }: FoundState): Promise<void> {
-    const { hardState, entries, beginBytes, endBytes } = log;
+    const { hardState, entries, beginBytes, endBytes, markBytes } = log;
     const file = await this.#disk.open(logPath, "write");
     try {
-      if (endBytes < logBytes) {
+      if (endBytes + markBytes < logBytes) {
         this.#logger.warn("the quorum's log ends in what was not completed; it is cut", {
           path: logPath,
           position: endBytes,
@@ -307,6 +350,7 @@ export class QuorumStore {
       throw error;
     }
     this.#current = { snapshot: snapshot.point, hardState, entries, file, beginBytes, sizeBytes: endBytes };
+    await this.#mark();
   }
 
   async #append({ file, sizeBytes }: Current, payload: Buffer): Promise<Result<void, PersistFailure>> {

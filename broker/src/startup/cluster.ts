@@ -24,6 +24,7 @@ import { RaftTransport } from "../quorum/transport.ts";
 import type { ReplicaLink } from "../replication/replica-link.ts";
 import { identify } from "./identity.ts";
 import type { Identity } from "./identity.ts";
+import { giveUpMetadata } from "./lost-metadata.ts";
 import type { NodePlan } from "./plan.ts";
 
 export interface ClusterOptions {
@@ -56,6 +57,7 @@ export class Cluster {
   /** Who leads, as a voter says that was asked. */
   #hint: NodeId | null = null;
   #followed = 0;
+  #formation: FormationAnswer | null = null;
   #follow: Timer | null = null;
   #isClosed = false;
 
@@ -68,10 +70,8 @@ export class Cluster {
 
   /** Who this node is; at its first start it finds that out together with the others. */
   identify(path: string): Promise<Identity> {
-    const { world, logger, plan, server, fatal } = this.#options;
-    const { nodeId, controllers, isController } = plan;
-    let current: FormationAnswer | null = null;
-    let handlers: ReadonlyMap<number, BoundHandler> = new Map();
+    const { world, logger, plan } = this.#options;
+    const { nodeId, controllers } = plan;
     return identify({
       disk: world.disk,
       clock: world.clock,
@@ -80,22 +80,43 @@ export class Cluster {
       path,
       nodeId,
       controllers,
-      onKnown: (answer) => {
-        const isFirst = current === null;
-        current = answer;
-        if (!isFirst || !isController) return;
-        const services = {
-          metadata: { image: { features: new Map<string, number>(), offset: -1 } },
-          handlersOf: () => handlers,
-          formationAnswer: () => current ?? answer,
-        };
-        handlers = new Map([
-          ...bindHandlers(services, [apiVersionsHandler]),
-          ...bindHandlers(services, [formationHandler]),
-        ]);
-        server.serve("controller", { handlers, fatal });
-      },
+      onKnown: (answer) => this.#serveFormation(answer),
       ask: (own, id, address) => this.#askOne(own, id, address),
+    });
+  }
+
+  /** Tells those that ask who this node is, while it can do nothing else. */
+  #serveFormation(answer: FormationAnswer): void {
+    const { plan, server, fatal } = this.#options;
+    const isFirst = this.#formation === null;
+    this.#formation = answer;
+    if (!isFirst || !plan.isController) return;
+    const services = {
+      metadata: { image: { features: new Map<string, number>(), offset: -1 } },
+      handlersOf: () => handlers,
+      formationAnswer: () => this.#formation ?? answer,
+    };
+    const handlers: ReadonlyMap<number, BoundHandler> = new Map([
+      ...bindHandlers(services, [apiVersionsHandler]),
+      ...bindHandlers(services, [formationHandler]),
+    ]);
+    server.serve("controller", { handlers, fatal });
+  }
+
+  /**
+   * The metadata of this node is damaged: makes room for that of the others.
+   * @throws StartError where it cannot be had from them
+   */
+  async giveUpMetadata(directory: string, { clusterId, directoryId }: Identity, reason: string): Promise<void> {
+    const { world, logger, plan } = this.#options;
+    const { nodeId, controllers, isController } = plan;
+    const { disk, clock } = world;
+    const answer: FormationAnswer = { nodeId, directoryId, clusterId, voters: [] };
+    this.#serveFormation(answer);
+    await giveUpMetadata({
+      ...{ disk, clock, logger, directory, reason, nodeId, clusterId, isController, controllers },
+      own: raftIdOf({ nodeId, directoryId }),
+      ask: (id, address) => this.#askOne(answer, id, address),
     });
   }
 

@@ -64,12 +64,22 @@ export async function openLogDirectories(
   return logs;
 }
 
+/** @param giveUp is called with the reason where the metadata is damaged; when it settles there is something else to begin with. */
 export async function openMetadata(
   { disk, clock, random }: World,
-  options: Omit<MetadataOptions, "disk" | "clock" | "random">,
+  {
+    giveUp,
+    ...options
+  }: Omit<MetadataOptions, "disk" | "clock" | "random"> & { giveUp(reason: string): Promise<void> },
   undo: AsyncDisposableStack,
 ): Promise<MetadataService> {
-  const metadata = orRefuse(await MetadataService.open({ disk, clock, random, ...options }));
+  const open = () => MetadataService.open({ disk, clock, random, ...options });
+  let opened = await open();
+  if (!opened.ok && opened.failure === "corrupt") {
+    await giveUp(opened.message ?? opened.failure);
+    opened = await open();
+  }
+  const metadata = orRefuse(opened);
   undo.defer(async () => metadata.close());
   return metadata;
 }

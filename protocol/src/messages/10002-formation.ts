@@ -42,7 +42,7 @@ export interface FormationResponse {
   readonly directoryId: string;
   /** Null: it belongs to none yet. */
   readonly clusterId: string | null;
-  /** Who votes, as NODE-ID:DIRECTORY-ID; empty without a cluster. */
+  /** Who votes, as NODE-ID:DIRECTORY-ID; empty without a cluster, and where the metadata is lost. */
   readonly voters: readonly string[];
 }
 

@@ -1,4 +1,5 @@
 import type { Prng } from "@millrace/base/prng";
+import type { NodeRole } from "./node.ts";
 
 export const faultNames = [
   "crash of a process",
@@ -24,7 +25,7 @@ export type FaultName = (typeof faultNames)[number];
 /** What they spoil is found, and is not mended: where one of them is drawn, nobody has to get on in the end. */
 export const spoilingFaults: readonly FaultName[] = ["bit rot", "misdirected write"];
 
-/** Drawn behind all else, so that what a seed draws besides does not depend on it. */
+/** It comes beside the others, or alone. */
 const lastFault: FaultName = "loss of power after an acknowledgement";
 
 export const workloadNames = ["writers", "group", "transfers", "admin"] as const;
@@ -48,10 +49,17 @@ export interface Drawn {
   readonly protocol: "classic" | "consumer";
   readonly settings: Readonly<Record<string, string>>;
   readonly topicConfig: Readonly<Record<string, string>>;
+  /** Of each node. */
+  readonly roles: readonly NodeRole[];
+  /** What nodes have on their disks of the metadata rots while they are down. */
+  readonly losesMetadata: boolean;
 }
 
-/** @param only leaves just these faults; empty: none happens. */
-export function draw(prng: Prng, only: readonly FaultName[] | null = null): Drawn {
+/**
+ * @param only leaves just these faults; empty: none happens.
+ * @param apart a stream of its own for what was added, so that no other draw of a seed is another one for it.
+ */
+export function draw(prng: Prng, apart: Prng, only: readonly FaultName[] | null = null): Drawn {
   const nodes = prng.pick([3, 3, 3, 3, 4, 5]);
   const replicas = prng.pick([3, 3, 3, 3, 2, 1, nodes]);
   const minInSync = prng.between(1, Math.max(1, replicas - 1));
@@ -99,12 +107,13 @@ export function draw(prng: Prng, only: readonly FaultName[] | null = null): Draw
       "group.consumer.heartbeat.interval.ms": "500",
     },
     topicConfig: prng.chance(0.5) ? {} : { "segment.ms": `${prng.pick([300, 2_000])}` },
+    roles: drawRoles(apart, nodes),
+    losesMetadata: apart.chance(0.15) && only === null,
   };
-  // What is drawn last leaves to a seed what it has drawn before. The last fault needs all nodes to be there, and some seconds afterwards in
-  // which nothing else happens.
-  const isLast = prng.chance(0.3);
-  const before = prng.chance(0.5) ? [] : drawn.faults;
-  workloads.push(...furtherWorkloadNames.filter(() => prng.chance(0.25)));
+  // The last fault needs all nodes to be there, and some seconds afterwards in which nothing else happens.
+  const isLast = apart.chance(0.3);
+  const before = apart.chance(0.5) ? [] : drawn.faults;
+  workloads.push(...furtherWorkloadNames.filter(() => apart.chance(0.25)));
   const settings = { ...drawn.settings, ...soonSettings };
   return { ...drawn, settings, faults: isLast && only === null ? [...before, lastFault] : drawn.faults };
 }
@@ -114,3 +123,12 @@ const soonSettings: Readonly<Record<string, string>> = {
   "log.retention.check.interval.ms": "500",
   "log.cleaner.backoff.ms": "200",
 };
+
+/** Most often each node is both; else some are apart, and there are more nodes. */
+function drawRoles(prng: Prng, nodes: number): readonly NodeRole[] {
+  const all = (role: NodeRole, count: number): NodeRole[] => Array.from({ length: count }, () => role);
+  const kind = prng.pick(["both", "both", "both", "both", "both", "both", "apart", "one more broker"] as const);
+  if (kind === "both") return all("both", nodes);
+  if (kind === "apart") return [...all("broker", nodes), ...all("controller", 3)];
+  return [...all("both", nodes), "broker"];
+}

@@ -47,7 +47,7 @@ async function awaiting(seed: number) {
   const nodes = ["n1", "n2", "n3"].map((name) => new StandIn(name, clock, (kind) => crashes.push(`${name} ${kind}`)));
   const nemesis = new Nemesis({
     ...{ clock, story, nodes: nodes as unknown as readonly Node[], prng: new Prng(seed) },
-    drawn: draw(new Prng(seed), ["loss of power after an acknowledgement"]),
+    drawn: draw(new Prng(seed), new Prng(seed), ["loss of power after an acknowledgement"]),
     network: new ClusterNetwork(clock, new Prng(seed), new Trace()),
     quorumLeader: () => null,
     clientNames: () => [],

@@ -25,7 +25,8 @@ export interface NodeHost {
   readonly network: ClusterNetwork;
   readonly prng: Prng;
   readonly trace: Trace;
-  readonly nodesCount: number;
+  /** Ids of the nodes that found the cluster. */
+  readonly controllers: readonly number[];
   readonly settings: Readonly<Record<string, string>>;
   tell(line: string): void;
   /** It says that it leads the quorum in this term. */
@@ -33,6 +34,9 @@ export interface NodeHost {
   /** What must never happen. */
   fault(text: string): void;
 }
+
+/** What a node is to others: clients reach brokers only. */
+export type NodeRole = "both" | "broker" | "controller";
 
 type State = "down" | "starting" | "up" | "stopping" | "stopped";
 
@@ -46,6 +50,7 @@ export type Crash = "process" | "power" | "power at its worst";
 export class Node {
   readonly id: number;
   readonly name: string;
+  readonly role: NodeRole;
   readonly wallSkewMs: number;
   state: State = "down";
   /** It broke its own rules, or its disk was made to fail: what it ends with in this life is forgiven. */
@@ -59,8 +64,12 @@ export class Node {
   #broker: Broker | null = null;
   #lives = 0;
 
-  constructor(id: number, host: NodeHost, wallSkewMs: number) {
+  /** It has lost its metadata, and has not said that it has it again. */
+  hasLostMetadata = false;
+
+  constructor(id: number, host: NodeHost, { wallSkewMs, role }: Pick<Node, "wallSkewMs" | "role">) {
     this.id = id;
+    this.role = role;
     this.name = hostOf(id);
     this.#host = host;
     this.wallSkewMs = wallSkewMs;
@@ -113,15 +122,16 @@ export class Node {
   }
 
   #config(): Record<string, string> {
-    const { nodesCount, settings } = this.#host;
-    const voters = Array.from(
-      { length: nodesCount },
-      (_, index) => `${index + 1}@${hostOf(index + 1)}:${controllerPort}`,
-    );
+    const { controllers, settings } = this.#host;
+    const voters = controllers.map((id) => `${id}@${hostOf(id)}:${controllerPort}`);
+    const client = `PLAINTEXT://${this.name}:${brokerPort}`;
+    const controller = `CONTROLLER://${this.name}:${controllerPort}`;
+    const listeners = { both: `${client},${controller}`, broker: client, controller };
     return {
       "node.id": `${this.id}`,
       "log.dirs": dataDirectory,
-      listeners: `PLAINTEXT://${this.name}:${brokerPort},CONTROLLER://${this.name}:${controllerPort}`,
+      "process.roles": this.role === "both" ? "broker,controller" : this.role,
+      listeners: listeners[this.role],
       "controller.listener.names": "CONTROLLER",
       "controller.quorum.voters": voters.join(","),
       ...settings,
@@ -199,6 +209,7 @@ export class Node {
       (level: string) =>
       (message: string, fields: LogFields = {}): void => {
         if (process.isDead) return;
+        if (fields["kind"] === "recovered") this.hasLostMetadata = false;
         if (fields["kind"] === "leads") this.#host.leads(Number(fields["term"]), this.name);
         const { error, ...others } = fields;
         const failure = error instanceof Error ? ` ${error.stack ?? error.message}` : "";

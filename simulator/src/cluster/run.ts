@@ -10,6 +10,7 @@ import { ClusterNetwork } from "./cluster-network.ts";
 import { draw } from "./drawn.ts";
 import type { Drawn, FaultName } from "./drawn.ts";
 import { inspectNodes } from "./inspection.ts";
+import { MetadataLoss } from "./metadata-loss.ts";
 import { Nemesis } from "./nemesis.ts";
 import { Node } from "./node.ts";
 import { Process } from "./process.ts";
@@ -72,23 +73,26 @@ class ClusterRun implements Bench {
   readonly #clients = new Set<string>();
   readonly #workloads: readonly Workload[];
   readonly #nemesis: Nemesis;
+  readonly #metadataLoss: MetadataLoss;
 
   constructor(seed: number, faults: readonly FaultName[] | null) {
     this.#seed = seed;
     const prng = new Prng(seed);
-    this.drawn = draw(prng.fork(), faults);
+    const apart = new Prng(seed + 2 ** 32);
+    this.drawn = draw(prng.fork(), apart.fork(), faults);
     this.prng = prng.fork();
     this.network = new ClusterNetwork(this.clock, prng.fork(), this.trace);
     const { clock, network, trace, story, drawn } = this;
+    const controllers = drawn.roles.flatMap((role, index) => (role === "broker" ? [] : [index + 1]));
     const host = {
-      ...{ clock, network, trace, prng: prng.fork(), nodesCount: drawn.nodes, settings: drawn.settings },
+      ...{ clock, network, trace, prng: prng.fork(), controllers, settings: drawn.settings },
       tell: (line: string) => story.tell(line),
       leads: (term: number, node: string) => this.#leads(term, node),
       fault: (text: string) => story.fault(text),
     };
-    this.nodes = Array.from({ length: drawn.nodes }, (_, index) => {
-      const skewMs = drawn.wallSkewMs === 0 ? 0 : prng.between(-drawn.wallSkewMs, drawn.wallSkewMs);
-      return new Node(index + 1, host, skewMs);
+    this.nodes = drawn.roles.map((role, index) => {
+      const wallSkewMs = drawn.wallSkewMs === 0 ? 0 : prng.between(-drawn.wallSkewMs, drawn.wallSkewMs);
+      return new Node(index + 1, host, { wallSkewMs, role });
     });
     this.#workloads = drawn.workloads.map((name) => {
       switch (name) {
@@ -112,6 +116,7 @@ class ClusterRun implements Bench {
     const quorumLeader = (): string | null => [...this.#leaders.values()].at(-1) ?? null;
     const clientNames = (): readonly string[] => [...this.#clients];
     this.#nemesis = new Nemesis({ drawn, clock, network, nodes, quorumLeader, clientNames, prng: prng.fork(), story });
+    this.#metadataLoss = new MetadataLoss({ nodes, clock, prng: apart.fork(), story });
   }
 
   client(name: string): ClientSeat {
@@ -119,7 +124,7 @@ class ClusterRun implements Bench {
     const process = new Process(name, this.clock);
     const { clock } = process;
     const cluster = new Cluster({
-      brokers: this.nodes.map(({ address }) => address),
+      brokers: this.nodes.filter(({ role }) => role !== "controller").map(({ address }) => address),
       clientId: name,
       ...{ requestTimeoutMs: 4_000, connectTimeoutMs: 2_000, metadataMaxAgeMs: 30_000 },
       world: { clock, network: this.network.of(process), random: new SeededRandom(this.prng.uint32()) },
@@ -137,7 +142,9 @@ class ClusterRun implements Bench {
     );
     for (const workload of this.#workloads) workload.start();
     this.#nemesis.begin();
+    if (this.drawn.losesMetadata) this.#metadataLoss.begin();
     await this.clock.advance(this.drawn.faultyMs);
+    this.#metadataLoss.end();
     this.#nemesis.heal();
     await this.#recover();
     this.story.tell("workloads end");
@@ -175,6 +182,8 @@ class ClusterRun implements Bench {
 
   async #recover(): Promise<void> {
     await this.#until("all nodes are up again", recoveryMs, () => this.nodes.every(({ state }) => state === "up"));
+    const haveAll = (): boolean => this.nodes.every(({ hasLostMetadata }) => !hasLostMetadata);
+    await this.#until("all nodes have their metadata again", recoveryMs, haveAll);
     const before = new Map(this.#workloads.map((each) => [each, new Map(each.progress)]));
     const isOn = (workload: Workload): boolean =>
       [...workload.progress].every(([client, count]) => count > (before.get(workload)?.get(client) ?? 0));
@@ -297,6 +306,7 @@ class ClusterRun implements Bench {
       counts: {
         ...Object.fromEntries(progress),
         ...Object.fromEntries(this.#nemesis.counts),
+        ...(this.drawn.losesMetadata ? { "rot of metadata": this.#metadataLoss.count } : {}),
         events: trace.events,
       },
     };
