@@ -179,6 +179,27 @@ test.for([5, 15, 25, 35, 45])(
   },
 );
 
+test.for([0, 5, 15, 25, 35, 45, 55, 65])("so does one %d ms into the removal of its oldest records", async (ms) => {
+  const clock = new VirtualClock();
+  const inner = new SimulatedDisk({ clock });
+  await inner.makeDirectory("/data");
+  const disk = await RecordingDisk.over(inner, "/data");
+  const bench = await Bench.open({ disk, clock, limits: { journalBytes: 0 } });
+  const log = await bench.create("orders", { "segment.bytes": 2000 });
+  for (let count = 0; count < 3; count++) append(log, { sizeBytes: 1500 });
+  await durable(log);
+  disk.faults.slowDown(clock, (operation) => ({ sync: 10, names: 20 })[operation as string] ?? 0);
+  const removing = log.deleteRecordsBefore(2 as Offset);
+  // The removal waits for the end of this segment.
+  append(log, { sizeBytes: 1500 });
+  await clock.advance(ms);
+  let isDone = false;
+  const deleting = Promise.all([removing, bench.directory.deleteLog(log)]).then(() => (isDone = true));
+  await clock.runUntil(() => isDone, { withinMs: 1000 });
+  await deleting;
+  expect(bench.directory.failure).toBeNull();
+});
+
 test("a deletion that a crash interrupted is finished by the next start", async () => {
   const disk = new SimulatedDisk();
   const bench = await Bench.open({ disk });

@@ -416,6 +416,8 @@ export class PartitionLog {
   async #removeBelowStart(): Promise<number> {
     const { segments } = this.#writer;
     await this.#writer.settle();
+    // Its directory is about to have another name, or is not to be touched.
+    if (this.#failure !== null) return 0;
     const gone: Segment[] = [];
     for (let index = 0; index + 1 < segments.count; index++) {
       if ((segments.at(index + 1) as Segment).baseOffset > this.#logStartOffset) break;
@@ -636,9 +638,9 @@ export class PartitionLog {
   /** The log's directory is about to have another name, and to go: when it resolves, nothing uses the old one any more. */
   async abandon(directory: string): Promise<Iterable<Segment>> {
     this.fail({ kind: "closed", message: `${this.#directory} was deleted` });
-    this.#directory = directory;
     await this.#exclusive;
     await this.#writer.abandon();
+    this.#directory = directory;
     return this.#writer.segments.all();
   }
 }
