@@ -8,7 +8,8 @@ import type { OpenSegments } from "./open-segments.ts";
 import { decodeSnapshot } from "./producer-snapshot.ts";
 import { ProducerStates } from "./producer-state.ts";
 import type { Segments } from "./segments.ts";
-import { readAborted } from "./transaction-index.ts";
+import { encodeAborted, readAborted } from "./transaction-index.ts";
+import type { AbortedTransaction } from "./transaction-index.ts";
 import type { FilePosition, Offset } from "./types.ts";
 
 export interface ProducerLoading {
@@ -35,6 +36,10 @@ export interface LoadedProducers {
   } | null;
 }
 
+function encoded(aborted: readonly AbortedTransaction[]): Buffer {
+  return Buffer.concat(aborted.map(encodeAborted));
+}
+
 /** The producers' state at an offset: the newest snapshot that is not beyond it, and the headers of all batches after that. */
 export async function loadProducers(loading: ProducerLoading): Promise<LoadedProducers> {
   const { segments, upTo } = loading;
@@ -51,7 +56,11 @@ export async function loadProducers(loading: ProducerLoading): Promise<LoadedPro
       continue;
     }
     const abortedBefore = await readAborted(loading.disk, segment.path(".txnindex"));
-    const aborted = abortedBefore.filter(({ lastOffset }) => lastOffset < from);
+    // A loss of power leaves zeros where a file had its length and not yet its bytes: they read as entries of offset 0.
+    const aborted = abortedBefore.filter(
+      ({ firstOffset, lastOffset }) =>
+        firstOffset < lastOffset && lastOffset >= segment.baseOffset && lastOffset < from,
+    );
     await loading.openSegments.use(segment);
     try {
       const start = positionAtOrBefore(segment, (from - 1) as Offset);
@@ -92,7 +101,7 @@ export async function loadProducers(loading: ProducerLoading): Promise<LoadedPro
       segment.release();
     }
     segment.aborted = aborted.filter(({ lastOffset }) => lastOffset < upTo);
-    segment.isAbortedUnsaved = segment.aborted.length !== abortedBefore.length;
+    segment.isAbortedUnsaved = !encoded(segment.aborted).equals(encoded(abortedBefore));
   }
   producers.forgetDecidedBelow(upTo);
   return { producers, snapshotOffset: newest.offset, fault: null };
