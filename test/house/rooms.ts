@@ -53,7 +53,7 @@ export const rooms: Readonly<Record<RoomName, Room>> = {
   },
   simulator: {
     packageName: "@millrace/simulator",
-    mayImport: ["base", "storage", "broker", "client"],
+    mayImport: ["base", "protocol", "storage", "broker", "client"],
     reason: "it hosts whole brokers; the command line is not part of a cluster",
   },
 };

@@ -61,11 +61,12 @@ export class Table implements Workload {
     const { cluster, clock } = this.#bench.client(name);
     for (let life = 0; !this.#doings.isStopping; life++) {
       const producer = cluster.producer({ deliveryTimeoutMs: prng.pick([5_000, 60_000]), lingerMs: prng.pick([0, 5]) });
-      const sent: Promise<boolean>[] = [];
-      let isKnown = true;
-      for (let left = prng.between(20, 200); left > 0 && isKnown && !this.#doings.isStopping; left--) {
+      const sent: Promise<void>[] = [];
+      const unknown: string[] = [];
+      for (let left = prng.between(20, 200); left > 0 && !this.#doings.isStopping; left--) {
+        if (unknown.length > 0) break;
         const key = `${name}.${life}.${prng.between(1, keysOfALife)}`;
-        const one = this.#send(name, key, producer).then((isOk) => (isKnown &&= isOk));
+        const one = this.#send(name, key, producer).then((isOk) => void (isOk || unknown.push(key)));
         sent.push(one);
         await pause(clock, prng.between(2, 60));
         if (prng.chance(0.2)) await one;
