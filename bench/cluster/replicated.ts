@@ -1,4 +1,6 @@
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { setTimeout } from "node:timers/promises";
 import { promisify } from "node:util";
 import { diesWithParent } from "../../test/interop/broker-process.ts";
 import { javaProgram } from "../../test/interop/clients.ts";
@@ -17,7 +19,10 @@ const warmUpSeconds = 15;
 const recordsPerSecondMax = 400_000;
 const run = promisify(execFile);
 /** Before latencies count: until then the client's own code is being compiled, and what has piled up meanwhile is sent. */
-const settlingSeconds = 6;
+const settlingSeconds = 10;
+/** What the load before has left for the disk is not this one's: it is waited for, of each of them. */
+const restMegabytes = 32;
+const restSecondsMax = 60;
 const throughputBar = 1.2;
 const p99Bar = 0.8;
 /** Of a third of what the disk takes synced: three nodes share it. */
@@ -69,9 +74,11 @@ async function visit(subject: Subject, { rounds, seconds, directory }: Extent): 
         ...{ brokers, topic, throughput, records: throughput * (settlingSeconds + seconds) },
         warmUpRecords: throughput * settlingSeconds,
       });
+    await diskAtRest();
     const atHalf = await steady(Math.round(recordsPerSecond / 2));
     measured["p99MsAtHalf"]?.push(atHalf.p99Ms);
     measured["p50MsAtHalf"]?.push(atHalf.p50Ms);
+    await diskAtRest();
     if (rates.size === 2)
       measured["p99MsAtSame"]?.push((await steady(Math.round(Math.min(...rates.values()) / 2))).p99Ms);
     measured["rssMegabytes"]?.push(
@@ -80,6 +87,17 @@ async function visit(subject: Subject, { rounds, seconds, directory }: Extent): 
     measured["diskMegabytesPerSecond"]?.push((await probe.measure()).syncedMegabytesPerSecond);
   }
   return measured;
+}
+
+/** Until the system has hardly anything in memory that is not on the disk. */
+async function diskAtRest(): Promise<void> {
+  const endMs = performance.now() + restSecondsMax * 1_000;
+  while (performance.now() < endMs) {
+    const text = await readFile("/proc/meminfo", "utf8");
+    const kilobytes = [...text.matchAll(/^(?:Dirty|Writeback): +(\d+) kB$/gm)].map(([, amount]) => Number(amount));
+    if (kilobytes.reduce((sum, amount) => sum + amount, 0) < restMegabytes * 1_000) return;
+    await setTimeout(100);
+  }
 }
 
 function cpuSeconds({ nodes }: Subject): number {
