@@ -261,8 +261,10 @@ export interface Connection {
   readonly queuedBytes: number;
   /** Sends what is queued, then closes. */
   end(): void;
-  /** Closes now. `reason` reaches `onClose`. */
+  /** Closes now. `reason` reaches `onClose`. What was sent before still comes to the peer, as late as the network likes. */
   destroy(reason?: Error): void;
+  /** As `destroy`, and what has not come to the peer yet does not come any more, where the transport can do that (TCP's reset). */
+  abort(reason?: Error): void;
 }
 
 export interface ConnectionHandlers {

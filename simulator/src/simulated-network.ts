@@ -63,7 +63,9 @@ export class SimulatedNetwork implements Network {
       throw new NetworkError("ECONNREFUSED", `${where} refused the connection: nothing listens there`);
     }
     const near: Address = { host: address.host, port: this.#nextPort++ };
-    const host = { clock: this.#clock, windowBytes: this.#windowBytes, after: (call: () => void) => this.#after(call) };
+    const after = (call: () => void): void => this.#after(call);
+    // All connections share one queue, and what is in it is about to arrive.
+    const host = { clock: this.#clock, windowBytes: this.#windowBytes, after, drop: () => {} };
     const client = new SimulatedConnection(near, listener.address, host);
     const server = new SimulatedConnection(listener.address, near, host);
     client.pairWith(server);
@@ -110,6 +112,8 @@ export interface ConnectionHost {
   readonly windowBytes: number;
   /** Calls when what was sent has arrived at the other end: in the order in which it was sent. */
   after(call: () => void): void;
+  /** What was sent and has not arrived does not arrive. */
+  drop(): void;
 }
 
 type Queued = Uint8Array | OutgoingSlice | (() => void);
@@ -197,6 +201,12 @@ export class SimulatedConnection implements Connection {
     this.#close(reason ?? null);
     // What is under way arrives first.
     this.#host.after(() => peer?.reset());
+  }
+
+  abort(reason?: Error): void {
+    if (this.#isClosed) return;
+    this.#host.drop();
+    this.destroy(reason);
   }
 
   // --- Sending -------------------------------------------------------------------------------------------------------

@@ -133,6 +133,14 @@ export class TcpConnection implements Connection {
     this.#socket.destroy();
   }
 
+  abort(reason?: Error): void {
+    if (this.#isClosed || this.#socket.destroyed) return;
+    this.#closeReason ??= reason ?? null;
+    // A connection that is encrypted has no reset of its own.
+    if (isEncrypted(this.#socket)) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
+  }
+
   // --- Sending -------------------------------------------------------------------------------------------------------
 
   #flushAfterTurn(): void {

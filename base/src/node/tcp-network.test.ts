@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
@@ -237,6 +238,17 @@ test("a peer that has ended its side still receives the answer", async () => {
   let text = "";
   for await (const chunk of peer) text += String(chunk);
   expect([server.text, text]).toEqual(["question", "answer"]);
+  await server.closed();
+});
+
+test("an aborted connection is reset, whatever was still to be sent", async () => {
+  const network = new TcpNetwork({ native: natives.copying });
+  const { address, accepted } = await listening(network, host);
+  const peer = net.connect({ port: address.port, host });
+  const failed = once(peer, "error");
+  const server = new End(await accepted());
+  server.connection.abort(new Error("too late"));
+  expect(((await failed) as [Error])[0]).toMatchObject({ code: "ECONNRESET" });
   await server.closed();
 });
 

@@ -411,6 +411,9 @@ class MachineConnection implements Connection {
   destroy(reason?: Error): void {
     this.#inner.destroy(reason);
   }
+  abort(reason?: Error): void {
+    this.#inner.abort(reason);
+  }
 
   /** The node stands still, or goes on: what comes meanwhile waits in the system's buffers. */
   holdStill(isStill: boolean): void {

@@ -12,6 +12,7 @@ import { metadata } from "kafka-protocol-ts/messages/03-metadata";
 import { apiVersions } from "kafka-protocol-ts/messages/18-api-versions";
 import { describeCluster } from "kafka-protocol-ts/messages/60-describe-cluster";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { SimulatedConnection } from "@millrace/simulator/simulated-network";
 import { FakeBroker, response, silence } from "../../test/fake-broker.ts";
 import { KafkaError } from "../errors.ts";
 
@@ -164,6 +165,8 @@ test.for([
 
 test("a broker that is silent for too long loses the connection, by the clock that was given", async () => {
   broker.on(metadata, () => silence);
+  const aborted = vi.spyOn(SimulatedConnection.prototype, "abort");
+  onTestFinished(() => aborted.mockRestore());
   const connection = await open({ requestTimeoutMs: 5_000 });
   const first = outcome(connection.request(metadata, none));
   const second = outcome(connection.request(metadata, none, { timeoutMs: 60_000 }));
@@ -175,6 +178,8 @@ test("a broker that is silent for too long loses the connection, by the clock th
   expect(((await first) as Error).message).toBe(`Metadata v${version} got no answer from broker:9092 within 5000 ms`);
   expect(await second).toBe(await first);
   expect(broker.connections.size).toBe(0);
+  // What has not come to the broker yet must not come after it was sent again elsewhere.
+  expect(aborted).toHaveBeenCalledTimes(1);
 });
 
 test.for([

@@ -334,7 +334,10 @@ export class BrokerConnection {
     return new Promise<Res>((resolve, reject) => {
       const onTimeout = (): void => {
         const sentence = `${api.name} v${version} got no answer from ${this.name} within ${timeoutMs} ms`;
-        this.#fail(new KafkaError("REQUEST_TIMED_OUT", sentence, { retriable: true, broker: this.name }));
+        const failure = new KafkaError("REQUEST_TIMED_OUT", sentence, { retriable: true, broker: this.name });
+        // It will be sent again on another connection, and what the network still holds of it must not come after that.
+        this.#connection.abort(failure);
+        this.#fail(failure);
       };
       const receive = (frame: Buffer): void => {
         const reader = new ByteReader(frame);

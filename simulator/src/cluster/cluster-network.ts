@@ -155,7 +155,12 @@ export class ClusterNetwork {
   #end(process: Process, peer: Process, local: Address, remote: Address): ProcessConnection {
     const lane = new Lane({ network: this, clock: this.#clock, trace: this.#trace, from: process, to: peer });
     this.#lanes.add(lane);
-    const host: ConnectionHost = { clock: process.clock, windowBytes, after: (call) => lane.send(call) };
+    const host: ConnectionHost = {
+      clock: process.clock,
+      windowBytes,
+      after: (call) => lane.send(call),
+      drop: () => lane.drop(),
+    };
     const end = new ProcessConnection(local, remote, { host, process, peer });
     this.#ends.add(end);
     end.onGone = () => {
@@ -163,6 +168,10 @@ export class ClusterNetwork {
       lane.close();
     };
     return end;
+  }
+
+  keep(lane: Lane): void {
+    this.#lanes.add(lane);
   }
 
   forget(lane: Lane): void {
@@ -253,7 +262,16 @@ class Lane {
     if (nowMs !== this.#drawnAtMs) this.#dueMs = Math.max(this.#dueMs, nowMs + network.delayMs());
     this.#drawnAtMs = nowMs;
     this.#queue.push({ dueMs: this.#dueMs, call });
+    // The last word of a connection is that it is closed.
+    network.keep(this);
     this.#arm();
+  }
+
+  /** What is on its way does not come. */
+  drop(): void {
+    this.#queue.clear();
+    this.#dueMs = 0;
+    this.#drawnAtMs = -1;
   }
 
   /** Nothing more is sent: the lane is forgotten when it is empty. */

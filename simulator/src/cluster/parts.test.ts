@@ -36,7 +36,7 @@ async function connected({ clock, network, a, b }: ReturnType<typeof world>) {
     });
   await clock.runUntil(() => client !== null, { withinMs: 100 });
   const send = (text: string): void => client?.send([Buffer.from(text)]);
-  return { got: () => got, ends, send };
+  return { got: () => got, ends, send, abort: () => client?.abort(), destroy: () => client?.destroy() };
 }
 
 test("what a partition holds back arrives in order when it is over", async () => {
@@ -51,6 +51,24 @@ test("what a partition holds back arrives in order when it is over", async () =>
   send("three");
   await given.clock.advance(100);
   expect(got()).toBe("one two three");
+});
+
+test("what is on its way when a connection is closed comes late, and when it is aborted not at all", async () => {
+  for (const [how, arrived] of [
+    ["destroy", "one"],
+    ["abort", ""],
+  ] as const) {
+    const given = world();
+    const connection = await connected(given);
+    given.network.block("a", "b");
+    connection.send("one");
+    await given.clock.advance(10);
+    connection[how]();
+    await given.clock.advance(10_000);
+    given.network.unblock();
+    await given.clock.advance(100);
+    expect([connection.got(), connection.ends]).toEqual([arrived, ["a", "b"]]);
+  }
 });
 
 test("one way: the other direction goes on", async () => {
