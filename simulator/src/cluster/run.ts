@@ -149,6 +149,9 @@ class ClusterRun implements Bench {
     await this.#recover();
     this.story.tell("workloads end");
     await this.#await("the end of the workloads", recoveryMs, Promise.all(this.#workloads.map((each) => each.stop())));
+    // A broker may not have heard yet of what the controller has answered last.
+    await this.clock.advance(1_000);
+    await this.#whole();
     await this.#decided();
     await this.#await("the last reading", recoveryMs, this.#readAll());
     await this.#look();
@@ -195,6 +198,11 @@ class ClusterRun implements Bench {
         .map(([client]) => client)
         .join(" ");
     await this.#until("every client gets on", recoveryMs, () => this.#workloads.every(isOn), whoIsNot);
+    await this.#whole();
+  }
+
+  /** Also of replicas that a move has just brought to their nodes. */
+  async #whole(): Promise<void> {
     let trouble = "nobody has answered";
     const watcher = this.client("watcher");
     const isWhole = (async () => {
