@@ -1,5 +1,5 @@
 import type { Cluster } from "@millrace/client";
-import { Doings, isRetriable, pause, untilDone } from "./workload.ts";
+import { Doings, isRetriable, makeTopic, pause } from "./workload.ts";
 import type { Bench, Workload } from "./workload.ts";
 import { textOf } from "../story.ts";
 
@@ -27,19 +27,9 @@ export class Transfers implements Workload {
     return this.#doings.progress;
   }
 
-  async prepare(): Promise<void> {
-    const { partitions, replicas, topicConfig } = this.#bench.drawn;
-    const { cluster, clock } = this.#bench.client("bank");
-    await untilDone(clock, async () => {
-      try {
-        await cluster.admin().topics.create({
-          ...{ name: accountsTopic, partitions: partitions + 1, replicationFactor: replicas, config: topicConfig },
-        });
-      } catch (error) {
-        if ((error as { readonly code?: string }).code !== "TOPIC_ALREADY_EXISTS") throw error;
-      }
-    });
-    await cluster.close();
+  prepare(): Promise<void> {
+    const { partitions, topicConfig } = this.#bench.drawn;
+    return makeTopic(this.#bench, accountsTopic, topicConfig, partitions + 1);
   }
 
   start(): void {

@@ -92,9 +92,14 @@ export async function untilDone<T>(clock: Clock, work: () => Promise<T>): Promis
   }
 }
 
-/** A topic with as many partitions and replicas as the seed has drawn. */
-export async function makeTopic(bench: Bench, name: string, config: Readonly<Record<string, string>>): Promise<void> {
-  const { partitions, replicas } = bench.drawn;
+/** A topic with as many replicas as the seed has drawn, and as many partitions where nothing else is said. */
+export async function makeTopic(
+  bench: Bench,
+  name: string,
+  config: Readonly<Record<string, string>>,
+  partitions: number = bench.drawn.partitions,
+): Promise<void> {
+  const { replicas } = bench.drawn;
   const { cluster, clock } = bench.client(`maker of ${name}`);
   await untilDone(clock, async () => {
     try {

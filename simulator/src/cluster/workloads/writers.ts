@@ -1,5 +1,5 @@
 import type { ClientSeat } from "./workload.ts";
-import { Doings, isRetriable, pause, untilDone } from "./workload.ts";
+import { Doings, isRetriable, makeTopic, pause } from "./workload.ts";
 import type { Bench, Workload } from "./workload.ts";
 import { textOf } from "../story.ts";
 
@@ -23,20 +23,8 @@ export class Writers implements Workload {
     return this.#doings.progress;
   }
 
-  async prepare(): Promise<void> {
-    const { drawn } = this.#bench;
-    const { cluster, clock } = this.#bench.client("maker");
-    const { partitions, replicas, topicConfig } = drawn;
-    await untilDone(clock, async () => {
-      try {
-        await cluster
-          .admin()
-          .topics.create({ name: topic, partitions, replicationFactor: replicas, config: topicConfig });
-      } catch (error) {
-        if ((error as { readonly code?: string }).code !== "TOPIC_ALREADY_EXISTS") throw error;
-      }
-    });
-    await cluster.close();
+  prepare(): Promise<void> {
+    return makeTopic(this.#bench, topic, this.#bench.drawn.topicConfig);
   }
 
   start(): void {
